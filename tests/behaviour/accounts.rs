@@ -1,5 +1,7 @@
-//! The ledgers balance at every moment, also during outages, stalls and drains. At the end they
-//! match the number of frames received.
+//! Tests of the ledgers of the sinks: each frame that a sink was offered is counted exactly once,
+//! as delivered, dropped, queued or in flight. The counts add up at every moment, also during
+//! outages, stalls and drains. At the end they match the number of frames that the listeners
+//! received.
 
 use tapfan::{health::DropReason, internals::Mode};
 

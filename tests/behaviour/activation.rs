@@ -1,4 +1,5 @@
-//! Inherited sockets, passed in the way in which systemd passes them.
+//! Tests that tapfan takes over listening sockets that another process has opened and passes on in
+//! the way of systemd (socket activation).
 
 use std::{
     fs,
@@ -26,8 +27,8 @@ use crate::{
 const UNUSED: &str = "no `listen` line names this inherited socket";
 const CHANGED: &str = "reloaded the configuration";
 
-/// Shell commands that act as systemd does: they pass descriptors from 3 on, and set the variables
-/// that describe them.
+/// Shell commands that act as systemd does: they pass sockets as the file descriptors 3, 4 and so
+/// on, and set the environment variables that describe these sockets.
 const PASS: &str =
     "exec 3<&0 4<&1 0</dev/null 1>&2; export LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=dns:more;";
 
@@ -57,7 +58,8 @@ impl Systemd {
     }
 }
 
-/// Sends one frame to a listening socket, even if no process accepts yet. The stream stays open.
+/// Sends one frame to a listening socket, even if no process accepts connections on the socket yet.
+/// The connection stays open.
 async fn send_blindly(target: &Target, number: u64) -> Sender {
     let mut sender = Sender::open(target, Mode::Unidirectional).await;
     sender.send([numbered(number)]).await;
@@ -156,8 +158,9 @@ async fn a_reload_releases_an_inherited_socket_and_takes_it_back() {
     changed(&tapfan, &folder, &with_tcp, 1).await;
     collector.got(1).await;
     waits.stop().await;
-    // The listener now uses TLS on the same port. If the router had bound its own socket, it could
-    // not switch, because the port would be in use.
+    // The Tapfile now asks for TLS on the same port. If the router had bound a socket of its own
+    // instead of using the inherited socket, the port would be in use, and the router could not
+    // switch to TLS.
     changed(&tapfan, &folder, &with_tls, 2).await;
     send(&Target::Tls(address, certificates.sender(false)), 1).await;
     collector.got(2).await;
@@ -189,8 +192,8 @@ async fn an_inherited_socket_that_is_not_a_listening_stream_is_refused() {
     let refused = "inherited socket 1 (dns) is neither a unix stream socket nor TCP";
     assert!(log.contains(refused), "{log}");
 
-    // If the parent process was socket-activated itself, it may pass on variables with its own pid.
-    // The router ignores these.
+    // A parent process that was itself started by socket activation may pass its own `LISTEN_*`
+    // variables on. `LISTEN_PID` in them is the pid of the parent, so the router ignores them.
     let for_another = PASS.replace("LISTEN_PID=$$", "LISTEN_PID=1");
     let mut tapfan = Tapfan::run_with(
         &for_another,

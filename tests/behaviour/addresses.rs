@@ -18,7 +18,8 @@ const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 /// A loopback address at which no collector listens.
 const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
-/// Returns a configuration with one sink, whose name `server` resolves.
+/// Returns a configuration with one sink. The sink's collector is given by a host name, which
+/// `server` resolves.
 fn tapfile(server: &NameServer, collector: &Collector, folder: &Folder) -> String {
     format!(
         "resolver {{\n nameserver {}\n}}\nlisten unix://{}\ndnstap tcp://collector.example.:{} full",
@@ -28,8 +29,8 @@ fn tapfile(server: &NameServer, collector: &Collector, folder: &Folder) -> Strin
     )
 }
 
-/// Starts a router whose sink's name `server` resolves, with `frames` frames queued for
-/// `collector`.
+/// Starts a router with one sink and sends it `frames` frames. The sink's collector is given by a
+/// host name, which `server` resolves.
 async fn router_to(server: &NameServer, collector: &Collector, frames: u64) -> (Router, Folder) {
     let folder = Folder::new();
     let router = Router::start(&tapfile(server, collector, &folder));

@@ -1,4 +1,4 @@
-//! The responses of the admin endpoint in every phase of a router's life.
+//! Tests of the responses of the admin endpoint while the router starts, runs, reloads and drains.
 
 use std::{
     collections::BTreeMap,
@@ -34,12 +34,13 @@ use crate::{
 const OPEN_METRICS: &str =
     "accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\n";
 
-/// Starts an admin endpoint on a free port, configured by these lines.
+/// Starts an admin endpoint on a free port. `lines` are further lines of its Tapfile.
 pub(crate) fn serve(view: View, lines: &str) -> (Server, SocketAddr) {
     serve_for(view, lines, &Handle::current())
 }
 
-/// Starts an admin endpoint for a router on another runtime.
+/// Starts an admin endpoint for a router that runs on the tokio runtime `runtime`. `lines` are
+/// further lines of its Tapfile.
 pub(crate) fn serve_for(view: View, lines: &str, runtime: &Handle) -> (Server, SocketAddr) {
     let mut server = Server::start(view, runtime).expect("a thread");
     apply(&mut server, lines);
@@ -65,7 +66,7 @@ fn metrics(address: SocketAddr) -> Exposition {
     Exposition::read(&block_in_place(|| get(address, "/metrics")).body)
 }
 
-/// Scrapes continuously and asserts that every ledger balances.
+/// A thread that requests `/metrics` continuously and asserts that every ledger balances.
 struct Scraper {
     enough: CancellationToken,
     scrapes: Arc<AtomicU64>,
@@ -77,7 +78,7 @@ impl Scraper {
         let (enough, scrapes) = (CancellationToken::new(), Arc::<AtomicU64>::default());
         let (until, count) = (enough.clone(), Arc::clone(&scrapes));
         let thread = thread::spawn(move || {
-            // The last counters of the sinks that are in every scrape.
+            // The counters of the previous scrape, for the sinks that are in every scrape.
             let mut last: BTreeMap<String, f64> = BTreeMap::new();
             loop {
                 let is_last = until.is_cancelled();
@@ -116,7 +117,7 @@ impl Scraper {
         }
     }
 
-    /// Returns the number of scrapes, and the last one.
+    /// Stops the thread. Returns the number of scrapes, and the last scrape.
     fn end(self) -> (u64, Exposition) {
         self.enough.cancel();
         let last = self.thread.join().expect("every scrape balances");
@@ -181,7 +182,7 @@ async fn every_scrape_balances_through_outages_drops_reloads_and_a_drain() {
         router.up(1).await;
         router.reload(&tapfile("")).expect("good");
     }
-    // A removed sink is in the metrics until it is drained.
+    // A removed sink stays in the metrics until it is drained.
     until("the removed sink is gone", || {
         !metrics(address).sinks().contains(&"passes".to_owned())
     })
@@ -394,7 +395,8 @@ async fn probes_follow_the_phase_and_depend_on_sinks_only_with_ready_when() {
     };
     let ready = || {
         let ready = probe("/readyz");
-        // Compares only the status codes: the bodies contain times, which may differ.
+        // Compares only the status codes of `/healthz` and `/readyz`: the bodies contain times,
+        // which may differ.
         assert_eq!(probe("/healthz").0, ready.0);
         assert_eq!(probe("/livez"), (200, "live\n".to_owned()));
         ready
@@ -430,7 +432,7 @@ async fn probes_follow_the_phase_and_depend_on_sinks_only_with_ready_when() {
     until("two is up", is_up(1)).await;
     apply(&mut server, "ready_when all");
     assert_eq!(ready(), (200, "ready\n".to_owned()));
-    // A collector that never sends FINISH keeps the drain going.
+    // The drain must last until the test has seen it, so this collector never sends FINISH.
     two.behave(collector::Behaviour::NeverFinishes);
     let draining = tokio::spawn(supervisor.drain(CancellationToken::new()));
     until("the router drains", || {
@@ -513,8 +515,8 @@ async fn a_separate_probes_address_serves_only_probes_and_metrics() {
         }
         assert!(get(admin, "/nowhere").body.contains("/status"));
     });
-    // A reload closes the probes address, which is no longer configured, and keeps the admin
-    // address.
+    // The new configuration has no `probes` address. The reload closes the old one, and keeps the
+    // admin address.
     apply(&mut server, "");
     assert_eq!(server.probes_address(), None);
     assert_eq!(server.address(), Some(admin));

@@ -1,4 +1,5 @@
-//! The admin endpoint of the program itself: its address, its reloads, and the log level.
+//! Tests of the admin endpoint of the program `tapfan run`: its address, its reloads, and the log
+//! level.
 
 use std::{fs, net::SocketAddr, path::Path};
 
@@ -17,8 +18,8 @@ use crate::{
 const TAPFILE: &str = "listen in.sock\ndrain 1s\ndnstap out.sock {\nname siem\n}\n";
 
 impl Tapfan {
-    /// Waits until the log has `times` lines about this kind of endpoint, and returns the address
-    /// in the last one.
+    /// Waits until the log has `times` lines that say where the endpoint `what` listens, and
+    /// returns the address in the last of these lines.
     pub(crate) async fn address_of(&self, what: &str, times: usize) -> SocketAddr {
         let said = format!("{what} endpoint is listening\" address=");
         until(format_args!("{what} listens"), || {
@@ -59,7 +60,8 @@ async fn the_log_level_can_be_changed_at_run_time_but_not_by_a_browser() {
     let (code, why) = put("dbug", "");
     assert_eq!(code, 400);
     assert!(why.starts_with("`dbug` is not a log level"), "{why}");
-    // `curl -d "$LEVEL"` sends an empty body if the variable is not set.
+    // The body of the request may be empty: `curl -d "$LEVEL"` sends an empty body if the variable
+    // is not set.
     for nothing in ["", "\n", "info,"] {
         let (code, why) = put(nothing, "");
         assert_eq!(code, 400, "{nothing:?}");
@@ -104,7 +106,8 @@ async fn a_reload_moves_the_admin_endpoints_and_is_reported() {
         fs::write(&new, text).expect("written");
         fs::rename(new, folder.path("Tapfile")).expect("renamed");
     };
-    // The new address is in use: the whole reload is refused, and the old configuration stays.
+    // Another socket already has the new admin address, so the router refuses the whole reload and
+    // keeps the old configuration.
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let taken = taken
         .local_addr()
@@ -138,8 +141,8 @@ async fn a_reload_moves_the_admin_endpoints_and_is_reported() {
     assert_eq!(error, "./Tapfile:3:1: unknown option `nme`");
     let scrape = Exposition::read(&block_in_place(|| get(first, "/metrics")).body);
     assert!(scrape.value("tapfan_config_last_reload_successful").abs() < 0.1);
-    // The new address is free again: the admin endpoint moves to it, the probes endpoint starts,
-    // and the old address closes.
+    // The address is free again. The next reload moves the admin endpoint to it, starts the probes
+    // endpoint, and closes the old address.
     drop(taken.0);
     replace(&lines(&format!("admin {}\nprobes 127.0.0.1:0", taken.1)));
     let probes = tapfan.address_of("probes", 1).await;
@@ -180,8 +183,8 @@ async fn an_address_in_use_prevents_the_start_only_if_it_was_configured() {
         );
         assert!(!folder.path("in.sock").exists(), "nothing is left behind");
     }
-    // Occupies the default port, unless another program on this machine already uses it. The router
-    // runs in both cases.
+    // Occupies the default port of the admin endpoint, unless another program on this machine
+    // already uses that port. The router must run in both cases.
     let _at_default = std::net::TcpListener::bind("127.0.0.1:9180");
     let tapfan = Tapfan::run(&folder, TAPFILE);
     tapfan.wait_for_log("tapfan is running").await;
@@ -235,8 +238,8 @@ async fn the_reference_lists_exactly_the_metrics_that_exist() {
         };
         let (series, _) = scrape.of(&sample).next().expect("a series");
         for label in &labels {
-            // A certificate belongs either to a listener or to a sink, so its series has only one
-            // of these two labels.
+            // A certificate belongs either to a listener or to a sink. So its series has either the
+            // label `listener` or the label `sink`, but not both.
             let is_there = series.contains(&format!("{label}=\""))
                 || (*label == "sink" && series.contains("listener="));
             assert!(is_there, "{series} has no label {label}");

@@ -1,11 +1,11 @@
-//! Runs a test in its own process, for measurements of a whole process.
+//! Runs a test in its own process, because the test measures the resources of its whole process.
 
 use std::{env, future::Future, process::Command};
 
 const MARK: &str = "TAPFAN_TEST_ALONE";
 
-/// Starts a new process that runs only the test `name`, and runs `body` there. Fails if the test
-/// fails there.
+/// Starts a new process that runs only the test `name`. In that process, this function runs `body`.
+/// Panics if the new process reports a failure.
 pub(crate) fn run<F: Future<Output = ()>>(name: &str, body: impl FnOnce() -> F) {
     if env::var_os(MARK).is_some() {
         let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -1,4 +1,4 @@
-//! The program itself: signals, exit status, log.
+//! Tests of the program `tapfan run`: signals, exit status, log.
 
 use std::{
     fs::{self, File},
@@ -23,7 +23,8 @@ use crate::{
     wire::{self, FINISH, STOP},
 };
 
-/// `tapfan run` on a Tapfile in a folder, which is also its working directory.
+/// A running `tapfan run`. The folder with the Tapfile is also the working directory of the
+/// process.
 pub(crate) struct Tapfan {
     child: Child,
     log: PathBuf,
@@ -34,13 +35,13 @@ impl Tapfan {
         Self::run_after("", folder, tapfile)
     }
 
-    /// Runs `tapfan run` after these shell commands.
+    /// Runs the shell commands `before`, and then `tapfan run` in the same shell.
     pub(crate) fn run_after(before: &str, folder: &Folder, tapfile: &str) -> Self {
         Self::run_with(before, [Stdio::null(), Stdio::inherit()], folder, tapfile)
     }
 
-    /// Runs `tapfan run` after these shell commands, with `input` and `output` as descriptors 0 and
-    /// 1 of the shell.
+    /// Runs the shell commands `before`, and then `tapfan run` in the same shell. `input` and
+    /// `output` become descriptors 0 and 1 of the shell.
     pub(crate) fn run_with(
         before: &str,
         [input, output]: [Stdio; 2],
@@ -113,7 +114,7 @@ async fn sigterm_under_load_loses_nothing_and_exits_0() {
         Collector::unix(folder.path("out.sock")).listening(),
         Collector::tcp().listening(),
     ];
-    // Relative paths are relative to the working directory.
+    // The paths of the sockets are relative, so tapfan looks for them in its working directory.
     let mut tapfan = Tapfan::run(
         &folder,
         &format!(
@@ -165,7 +166,8 @@ async fn a_second_signal_exits_at_once() {
     tapfan.signal(Signal::SIGINT);
     sender.half_closed().await;
     tapfan.signal(Signal::SIGTERM);
-    // The wait in `exit` is far shorter than the drain.
+    // The drain may last ten minutes, but `exit` waits for much less time. So the test passes only
+    // if the second signal ends the drain.
     assert_eq!(tapfan.exit().await.code(), Some(0));
     let log = tapfan.log();
     assert!(log.contains(" reasons=\"shutdown=10\""), "{log}");
@@ -181,7 +183,7 @@ async fn a_failed_start_exits_with_its_status() {
     let listen = "listen unix://in.sock\ndnstap out.sock";
     let running = Tapfan::run(&folder, listen);
     running.wait_for_log("tapfan is running").await;
-    // The second process's log file replaces that of the first.
+    // From here on, the log file contains only the log of the second process.
     let mut second = Tapfan::run(&folder, listen);
     assert_eq!(second.exit().await.code(), Some(1));
     assert!(

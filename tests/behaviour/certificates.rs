@@ -80,14 +80,14 @@ impl Certificates {
         self.folder.path().join(name)
     }
 
-    /// Copies the file with this name to `other`. Writes into the existing file there instead of
-    /// renaming a new file over it.
+    /// Copies the file `name` into the folder of `other`. Overwrites the existing file there in
+    /// place, and does not rename a new file over it.
     pub(crate) fn copy_to(&self, name: &str, other: &Self) {
         fs::copy(self.path(name), other.path(name)).expect("written");
     }
 
-    /// A collector's configuration. With `client` it requires a client certificate of our
-    /// authority.
+    /// The TLS configuration of a collector. If `client` is true, the collector requires a client
+    /// certificate that the first authority has signed.
     pub(crate) fn collector(&self, presents: ServerCertificate, client: bool) -> Arc<ServerConfig> {
         let builder = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
@@ -108,8 +108,8 @@ impl Certificates {
         Arc::new(config.expect("an identity"))
     }
 
-    /// The configuration of a collector that speaks TLS 1.2 only and requires a client certificate
-    /// of our authority.
+    /// The TLS configuration of a collector that supports only TLS 1.2 and requires a client
+    /// certificate that the first authority has signed.
     pub(crate) fn old_collector(&self) -> Arc<ServerConfig> {
         let roots = Arc::new(self.roots());
         let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider());
@@ -121,7 +121,8 @@ impl Certificates {
         Arc::new(config.expect("an identity"))
     }
 
-    /// Returns the configuration of a sender that trusts only the second authority.
+    /// Returns the TLS configuration of a sender that trusts only the second authority, which has
+    /// signed none of the certificates.
     pub(crate) fn distrustful_sender(&self) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.other.clone()).expect("an authority");
@@ -132,7 +133,7 @@ impl Certificates {
         Arc::new(builder.with_no_client_auth())
     }
 
-    /// A sender's configuration, with or without a client certificate.
+    /// The TLS configuration of a sender, with or without a client certificate.
     pub(crate) fn sender(&self, certified: bool) -> Arc<ClientConfig> {
         let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()

@@ -1,4 +1,4 @@
-//! A memory limit for a process, like a container's.
+//! A cgroup, which limits the memory of a process as a container does.
 
 use std::{
     fs,
@@ -7,11 +7,12 @@ use std::{
     time::Duration,
 };
 
-/// A directory of the memory controller, removed when dropped.
+/// A cgroup directory of the memory controller. Dropping this value removes the directory.
 pub(crate) struct Cgroup(PathBuf);
 
 impl Cgroup {
-    /// Creates a cgroup with a limit in bytes. Returns `None` if this process lacks the permission.
+    /// Creates a cgroup whose processes together may use `bytes` of memory. Returns `None` if this
+    /// process lacks the permission.
     pub(crate) fn new(bytes: usize) -> Option<Self> {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let (pid, number) = (std::process::id(), NEXT.fetch_add(1, Relaxed));
@@ -43,7 +44,7 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        // The kernel refuses the removal until the killed process has ended.
+        // The kernel refuses to remove the cgroup until the killed process has ended.
         for _ in 0..200 {
             if fs::remove_dir(&self.0).is_ok() {
                 return;

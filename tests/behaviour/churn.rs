@@ -1,4 +1,5 @@
-//! Thousands of connections, many of them garbage, leave no resources behind.
+//! Tests that thousands of connections, many of which send garbage, leave no memory, descriptors or
+//! tasks behind.
 
 use bytes::Bytes;
 use tapfan::{
@@ -23,12 +24,13 @@ const CONNECTIONS: u64 = 10_000;
 /// One connection in ten sends garbage.
 const GARBAGE_EVERY: u64 = 10;
 const AT_ONCE: usize = 32;
-/// The first frame number of the short connections. The good sender's numbers are lower.
+/// The first frame number of the short connections. The frames of the good sender have lower
+/// numbers.
 const CHURN: u64 = 1 << 32;
 
 #[test]
 fn ten_thousand_connections_leave_no_descriptor_task_or_memory_behind() {
-    // Counts the descriptors of the process, so it must run in its own process.
+    // The test counts the file descriptors of its process, so it must run in its own process.
     alone::run(
         "churn::ten_thousand_connections_leave_no_descriptor_task_or_memory_behind",
         churn,
@@ -61,10 +63,13 @@ async fn churn() {
         router.target(1),
         router.tls_target(2, certificates.sender(false)),
     ];
-    // Before the first count, a pass allocates everything that is allocated once and kept.
+    // Makes 500 connections before the first count, because the router allocates some buffers at
+    // the first use and keeps them.
     pass(&targets, 0..500).await;
     settled(&router).await;
-    // The listener opens it in its own task, soon after the start.
+    // The listener watches the file of its unix socket with inotify. It opens the inotify
+    // descriptor soon after the start, in a task of its own, so the test waits for that before it
+    // counts.
     until("the socket's file is watched", || Resources::watches() == 1).await;
     let before = Resources::now();
     let counted: Vec<_> = (0..3).map(|listener| router.counts(listener)).collect();
@@ -108,8 +113,8 @@ async fn churn() {
     );
 }
 
-/// Makes the connections with these numbers, up to [`AT_ONCE`] at a time, and waits for each to
-/// end.
+/// Makes one connection for each of these numbers, up to [`AT_ONCE`] connections at a time, and
+/// waits for each connection to end.
 async fn pass(targets: &[Target; 3], numbers: std::ops::Range<u64>) {
     let mut open = JoinSet::new();
     for number in numbers {
@@ -129,8 +134,8 @@ async fn pass(targets: &[Target; 3], numbers: std::ops::Range<u64>) {
     }
 }
 
-/// The listener of a connection: TLS for one in ten because it is the slowest, otherwise unix or
-/// TCP.
+/// Returns the index of the listener to which a connection goes. One connection in ten uses TLS,
+/// which is slow; the others use a unix socket or TCP.
 fn listener_of(number: u64) -> usize {
     match number / GARBAGE_EVERY % 10 {
         0 => 2,
@@ -152,7 +157,7 @@ async fn send_one_frame(target: &Target, number: u64) {
     }
 }
 
-/// The bytes that a bad connection sends.
+/// A kind of bytes that a bad connection sends.
 #[derive(Debug, Clone, Copy)]
 enum Garbage {
     Nothing,
@@ -183,14 +188,14 @@ impl Garbage {
         Self::PlainToTls,
     ];
 
-    /// Returns the garbage that the connection with this number sends; `None` if it is a good
-    /// connection.
+    /// Returns the kind of garbage that the connection with this number sends. Returns `None` if it
+    /// is a good connection.
     fn of(number: u64) -> Option<Self> {
         if !number.is_multiple_of(GARBAGE_EVERY) {
             return None;
         }
-        // The kinds change in another rhythm than in `listener_of`, so that each kind reaches each
-        // listener.
+        // The last digit of `number / GARBAGE_EVERY` chooses the listener in `listener_of`. The
+        // kind depends on more than that digit, so that each kind of garbage reaches each listener.
         let kind = number / GARBAGE_EVERY / 10 + number / GARBAGE_EVERY;
         let kind = usize::try_from(kind).expect("few") % Self::ALL.len();
         match Self::ALL[kind] {
@@ -243,12 +248,12 @@ impl Garbage {
     }
 }
 
-/// Returns bytes that differ for each number. None of them is zero, because a control frame begins
-/// with zeros.
+/// Returns bytes that differ for each number. No byte is zero, because zeros at the beginning would
+/// announce a control frame.
 fn noise(number: u64) -> Bytes {
     let mut state = number | 1;
     let mut next = || {
-        // xorshift64, by Marsaglia.
+        // The xorshift64 generator, by Marsaglia.
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
@@ -257,7 +262,7 @@ fn noise(number: u64) -> Bytes {
     (0..200).map(|_| next()).collect()
 }
 
-/// Expected errors of each listener.
+/// The errors that each listener should have counted.
 #[derive(Default)]
 struct Expected([Errors; 3]);
 

@@ -1,4 +1,5 @@
-//! Under load, the workers collect frames, so that one wake-up serves many of them.
+//! Tests that the router, under load, pauses before it reads again. So it handles several frames
+//! each time it wakes up.
 
 use std::{fs, io::Write as _, os::unix::net::UnixStream, path::Path, thread, time::Duration};
 
@@ -14,7 +15,7 @@ use crate::{
 
 const FRAMES: usize = 2000;
 
-/// The times at which threads of a process began to wait.
+/// Returns how often the threads of a process have begun to wait.
 fn waits(pid: u32) -> usize {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs");
     let waits_of = |task: &Path| {
@@ -27,7 +28,7 @@ fn waits(pid: u32) -> usize {
     tasks.filter_map(|task| waits_of(&task.ok()?.path())).sum()
 }
 
-/// Sends frames one by one, two in a millisecond.
+/// Sends frames one by one, two every millisecond.
 fn send_singly(path: &Path) {
     let mut stream = UnixStream::connect(path).expect("connected");
     stream.write_all(START).expect("written");
@@ -63,7 +64,7 @@ async fn frames_that_come_one_by_one_are_collected_and_none_is_lost() {
         collector.got(FRAMES).await;
     }
     let waits = waits(tapfan.pid()) - before;
-    // Without pauses, the router waits for each frame.
+    // If the router did not pause to collect frames, it would wait once for each frame.
     assert!(waits < FRAMES / 2, "{waits} waits for {FRAMES} frames");
     fs::write(folder.path("Tapfile"), tapfile("1ms")).expect("written");
     tapfan.signal(Signal::SIGHUP);

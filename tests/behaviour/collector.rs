@@ -31,24 +31,25 @@ use crate::{
     wire::{ACCEPT, FINISH, READY, START, STOP},
 };
 
-/// A collector at one address. It listens only between `listen` and `kill` or `shut_down`.
+/// A collector at one address. It listens only from a call of `listen` until a call of `kill` or
+/// `shut_down`.
 pub(crate) struct Collector {
     place: Place,
     shared: Arc<Shared>,
-    /// Set while it listens.
+    /// Set while the collector listens.
     running: Option<Running>,
     /// A bound socket that reserves the port while the collector does not listen.
     _reserved: Option<Socket>,
 }
 
-/// The way a collector treats connections.
+/// The way in which a collector treats its connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Behaviour {
     /// Reads everything, and answers STOP with FINISH.
     Good,
-    /// Completes the handshake, and reads nothing afterwards until the behaviour changes.
+    /// Completes the handshake, and then reads nothing until the behaviour changes.
     Hangs,
-    /// Accepts the connection and never sends a byte. Does not do the TLS handshake, either.
+    /// Accepts the connection and never sends a byte, not even for a TLS handshake.
     Silent,
     /// Completes the TLS handshake and never sends a byte of Frame Streams.
     SilentInTls,
@@ -62,8 +63,8 @@ pub(crate) enum Behaviour {
     ClosesOnceAfter(usize),
     /// Reads everything, but never answers STOP.
     NeverFinishes,
-    /// Pauses before each read and reads at most this many bytes, until the behaviour changes.
-    /// Otherwise behaves like `Good`.
+    /// Reads at most this many bytes at a time, with this pause before each read, until the
+    /// behaviour changes. Otherwise behaves like `Good`.
     ReadsSlowly(usize, Duration),
     /// Closes the connection cleanly right after the handshake.
     ClosesAfterHandshake,
@@ -71,20 +72,21 @@ pub(crate) enum Behaviour {
     AcceptsLate,
 }
 
-/// The record of one connection.
+/// The record of one connection to a collector.
 #[derive(Debug, Default)]
 pub(crate) struct Connection {
-    /// True if READY and START were correct.
+    /// True if READY and START were received and correct.
     pub(crate) begun: bool,
-    /// The payloads in the order received; with `numbers_only`, only the last eight bytes of each.
+    /// The payloads in the order received. If `numbers_only` is set, only the last eight bytes of
+    /// each payload are kept.
     pub(crate) frames: Vec<Bytes>,
     /// Bytes that a silent collector received.
     pub(crate) received: Vec<u8>,
-    /// True if STOP was received. It is set before FINISH is sent, so that a test that waits for
-    /// FINISH finds it set.
+    /// True if STOP was received. The collector sets this before it sends FINISH, so that a test
+    /// that has seen the effect of FINISH also finds this set.
     pub(crate) stopped: bool,
-    /// The way in which the connection ended. It is set later than FINISH is sent, because the
-    /// router closes the connection only after it has received FINISH.
+    /// The way in which the connection ended. The collector sets this some time after it has sent
+    /// FINISH, because the router closes the connection only after it has received FINISH.
     pub(crate) ended: Option<Ended>,
 }
 
@@ -99,12 +101,12 @@ pub(crate) enum Ended {
 }
 
 /// The way in which a collector that shuts down cleanly asks the sender to stop. The collector then
-/// reads everything that is still sent.
+/// reads everything that the sender still sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shutdown {
     /// Shuts down its write side, which sends FIN.
     Fin,
-    /// Sends FINISH without a STOP before it, then FIN.
+    /// Sends FINISH although no STOP was received, then FIN.
     Finish,
 }
 
@@ -112,7 +114,8 @@ pub(crate) enum Shutdown {
 enum Place {
     Unix(PathBuf),
     Tcp(SocketAddr, Option<Arc<ServerConfig>>),
-    /// An address in another network namespace, where only this closure can create a socket.
+    /// An address in another network namespace. Only this closure can create a socket in that
+    /// namespace.
     Namespace(SocketAddr, Arc<MakeListener>),
 }
 
@@ -131,7 +134,7 @@ struct Running {
     tasks: TaskTracker,
 }
 
-/// Signals that end a connection's task.
+/// Signals that end the task of a connection.
 #[derive(Clone)]
 struct Signals {
     killed: CancellationToken,
@@ -145,7 +148,7 @@ enum Listening {
 
 impl Collector {
     /// Makes a collector with a unix socket. The socket does not exist until the collector listens.
-    /// An abstract name begins with a NUL.
+    /// A path that begins with a NUL byte is an abstract socket name.
     pub(crate) fn unix(path: impl AsRef<Path>) -> Self {
         Self::new(Place::Unix(path.as_ref().to_owned()), None)
     }
@@ -161,13 +164,13 @@ impl Collector {
     }
 
     /// Makes a collector at this address. Another program may take the port while the collector
-    /// does not listen.
+    /// does not listen, because the collector does not reserve it.
     pub(crate) fn tcp_at(address: SocketAddr) -> Self {
         Self::new(Place::Tcp(address, None), None)
     }
 
-    /// Makes a collector at an address of another network namespace, in which `listener` binds the
-    /// socket.
+    /// Makes a collector at an address of another network namespace. The closure `listener` binds
+    /// the socket in that namespace.
     pub(crate) fn in_namespace(
         address: SocketAddr,
         listener: impl Fn(SocketAddr) -> std::net::TcpListener + Send + Sync + 'static,
@@ -181,9 +184,9 @@ impl Collector {
     }
 
     fn on_tcp(tls: Option<Arc<ServerConfig>>) -> Self {
-        // A socket that is bound with SO_REUSEADDR but does not listen refuses connections. The
-        // system gives the port to no program that asks for any free port, but a listener that asks
-        // for this port can bind it.
+        // Reserves the port with a socket that is bound with SO_REUSEADDR and does not listen. The
+        // kernel refuses connections to the port, and gives the port to no program that asks for
+        // any free port. The collector can still bind the port when it listens.
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         socket.set_reuse_address(true).expect("set");
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -215,12 +218,13 @@ impl Collector {
         self
     }
 
-    /// Sets the behaviour for new connections, and for existing ones that hang or read slowly.
+    /// Sets the behaviour for new connections, and for existing connections that hang, accept late
+    /// or read slowly.
     pub(crate) fn behave(&self, behaviour: Behaviour) {
         self.shared.behaviour.send_replace(behaviour);
     }
 
-    /// Returns its address in the syntax of a Tapfile.
+    /// Returns the address of the collector in the syntax of a Tapfile.
     pub(crate) fn socket(&self) -> String {
         match &self.place {
             Place::Unix(path) => format!("unix://{}", path.display()).replace('\0', "@"),
@@ -229,7 +233,8 @@ impl Collector {
         }
     }
 
-    /// Returns its address with `localhost` instead of 127.0.0.1.
+    /// Returns the address of the collector in the syntax of a Tapfile, with `localhost` instead of
+    /// 127.0.0.1.
     pub(crate) fn socket_by_name(&self) -> String {
         self.socket().replace("127.0.0.1", "localhost")
     }
@@ -238,7 +243,7 @@ impl Collector {
         matches!(self.place, Place::Tcp(_, Some(_)))
     }
 
-    /// Sets the TLS configuration that is used from the next `listen` on.
+    /// Sets the TLS configuration that the collector uses from the next `listen` on.
     pub(crate) fn set_tls_config(&mut self, config: Arc<ServerConfig>) {
         assert!(self.running.is_none(), "it listens");
         match &mut self.place {
@@ -254,7 +259,7 @@ impl Collector {
         }
     }
 
-    /// Starts to listen. Returns the time right before that.
+    /// Starts to listen. Returns the time right before the socket began to listen.
     pub(crate) fn listen(&mut self) -> SystemTime {
         assert!(self.running.is_none(), "it listens already");
         let before = SystemTime::now();
@@ -301,7 +306,8 @@ impl Collector {
         self
     }
 
-    /// Stops like a killed process: resets its connections and stops listening.
+    /// Stops as if the process of the collector were killed: resets the connections and stops
+    /// listening.
     pub(crate) async fn kill(&mut self) {
         let running = self.running.take().expect("it listens");
         running.killed.cancel();
@@ -321,7 +327,7 @@ impl Collector {
         with_timeout("the collector has read everything", running.tasks.wait()).await;
     }
 
-    /// Waits until `condition` holds of its connections.
+    /// Waits until `condition` holds for the records of the connections.
     pub(crate) async fn until(&self, what: &str, condition: impl Fn(&[Connection]) -> bool) {
         let mut connections = self.shared.connections.subscribe();
         let waiting = connections.wait_for(|connections| condition(connections));
@@ -330,7 +336,7 @@ impl Collector {
             .expect("the sender exists");
     }
 
-    /// Waits until it has received this many frames in total.
+    /// Waits until the collector has received this many frames in total.
     pub(crate) async fn got(&self, frames: usize) {
         let mut connections = self.shared.connections.subscribe();
         let waiting = connections.wait_for(|connections| count(connections) >= frames);
@@ -346,7 +352,8 @@ impl Collector {
         }
     }
 
-    /// Waits until its last connection has ended, and returns how it ended.
+    /// Waits until the last connection to the collector has ended, and returns how that connection
+    /// ended.
     pub(crate) async fn ended(&self) -> Ended {
         let last = |connections: &[Connection]| connections.last().and_then(|last| last.ended);
         let ended = |connections: &[Connection]| last(connections).is_some();
@@ -354,8 +361,9 @@ impl Collector {
         self.inspect(last).expect("it has ended")
     }
 
-    /// Asserts that every stream has received STOP, as after a drain, and waits until the router
-    /// has closed each connection. A connection that the router closed before START has no stream.
+    /// Asserts that every stream ended with STOP, as it does after a drain. Waits until the router
+    /// has closed each connection. A connection that the router closed before START counts as no
+    /// stream.
     pub(crate) async fn assert_stopped(&self) {
         self.inspect(|connections| {
             for (number, connection) in connections.iter().enumerate() {
@@ -381,12 +389,13 @@ impl Collector {
         });
     }
 
-    /// Returns the number of streams that it has received.
+    /// Returns the number of streams that the collector has received.
     pub(crate) fn streams(&self) -> u64 {
         self.inspect(|connections| connections.iter().filter(|one| one.begun).count() as u64)
     }
 
-    /// Calls `inspect` with its connections, in the order in which they were made.
+    /// Calls `inspect` with the records of all connections, in the order in which they were
+    /// accepted.
     pub(crate) fn inspect<R>(&self, inspect: impl FnOnce(&[Connection]) -> R) -> R {
         inspect(&self.shared.connections.borrow())
     }
@@ -424,9 +433,9 @@ impl Drop for Collector {
     }
 }
 
-/// Binds `socket`. Retries, because the address may still be in use for a moment: a program that
-/// another test starts has copies of this process's listening sockets between its fork and its
-/// exec.
+/// Binds `socket`. Retries if the address is in use, because it may be in use for a moment: when
+/// another test starts a program, the new process holds copies of all listening sockets of this
+/// process between its fork and its exec.
 fn bind(socket: &Socket, address: SocketAddr) {
     let deadline = Instant::now() + TIMEOUT;
     while let Err(error) = socket.bind(&address.into()) {
@@ -461,7 +470,7 @@ async fn shutdown_requested(shutdown: &mut watch::Receiver<Option<Shutdown>>) ->
     let said = shutdown.wait_for(Option::is_some).await.map(|said| *said);
     match said {
         Ok(said) => said.expect("waited for"),
-        // The test has dropped the collector, so it will not ask for a shutdown any more.
+        // The test has dropped the collector, so it can no longer ask for a shutdown.
         Err(_) => pending().await,
     }
 }
@@ -500,7 +509,8 @@ impl Shared {
                     () = signals.killed.cancelled() => return,
                     accepted = tls.accept(tcp) => accepted,
                 };
-                // The router rejects our certificate, and reports the reason itself.
+                // If the TLS handshake fails, the router has rejected the collector's certificate.
+                // The test checks the error that the router reports.
                 let Ok(tls) = accepted else { return };
                 Stream::Tls(Box::new(tls.into()))
             }
@@ -529,7 +539,7 @@ impl Shared {
     ) -> Ended {
         if matches!(behaviour, Behaviour::Silent | Behaviour::SilentInTls) {
             let mut received = Vec::new();
-            // It does not matter how the connection is closed.
+            // Ignores the result, because it does not matter how the connection is closed.
             let _ = stream.read_to_end(&mut received).await;
             self.change(number, |connection| connection.received = received);
             return Ended::Closed(0);
@@ -546,10 +556,10 @@ impl Shared {
         }
         if behaviour == Behaviour::AcceptsLate {
             self.until_changed(behaviour).await;
-            // Ignores errors: the router may have closed the connection already.
+            // Ignores errors, because the router may have closed the connection already.
             let _ = stream.write_all(ACCEPT).await;
         } else {
-            // Ignores errors: the router may have closed the connection already.
+            // Ignores errors, because the router may have closed the connection already.
             let _ = stream.write_all(ACCEPT).await;
             let _ = stream.flush().await;
         }
@@ -605,7 +615,8 @@ impl Shared {
                     if shutdown == Shutdown::Finish {
                         let _ = stream.write_all(FINISH).await;
                     }
-                    // Ignores errors: if the peer has closed already, it needs no FIN.
+                    // Ignores errors: if the router has closed the connection already, it needs no
+                    // FIN.
                     let _ = stream.shutdown().await;
                     continue;
                 }
@@ -617,12 +628,14 @@ impl Shared {
             }
             let mut frames = self.whole_frames(&mut buffer);
             self.change(number, |connection| connection.frames.append(&mut frames));
-            // Only STOP begins with a length of zero, and nothing may follow it.
+            // A length of zero announces a control frame. STOP is the only control frame that the
+            // router may send here, and nothing may follow it.
             if buffer.starts_with(&[0; 4]) && buffer.len() >= STOP.len() {
                 assert_eq!(buffer, STOP);
                 self.change(number, |connection| connection.stopped = true);
                 if behaviour != Behaviour::NeverFinishes {
-                    // Ignores errors: a router that does not wait for FINISH has lost nothing.
+                    // Ignores errors: if the router has closed the connection without waiting for
+                    // FINISH, no frame is lost.
                     let _ = stream.write_all(FINISH).await;
                     let _ = stream.flush().await;
                 }
@@ -632,7 +645,8 @@ impl Shared {
         }
     }
 
-    /// Reads once, as much as the current behaviour allows. Cancel safe.
+    /// Reads once, and at most as many bytes as the current behaviour allows. This future may be
+    /// cancelled: no bytes are lost.
     async fn read_some(
         &self,
         stream: &mut Stream,
@@ -645,7 +659,7 @@ impl Shared {
         stream.read_buf(&mut buffer.limit(bytes)).await
     }
 
-    /// Removes the whole data frames at the front of the buffer and returns them.
+    /// Removes all complete data frames from the front of the buffer and returns them.
     fn whole_frames(&self, buffer: &mut BytesMut) -> Vec<Bytes> {
         let mut frames = Vec::new();
         while let Some(length) = buffer.first_chunk().copied().map(u32::from_be_bytes) {
@@ -671,6 +685,6 @@ impl Shared {
 }
 
 async fn until_closed(stream: &mut Stream) {
-    // Ignores the content and any error.
+    // Reads to the end of the stream. Ignores the content and any error.
     let _ = tokio::io::copy(stream, &mut tokio::io::sink()).await;
 }

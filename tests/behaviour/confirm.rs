@@ -1,4 +1,5 @@
-//! `confirm`: frames are kept until the collector confirms them, and sent again after a broken connection.
+//! Tests of the option `confirm`: the router keeps each frame until the collector has confirmed it, and sends
+//! unconfirmed frames again after a broken connection.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -22,13 +23,13 @@ use crate::{
     wire::{ACCEPT, FINISH, READY, START, STOP},
 };
 
-/// A collector under the control of its test, with a small receive buffer.
+/// A TCP socket on which the test itself acts as the collector. Its receive buffer is small.
 struct Manual(TcpListener);
 
 impl Manual {
     fn listening() -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        // Linux doubles it.
+        // Linux doubles the size that a program asks for.
         socket.set_recv_buffer_size(32 << 10).expect("a size");
         let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
         socket.bind(&any.into()).expect("bound");
@@ -54,7 +55,7 @@ impl Manual {
     }
 }
 
-/// The number of bytes that the kernel holds for the program that does not read `stream`.
+/// Returns the number of bytes that the kernel has received on `stream` and that the test has not read.
 async fn unread(stream: &TcpStream) -> usize {
     let mut space = vec![0; 4 << 20];
     stream.peek(&mut space).await.expect("bytes")
@@ -94,7 +95,7 @@ async fn a_reset_sends_exactly_what_the_peers_kernel_had_not_acknowledged() {
     let stalled = |status: &SinkHealth| status.write_stalls > 0;
     router.until(0, "waits for the collector", stalled).await;
     let held = unread(&stuck).await;
-    // Whole frames that the collector's kernel has, though no program has read them.
+    // Counts the whole frames that the collector's kernel has acknowledged, although no program has read them.
     let mut acknowledged = 0;
     let mut end = 0;
     for frame in &frames {
@@ -107,7 +108,8 @@ async fn a_reset_sends_exactly_what_the_peers_kernel_had_not_acknowledged() {
     let before = router.ledger(0);
     assert!(before.balances(), "{before:?}");
     assert!(before.unconfirmed + before.in_flight > 0, "{before:?}");
-    // A batch counts only after its write has ended, so some acknowledged frames may still be in flight.
+    // The router counts the frames of a batch as delivered only after the write of the batch has ended. So some
+    // acknowledged frames may still be counted as in flight.
     assert!(before.delivered <= acknowledged, "{before:?}");
     let linger = Some(Duration::ZERO);
     SockRef::from(&stuck).set_linger(linger).expect("set");
@@ -204,7 +206,7 @@ async fn with_finish_a_killed_collector_gets_what_it_had_not_read() {
     let audit = router.audit();
     let load = load(&router, 20_000).await;
     until("frames arrive", || collector.frames().len() > 10_000).await;
-    // The collector's kernel fills up with frames that its program does not read.
+    // The collector stops reading, so the receive buffer of its kernel fills up with frames.
     collector.behave(Behaviour::Hangs);
     let hung = router.ledger(0).offered;
     until("frames wait in the kernels", || {
@@ -249,7 +251,7 @@ async fn an_idle_collector_confirms_within_seconds() {
     let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
     sender.send(&[numbered(0), numbered(1)]).await;
     until("both are written", || router.ledger(0).unconfirmed == 2).await;
-    // Nothing more comes, so a checkpoint is due after two seconds.
+    // The sender sends nothing more. So the sink asks for a confirmation after two seconds.
     until("both are confirmed", || router.ledger(0).delivered == 2).await;
     assert_eq!(router.status(0).connects, 2);
     assert_eq!(router.status(0).disconnects["rotated"], 1);
@@ -270,8 +272,9 @@ async fn a_collector_that_never_confirms_degrades_the_sink() {
         .until(0, "does not confirm", |status| status.degraded)
         .await;
     assert_eq!(degraded.state, State::Up);
-    // The next connection asks for no more than `kernel`, so the frame is delivered. The connection before it, which was
-    // made before the third miss, sent the frame once more.
+    // After three connections without FINISH, the sink confirms frames on the next connection as with `confirm kernel`,
+    // so the frame counts as delivered. One more connection already existed when the third FINISH failed to come, and
+    // it also sent the frame.
     until("the frame is delivered", || router.ledger(0).delivered == 1).await;
     let ledger = router.ledger(0);
     assert_eq!((ledger.resent, ledger.dropped_total()), (4, 0));

@@ -1,8 +1,8 @@
-//! Collectors that close or reset their connections while no data is written to them. The sink
-//! notices immediately and distinguishes a close from a reset. If the sink noticed only when a
-//! deadline passed, the reason would be another one.
+//! Tests of collectors that close or reset their connections while the router writes nothing to
+//! them. The sink must notice this immediately, and must report whether the connection was closed
+//! or reset. If the sink noticed it only after a timeout, it would report a different reason.
 //!
-//! Collectors that hang are in `hostile_collectors` and `renewal`.
+//! Collectors that hang are tested in `hostile_collectors` and `renewal`.
 
 use tapfan::health::{Disconnect, SinkHealth};
 
@@ -38,7 +38,8 @@ fn three_kinds(
     (collectors, router)
 }
 
-/// Waits until a connection of the sink has ended. Returns the reason's label and the error text.
+/// Waits until a connection of the sink has ended. Returns the label of the reason, and the error
+/// text.
 async fn disconnect_reason(router: &Router, sink: usize) -> (&'static str, String) {
     let ends = |status: &SinkHealth| {
         let mut labels = Disconnect::LABELS.into_iter();
@@ -73,8 +74,8 @@ async fn a_collector_that_is_killed_is_noticed_at_once() {
     router.all_up().await;
     for (sink, collector) in collectors.iter_mut().enumerate() {
         collector.kill().await;
-        // The kernel resets the TCP and TLS connections. It closes the unix connection, which has
-        // no unread data.
+        // The kernel resets the TCP and TLS connections. It closes the unix connection without a
+        // reset, because that connection has no unread data.
         let label = if sink == 0 { "closed" } else { "reset" };
         let (found, words) = disconnect_reason(&router, sink).await;
         assert_eq!(found, label, "{words}");

@@ -1,5 +1,5 @@
-//! A low limit on descriptors: senders cannot use the descriptors that the rest of the router
-//! needs.
+//! Tests of a low limit on file descriptors: senders cannot use up the descriptors that the rest of
+//! the router needs.
 
 use std::{fs, time::Duration};
 
@@ -21,7 +21,7 @@ use crate::{
     wire::{ACCEPT, READY, START},
 };
 
-/// Opens an idle sender. Returns `None` if the router closes it immediately.
+/// Opens a connection that sends no frames. Returns `None` if the router closes it immediately.
 pub(crate) async fn idle_sender(target: &Target) -> Option<Stream> {
     let mut stream = target.dial().await.expect("connected");
     let mut answer = vec![0; ACCEPT.len()];
@@ -71,7 +71,7 @@ async fn sixty_idle_senders_leave_descriptors_for_everything_else() {
     collector.listen();
     until("the sink is up again", up).await;
 
-    // The admin endpoint answers although clients hold every connection that it accepts.
+    // The admin endpoint still answers after clients have opened more connections than it accepts.
     let mut clients = Vec::new();
     for _ in 0..70 {
         clients.push(Target::Tcp(admin).dial().await.expect("connected"));
@@ -79,7 +79,7 @@ async fn sixty_idle_senders_leave_descriptors_for_everything_else() {
     assert_eq!(block_in_place(|| get(admin, "/livez")).status, 200);
     assert_eq!(block_in_place(|| get(admin, "/readyz")).status, 200);
 
-    // The sink still reconnects.
+    // The sink can still reconnect after the collector restarts.
     collector.kill().await;
     until("the sink is down", || !up()).await;
     collector.listen();
@@ -95,7 +95,7 @@ async fn sixty_idle_senders_leave_descriptors_for_everything_else() {
     })
     .await;
 
-    // Refused senders are counted and logged; admitted ones are served.
+    // Connections of senders that the router refused are counted and logged.
     let refused: u64 = status()
         .listeners
         .iter()
@@ -114,7 +114,8 @@ async fn sixty_idle_senders_leave_descriptors_for_everything_else() {
         "{log}"
     );
     assert!(!log.contains("Too many open files"), "{log}");
-    // The second sink has reserved descriptors, too, so more than one sender must be closed.
+    // The reload has reserved descriptors for the second sink. So the test must close more than one
+    // connection before the router accepts a new one.
     idlers.truncate(2);
     let mut sender = timeout(Duration::from_secs(20), async {
         loop {
@@ -135,8 +136,8 @@ async fn sixty_idle_senders_leave_descriptors_for_everything_else() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_low_limit_on_descriptors_still_admits_senders() {
-    // In the first case, two sinks with names need more than half of the limit. In the second case,
-    // an idle router has half of the limit open.
+    // With the limit of 64, two sinks with host names need more than half of the descriptors. With
+    // the limit of 40, even an idle router has half of the descriptors open.
     for (limit, sinks) in [(64, 2), (40, 1)] {
         let folder = Folder::new();
         let sinks: Vec<_> = (0..sinks)

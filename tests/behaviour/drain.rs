@@ -1,5 +1,5 @@
-//! Drains: every frame that was written before the half-close is delivered, and no peer can delay
-//! the end.
+//! Tests of drains: the router delivers every frame that was written before it half-closed the
+//! senders' connections, and no peer can delay the end of the drain.
 
 use std::{
     io::{Read, Write},
@@ -25,7 +25,7 @@ use crate::{
     wire::{self, START, STOP},
 };
 
-/// The distance between the number ranges of different senders.
+/// The difference between the first frame numbers of two senders.
 const APART: u64 = 1 << 32;
 
 fn numbers_from(frames: &[bytes::Bytes], first: u64) -> Vec<u64> {
@@ -107,8 +107,9 @@ async fn a_drain_under_load_loses_no_written_frame() {
     }
 }
 
-/// Runs on one thread, which the senders block. So the runtime has not seen the connections yet
-/// when the drain begins. A fast sender in another process can cause the same.
+/// This test runs on one thread. The senders write with blocking calls, so the runtime does not see
+/// their connections before the drain begins. A fast sender in another process can cause the same
+/// situation.
 #[tokio::test]
 async fn senders_that_wrote_just_before_the_drain_lose_nothing() {
     const SENDERS: u64 = 20;
@@ -132,7 +133,7 @@ async fn senders_that_wrote_just_before_the_drain_lose_nothing() {
         stream
             .write_all(&[START, &frame, STOP].concat())
             .expect("written");
-        // Half of them are closed before the drain begins.
+        // Closes half of the connections before the drain begins.
         if number >= SENDERS / 2 {
             open.push(stream);
         }
@@ -210,7 +211,8 @@ async fn a_sender_that_never_ends_is_closed_and_its_frames_are_delivered() {
     let mut silent = Sender::open(&router.target(0), Mode::Unidirectional).await;
     silent.send((APART..APART + 3).map(numbered)).await;
     let draining = tokio::spawn(router.drain());
-    // The silent sender sees the half-close and writes more.
+    // The silent sender sees that the router has half-closed its connection, and writes more
+    // frames.
     silent.half_closed().await;
     let before = goes_on.sent();
     silent.send((APART + 3..APART + 5).map(numbered)).await;
@@ -232,8 +234,8 @@ async fn a_sender_that_never_ends_is_closed_and_its_frames_are_delivered() {
     assert_eq!(collector.ended().await, Ended::Stopped);
 }
 
-/// Runs on one thread, which the sender blocks while it writes. So the runtime sees the data and
-/// the cancellation of the drain at the same time.
+/// This test runs on one thread. The sender writes with blocking calls, so the runtime sees the new
+/// data and the cancellation of the drain at the same time.
 #[tokio::test]
 async fn frames_written_before_the_drain_is_cut_short_are_still_read() {
     let folder = Folder::new();
@@ -262,7 +264,8 @@ async fn frames_written_before_the_drain_is_cut_short_are_still_read() {
     hurry.cancel();
     let report = draining.await.expect("no panic");
     assert_eq!(report.listeners[0].counts.frames, 1000);
-    // The cancellation also ends the sink's drain early, so the sink may drop frames.
+    // The cancellation also ends the sink's drain early. So the sink may drop frames instead of
+    // delivering them.
     let ledger = &report.sinks[0].ledger;
     assert_eq!(
         ledger.delivered + ledger.dropped(DropReason::Shutdown),
@@ -290,7 +293,8 @@ async fn a_drain_that_is_cut_short_ends_at_once() {
     ));
     router.up(0).await;
     router.up(1).await;
-    // Opens one connection in its handshake, one that never ends, and one in the middle of a frame.
+    // Opens a connection that stays in its handshake, a stream that never ends, and a stream that
+    // stops in the middle of a frame.
     let _shaking_hands = router.target(1).dial().await.expect("connected");
     let mut never_ends = Sender::open(&router.target(0), Mode::Bidirectional).await;
     never_ends.send((0..100).map(numbered)).await;

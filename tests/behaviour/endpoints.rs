@@ -1,4 +1,4 @@
-//! Sinks with `endpoints balance` or `endpoints all`.
+//! Tests of sinks with `endpoints balance` or `endpoints all`.
 
 use std::{collections::HashSet, net::Ipv4Addr};
 
@@ -20,7 +20,8 @@ use crate::{
     wait,
 };
 
-/// Three collectors, and a name server that resolves the sink's name to some of them.
+/// The environment of a test: three collectors, and a name server that resolves the sink's host
+/// name to some of them.
 struct Scene {
     folder: Folder,
     server: NameServer,
@@ -34,8 +35,8 @@ const HOSTS: [Ipv4Addr; 3] = [
 ];
 
 impl Scene {
-    /// Makes a scene in which the name resolves to the first `addresses` collectors. No collector
-    /// listens.
+    /// Makes the environment of a test. The sink's host name resolves to the first `addresses`
+    /// collectors. No collector listens yet.
     async fn new(addresses: usize) -> Self {
         let first = Collector::tcp();
         let port = first.port();
@@ -74,7 +75,7 @@ impl Scene {
             .map(|collector| numbers_of(&collector.frames()))
     }
 
-    /// Asserts that each frame reached exactly one collector, once.
+    /// Asserts that exactly one collector received each frame, exactly once.
     fn assert_spread(&self, sent: u64) {
         let mut numbers = self.numbers().concat();
         numbers.sort_unstable();
@@ -159,8 +160,8 @@ async fn frames_of_a_dead_endpoint_go_to_the_others() {
     let all = scene.numbers().concat();
     let distinct: HashSet<_> = all.iter().collect();
     assert_eq!(all.len(), distinct.len(), "a frame arrived twice");
-    // A frame is lost only if the kernel of the killed collector had accepted the frame and the
-    // collector had not read it.
+    // A frame is lost only if the kernel of the killed collector had received it and the collector
+    // had not read it yet. The sockets of a connection hold at most 8 MiB of such frames.
     let window = 8_u64 << 20;
     assert!(sent - (all.len() as u64) < window / 100);
 }
@@ -177,8 +178,8 @@ async fn a_stalled_endpoint_does_not_delay_the_others() {
     for number in 0..FRAMES as u64 {
         sender.send([numbered_large(number, 60_000)]).await;
     }
-    // The stalled endpoint keeps the frames in its socket buffers and at most two batches. The
-    // other endpoints get all other frames.
+    // The frames that the stalled endpoint has taken are in its socket buffers and in at most two
+    // batches. The other endpoints deliver all other frames.
     let ledger = || router.ledger(0);
     wait::until("the other endpoints took the rest", || {
         let ledger = ledger();
@@ -259,7 +260,7 @@ async fn all_sends_every_frame_to_every_endpoint_from_the_start() {
     let router = scene.start("endpoints all");
     let audit = router.audit();
     let load = load(&router).await;
-    // Until the name resolves, one queue holds the frames.
+    // Until the host name resolves, the sink holds its frames in one queue.
     wait::until("frames are queued", || router.ledger(0).queued > 1_000).await;
     scene.server.set_addresses(&HOSTS);
     up(&router, 3).await;
@@ -267,7 +268,7 @@ async fn all_sends_every_frame_to_every_endpoint_from_the_start() {
     for collector in &scene.collectors {
         collector.got(usize::try_from(sent).expect("few")).await;
     }
-    // A collector may read frames before the router counts them as delivered.
+    // A collector may have read frames that the router does not count as delivered yet.
     wait::until("all is counted as delivered", || {
         router.ledger(0).delivered == 3 * sent
     })
@@ -357,7 +358,8 @@ async fn frames_left_in_the_queue_of_a_removed_endpoint_are_counted() {
 async fn a_name_that_changes_with_every_lookup_keeps_a_bounded_number_of_endpoints() {
     let scene = Scene::new(1).await;
     let tapfile = scene.tapfile("endpoints all");
-    // No collector listens, so that the router keeps each removed endpoint for the full `drain`.
+    // No collector listens. So the router keeps each removed endpoint until the end of its `drain`
+    // time.
     let router = Router::start(&tapfile.replace("drain 3s", "drain 10m"));
     let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
     for net in 1..=4 {
@@ -412,7 +414,7 @@ async fn a_change_of_mode_keeps_the_queue() {
         .expect("good");
     wait::until("each endpoint has a queue", || queued(&router, 300)).await;
     assert_eq!(router.ledger(0).offered, 300);
-    // After a change of another setting, each endpoint still has its queue.
+    // The reload changes another option of the sink, and each endpoint keeps its queue.
     router
         .reload(&scene.tapfile("endpoints all\n write_timeout 5s"))
         .expect("good");
@@ -428,8 +430,8 @@ async fn a_change_of_mode_keeps_the_queue() {
     router
         .reload(&scene.tapfile("endpoints failover"))
         .expect("good");
-    // Two endpoints still have 200 undelivered frames each. The sink keeps one of the two queues
-    // and drops the other.
+    // The endpoints of the two collectors that do not listen still have 200 undelivered frames
+    // each. The sink keeps the queue of one of these endpoints and drops the frames of the other.
     scene.collectors[2].got(400).await;
     let ledger = router.ledger(0);
     assert_eq!(ledger.dropped(DropReason::EndpointGone), 200);
@@ -446,7 +448,7 @@ async fn a_change_of_mode_keeps_the_queue() {
 async fn a_drain_ends_in_time_with_endpoints_that_hang_or_are_down() {
     for mode in ["balance", "all"] {
         let mut scene = Scene::new(3).await;
-        // One collector hangs, one does not listen, and one is good.
+        // The first collector hangs, the second does not listen, and the third is good.
         scene.collectors[0].behave(Behaviour::Hangs);
         scene.collectors[0].listen();
         scene.collectors[2].listen();

@@ -1,4 +1,5 @@
-//! Certificates that the router presents: expired, about to expire, or not valid yet.
+//! Tests of certificates that the router presents to its peers, and that are expired, about to
+//! expire, or not valid yet.
 
 use std::{
     fs,
@@ -20,8 +21,8 @@ use crate::{
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Writes a certificate with these dates, and its key. Returns the path of both files without their
-/// extensions.
+/// Writes a certificate that is valid from `starts` to `expires`, and its key. Both files have the
+/// same path except for the extension. Returns that path without the extension.
 fn write(folder: &Folder, name: &str, starts: SystemTime, expires: SystemTime) -> PathBuf {
     let key = KeyPair::generate().expect("a key");
     let mut params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
@@ -122,7 +123,7 @@ async fn the_log_says_so_at_the_start_and_at_a_reload() {
         "{}",
         tapfan.log()
     );
-    // A reload takes up a certificate that expires soon, and then an expired one.
+    // The first reload uses a certificate that expires soon, the second reload an expired one.
     for (file, said) in [
         (&soon, "soon.crt expires"),
         (&expired, "expired.crt expired"),

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Samples by name and labels, as written: `name{label="value"}`.
+/// The samples of a scrape. A key consists of the metric's name and labels as they are in the
+/// response: `name{label="value"}`.
 #[derive(Debug, Default)]
 pub(crate) struct Exposition {
     samples: BTreeMap<String, f64>,
@@ -45,7 +46,7 @@ impl Exposition {
         self.samples.get(series).copied()
     }
 
-    /// The value of a series. Panics if there is none.
+    /// The value of a series. Panics if the series does not exist.
     pub(crate) fn value(&self, series: &str) -> f64 {
         self.get(series)
             .unwrap_or_else(|| panic!("no series {series}"))
@@ -86,7 +87,7 @@ impl Exposition {
                 .sum();
             let accounted =
                 of("delivered_frames_total") + dropped + of("queue_frames") + of("inflight_frames");
-            // These are whole numbers far below 2^52.
+            // The sums are exact, because all terms are whole numbers far below 2^52.
             assert!(
                 (of("offered_frames_total") - accounted).abs() < 0.5,
                 "{sink}: {accounted} of {}",

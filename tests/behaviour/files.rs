@@ -1,5 +1,4 @@
-//! Sinks that write files: a file with its final name is complete, and each frame is in exactly one
-//! file.
+//! Tests of sinks that write files: a file with its final name is complete, and each frame is in exactly one file.
 
 use std::{
     collections::BTreeSet,
@@ -23,7 +22,7 @@ use crate::{
     wire::{self, START, STOP},
 };
 
-/// A folder with the socket `in` and a folder `files` for files.
+/// Makes a folder for one test. It contains the folder `files`, into which the sink writes.
 fn folder() -> Folder {
     let folder = Folder::new();
     fs::create_dir(folder.path("files")).expect("a folder");
@@ -38,7 +37,7 @@ fn tapfile(folder: &Folder, name: &str, options: &str) -> String {
     )
 }
 
-/// The names in the folder of the files, sorted.
+/// The names of all files in the folder `files`, sorted.
 fn names(folder: &Folder) -> Vec<String> {
     let entries = fs::read_dir(folder.path("files")).expect("a folder");
     let mut names: Vec<_> = entries
@@ -86,7 +85,7 @@ fn content(path: &Path) -> Vec<u8> {
     bytes
 }
 
-/// The frames of a whole file.
+/// The frames of a complete file.
 fn frames(path: &Path) -> Vec<Bytes> {
     let content = content(path);
     assert!(content.ends_with(STOP), "{}: no STOP", path.display());
@@ -160,7 +159,8 @@ async fn files_of_a_size_follow_each_other() {
     let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
     let mut sent = 0;
     for files in 1..=12 {
-        // Sends about 40 KiB. A file has reached its size after two such sends.
+        // Sends about 40 KiB. After two such writes, the sink's file has reached the size at which the sink starts the
+        // next file.
         sender
             .send((sent..sent + 100).map(|number| numbered_large(number, 400)))
             .await;
@@ -179,7 +179,7 @@ async fn files_of_a_size_follow_each_other() {
     assert_eq!(report.sinks[0].ledger.delivered, sent);
     let names = names(&folder);
     assert_eq!(names.last().map(String::as_str), Some("all.fstrm"));
-    // The numbers grow, but a number is left out if a file was opened and not used.
+    // The numbers in the file names grow, but not always by one: a file that was opened and then not used leaves a gap.
     let is_numbered = |name: &String| {
         let number = name
             .strip_prefix("all-")
@@ -211,7 +211,7 @@ async fn files_of_a_time_follow_each_other_and_the_newest_are_kept() {
         router.status(0).disconnects["rotated"] >= 4
     })
     .await;
-    // Files without frames do not count.
+    // Files without frames do not count as finished files.
     assert!(finished(&folder) == [other.clone()]);
     let mut kept = Vec::new();
     for rotated in 5..9 {
@@ -260,7 +260,7 @@ async fn a_reload_completes_the_file_and_loses_nothing() {
     assert!(numbers(&folder).into_iter().eq(0..200));
 }
 
-/// A file as a crash leaves it, cut in the middle of frame `count`.
+/// The content of a file after a crash: it ends in the middle of frame `count`.
 fn cut(count: u64) -> Vec<u8> {
     let mut file = START.to_vec();
     file.extend(wire::data((0..=count).map(numbered)));
@@ -273,7 +273,7 @@ async fn files_that_a_crash_left_are_completed_and_others_left_alone() {
     let folder = folder();
     let path = |name: &str| folder.path("files").join(name);
     fs::write(path("2020.fstrm.part"), cut(70)).expect("written");
-    // A complete file: the crash came before the rename.
+    // This file is complete: it stands for a crash after STOP was written and before the file was renamed.
     let whole = [START, &wire::data((0..5).map(numbered)), STOP].concat();
     fs::write(path("2021.fstrm.part"), &whole).expect("written");
     fs::write(path("2022.fstrm"), "an older one").expect("written");
@@ -349,12 +349,14 @@ async fn a_compressed_file_that_a_crash_left_is_completed() {
     assert!(numbers.iter().copied().eq(0..numbers.len() as u64));
 }
 
-/// Each failed copy once stayed, and was completed later, so frames were in several files.
+/// To complete a compressed file, the router makes a copy. In an earlier version, a copy that had failed stayed in the
+/// folder and was completed later, so the same frames were in several files.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_that_fails_leaves_only_the_original() {
     let folder = folder();
     let left = folder.path("files").join("1500000000.fstrm.zst.part");
-    // Random bytes, which cannot be compressed, so the copy is longer than the limit of the process.
+    // Random bytes cannot be compressed. So the copy becomes longer than the process may make a file, and copying
+    // fails.
     let mut file = START.to_vec();
     for _ in 0..2000 {
         file.extend(wire::data([rand::random::<[u8; 400]>()]));
@@ -364,7 +366,7 @@ async fn a_copy_that_fails_leaves_only_the_original() {
     let tapfile = tapfile(&folder, "%s.fstrm", "compress zstd\nrotate 1s");
     let mut tapfan = Tapfan::run_after("trap '' XFSZ; ulimit -f 1024;", &folder, &tapfile);
     tapfan.wait_for_log("a file was not completed").await;
-    // Each new file starts another attempt.
+    // Each time the sink starts a new file, it tries again to complete the old one.
     let mut seen = BTreeSet::new();
     until("four files were opened", || {
         let copies = |name: &String| name.contains(".copy");
@@ -375,7 +377,7 @@ async fn a_copy_that_fails_leaves_only_the_original() {
     tapfan.signal(Signal::SIGTERM);
     tapfan.exit().await;
     assert!(fs::read(&left).expect("a file") == whole);
-    // The last attempt may have been interrupted.
+    // SIGTERM may have interrupted the last attempt, which then leaves its copy behind.
     let mut names_left = names(&folder);
     names_left.retain(|name| name != "1500000000.fstrm.zst.copy.part");
     assert_eq!(names_left, ["1500000000.fstrm.zst.part"]);
@@ -408,7 +410,8 @@ async fn a_sink_without_its_folder_is_down_until_the_folder_exists() {
     assert!(numbers(&folder).into_iter().eq(0..10));
 }
 
-/// Frames that are written to a file without a name would be lost, and would count as delivered.
+/// If the sink went on writing to a file that was removed, the frames would be lost, although they would count as
+/// delivered.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_that_was_removed_or_replaced_gets_no_more_frames() {
     let folder = Folder::new();
@@ -438,14 +441,15 @@ async fn a_file_that_was_removed_or_replaced_gets_no_more_frames() {
     assert!(!finished(&folder).iter().any(is_link));
 }
 
-/// The name and the content of a file say whether it is compressed, and not the setting of today.
+/// The name and the content of an unfinished file show whether the file is compressed. The option `compress` does not,
+/// because it may have changed since the file was written.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn files_that_were_left_before_compress_changed_are_completed() {
     let zstd = |bytes: &[u8]| zstd::stream::encode_all(bytes, 3).expect("memory");
     for (name, options) in [
         ("%Y.fstrm", ""),
         ("%Y.fstrm", "compress zstd"),
-        // A pattern that ends in `.zst` gives the same names with and without `compress`.
+        // With a pattern that ends in `.zst`, compressed and uncompressed files have the same names.
         ("%Y.fstrm.zst", ""),
         ("%Y.fstrm.zst", "compress zstd"),
     ] {
@@ -477,7 +481,8 @@ async fn files_that_were_left_before_compress_changed_are_completed() {
     }
 }
 
-/// Such lines once spoke of a collector.
+/// In an earlier version, some log lines of sinks that write files mentioned a collector, although such a sink has no
+/// collector.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_log_of_a_sink_that_writes_files_speaks_of_files() {
     let folder = folder();
@@ -514,8 +519,8 @@ async fn the_log_of_a_sink_that_writes_files_speaks_of_files() {
 async fn a_write_that_fails_ends_the_file_and_loses_nothing() {
     let folder = folder();
     let tapfile = tapfile(&folder, "all.fstrm", "");
-    // No file may be longer than 512 KiB. Without the trap, the signal SIGXFSZ would end the
-    // process.
+    // `ulimit` lets no file grow beyond 512 KiB. Without the trap, the kernel would end the process with the signal
+    // SIGXFSZ when a file reaches this size.
     let mut tapfan = Tapfan::run_after("trap '' XFSZ; ulimit -f 1024;", &folder, &tapfile);
     tapfan.wait_for_log("sink is up").await;
     let target = Target::Unix(folder.path("in"));
@@ -527,7 +532,8 @@ async fn a_write_that_fails_ends_the_file_and_loses_nothing() {
             .await;
     }
     sender.stop().await;
-    // The frames have 1.4 MB, so they fill at least three files. Batches are written whole, so there may be more.
+    // The frames have 1.4 MB, so they fill at least three files of 512 KiB. Batches are never split between files, so
+    // there may be more files.
     until("two writes have failed", || {
         tapfan.log().matches("sink is up").count() >= 3
     })

@@ -1,5 +1,5 @@
-//! Peers that use another protocol or reject our certificate: the log and the status say what to
-//! do.
+//! Tests of peers that use another protocol or reject the router's certificate: the log and the
+//! status say what to do about it.
 
 use std::net::SocketAddr;
 
@@ -15,7 +15,8 @@ use crate::{
     wire::{self, READY, START},
 };
 
-/// Waits until the log names the address of the listener with this scheme, and returns it.
+/// Waits until the log names the address of the listener whose URL has this scheme, and returns the
+/// address.
 async fn address_of(tapfan: &Tapfan, scheme: &str) -> SocketAddr {
     let said = format!("listening listener={scheme}://127.0.0.1:0 address=");
     tapfan.wait_for_log(&said).await;
@@ -79,8 +80,8 @@ async fn senders_that_speak_something_else_or_trust_us_not_are_named() {
         .await;
 }
 
-/// A collector that requires a client certificate but gets none sends the alert `handshake_failure`
-/// in TLS 1.2, and `certificate_required` in TLS 1.3.
+/// A collector that requires a client certificate but gets none sends a TLS alert. The alert is
+/// `handshake_failure` in TLS 1.2, and `certificate_required` in TLS 1.3.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_collector_that_misses_a_client_certificate_is_understood() {
     let folder = Folder::new();

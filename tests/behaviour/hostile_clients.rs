@@ -1,4 +1,4 @@
-//! Clients of the admin endpoint that try to block other clients.
+//! Tests of clients of the admin endpoint that try to keep it from answering other clients.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -26,9 +26,10 @@ async fn slow_silent_and_greedy_clients_do_not_block_probes() {
             stream.write_all(said).expect("written");
             stream
         };
-        // Seven times the connection limit: clients with unfinished heads, silent clients, and
-        // clients that never read their responses. A server that waited for the deadlines of 64
-        // clients at a time would need over a minute for all clients.
+        // Opens seven times as many connections as the server allows: clients that never finish
+        // their request, clients that send nothing, and clients that never read the response. A
+        // server that let each of its 64 connections wait until a timeout would need more than a
+        // minute until it could serve the next client.
         let mut held = Vec::new();
         let begun = Instant::now();
         let many = b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(200);
@@ -40,7 +41,7 @@ async fn slow_silent_and_greedy_clients_do_not_block_probes() {
             assert_eq!(answer.status, 200);
             assert!(begun.elapsed() < TIMEOUT, "probes have to wait");
         }
-        // The server has closed the first of these connections to make room.
+        // The server must have closed the first of these connections to accept later ones.
         let first = &mut held[0];
         first
             .set_read_timeout(Some(Duration::from_secs(20)))
@@ -64,7 +65,7 @@ async fn an_unfinished_request_head_times_out_and_a_long_one_is_refused() {
             .expect("set");
         slow.write_all(b"GET /livez HTTP/1.1\r\n").expect("written");
         let mut said = Vec::new();
-        // The read may end with a reset, but must not end with the timeout above.
+        // The server must close the connection, with or without a reset, before the read times out.
         let ended = slow.read_to_end(&mut said).map_err(|error| error.kind());
         assert_ne!(ended, Err(ErrorKind::WouldBlock), "it is still open");
         assert!(!said.starts_with(b"HTTP/1.1 200"));
@@ -72,7 +73,8 @@ async fn an_unfinished_request_head_times_out_and_a_long_one_is_refused() {
     router.drain().await;
 }
 
-/// Requests the page's events, with a receive buffer so small that one or two events fill it.
+/// Requests the event stream of the page. The socket's receive buffer is so small that one or two
+/// events fill it.
 fn watch(address: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket.set_recv_buffer_size(1).expect("set");
@@ -104,7 +106,8 @@ fn first_event(address: SocketAddr) -> String {
     }
 }
 
-/// Without the limit on unread data, this test would take minutes.
+/// The server closes a client that leaves too much data unread. Without this limit, the test would
+/// take minutes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn event_clients_that_never_read_are_closed() {
     let router = Router::start("listen @tapfan-test-watchers\ndnstap @tapfan-test-nobody\n");

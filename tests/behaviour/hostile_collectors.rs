@@ -1,5 +1,5 @@
-//! Collectors that misbehave: the sink reports the error, keeps retrying, and loses no more than it
-//! has to.
+//! Tests of collectors that misbehave: the sink reports the error, keeps retrying, and loses no
+//! more frames than it must.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::{
     wire::{ACCEPT_OF_LOGS, FINISH, READY, UNKNOWN, data},
 };
 
-/// Waits until the sink has failed to connect, and returns its error.
+/// Waits until the sink has failed to connect, and returns the text of the error.
 async fn failure(router: &Router, sink: usize) -> String {
     let failed = |status: &SinkHealth| status.failed_connects > 0 && status.last_error.is_some();
     let status = router.until(sink, "fails to connect", failed).await;
@@ -181,7 +181,7 @@ async fn unexpected_bytes_from_a_collector_end_the_connection() {
         router.until(sink, "is up", until_steady).await;
         collector.got(1000).await;
     }
-    // A control frame of an unknown type is skipped.
+    // The sink skips a control frame of an unknown type, so it stays connected.
     assert_eq!(router.status(3).connects, 1);
     let report = router.drain().await;
     for (sink, collector) in report.sinks.iter().zip(&collectors) {
@@ -193,8 +193,8 @@ async fn unexpected_bytes_from_a_collector_end_the_connection() {
 /// The size of a frame that is larger than the kernel's buffers.
 const LARGE: usize = 8 << 20;
 
-/// Returns a unix, a TCP and a TLS collector, and a router with one sink for each. The sinks take
-/// large frames.
+/// Returns a unix, a TCP and a TLS collector, and a router with one sink for each of them. The
+/// router accepts large frames.
 fn three_kinds(folder: &Folder, certificates: &Certificates) -> ([Collector; 3], Router) {
     let collectors = [
         Collector::unix(folder.path("out")).listening(),
@@ -277,8 +277,8 @@ async fn a_frame_cut_off_by_three_disconnects_is_dropped() {
         collector.behave(Behaviour::Good);
     }
     for (sink, collector) in collectors.iter_mut().enumerate() {
-        // An earlier connection may still wait for its 1000 bytes and would take the next frames.
-        // Killing the collector ends that connection.
+        // A connection from before the change of behaviour may still wait for its 1000 bytes, and
+        // would read the next frames. Killing the collector ends that connection.
         collector.kill().await;
         collector.listen();
         router.up(sink).await;
@@ -292,7 +292,8 @@ async fn a_frame_cut_off_by_three_disconnects_is_dropped() {
         assert_eq!(sink.ledger.dropped(DropReason::Disconnected), 1);
         assert_eq!((sink.ledger.delivered, sink.ledger.dropped_total()), (7, 1));
         let numbers = numbers_of(&collector.frames());
-        // The frames after the skipped one may have gone to the killed connection.
+        // Frames 1 to 3 may have gone to the killed connection, so the collector may have lost
+        // them.
         assert!(numbers.ends_with(&[4, 5, 6, 7]), "{numbers:?}");
         assert!(!numbers.contains(&0));
     }
@@ -314,13 +315,13 @@ async fn an_untrusted_certificate_is_an_error_with_advice() {
     let plain = Collector::tcp().listening();
     plain.behave(Behaviour::Answers(b""));
     let sinks = [
-        // Misconfigured sinks.
+        // The configurations of these sinks are wrong.
         (good.socket(), format!("ca {other}")),
         (elsewhere.socket(), format!("ca {ca}")),
         (expired.socket(), format!("ca {ca}")),
         (plain.socket().replace("tcp:", "tls:"), format!("ca {ca}")),
         (asks.socket(), format!("ca {ca}")),
-        // Correct sinks.
+        // The configurations of these sinks are right.
         (good.socket(), format!("ca {ca}")),
         (good.socket_by_name(), format!("ca {ca}")),
         (
@@ -370,7 +371,8 @@ async fn an_untrusted_certificate_is_an_error_with_advice() {
     );
     let not_tls = failure(&router, 3).await;
     assert!(not_tls.starts_with(&at(&plain)), "{not_tls}");
-    // In TLS 1.3 a client learns only after its own handshake that a certificate was required.
+    // In TLS 1.3, the client's part of the handshake is complete before the server rejects the
+    // client. So the client learns only afterwards that the server requires a certificate.
     let not_shown = failure(&router, 4).await;
     assert!(not_shown.contains("CertificateRequired"), "{not_shown}");
     for sink in 5..11 {

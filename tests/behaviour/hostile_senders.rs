@@ -1,5 +1,5 @@
-//! Senders that misbehave: the router gives each the right answer, counts the right error, and
-//! serves other senders as before.
+//! Tests of senders that misbehave: the router gives each of them the right answer, counts the
+//! right error, and serves other senders as before.
 
 use std::time::Duration;
 
@@ -47,7 +47,8 @@ impl Bench {
         self.router.target(0)
     }
 
-    /// Waits until all connections have ended, and asserts that exactly these errors were counted.
+    /// Waits until all connections have ended, and asserts that the listener counted exactly these
+    /// errors.
     async fn errors(&self, expected: &[(ErrorReason, u64)]) {
         let router = &self.router;
         until("all connections have ended", || {
@@ -66,7 +67,7 @@ impl Bench {
         }
     }
 
-    /// Asserts that a good sender still gets through, then drains.
+    /// Asserts that the router still delivers the frame of a good sender, and drains the router.
     async fn still_works(self, frames_before: u64) {
         let mut sender = Sender::open(&self.target(), Mode::Bidirectional).await;
         sender.send([numbered(4711)]).await;
@@ -85,7 +86,8 @@ async fn bytes_that_are_not_frame_streams_are_counted_and_the_connection_closed(
         b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".as_slice(),
         client_hello,
         b"\xde\xad\xbe\xef\xfe\xed\xfa\xce and more of that kind",
-        // Control frames that have a wrong length or are not allowed at this place.
+        // Control frames that have a wrong length, or that must not be at the start of a
+        // connection.
         b"\0\0\0\0\xff\xff\xff\xff\0\0\0\x04",
         b"\0\0\0\0\0\0\0\0",
         STOP,
@@ -125,17 +127,17 @@ async fn a_truncated_handshake_is_distinguished_from_a_probe() {
 #[tokio::test]
 async fn another_content_type_is_answered_with_ours_or_finish() {
     let bench = Bench::new("").await;
-    // ACCEPT lists the content type that the router accepts.
+    // The sender offers another content type. The router answers with ACCEPT, which lists dnstap.
     let mut stream = bench.target().dial().await.expect("connected");
     stream.write_all(READY_FOR_LOGS).await.expect("written");
     assert_eq!(sender::rest(&mut stream).await, ACCEPT);
-    // READY for dnstap, but START with another content type.
+    // The sender offers dnstap in READY, but sends START with another content type.
     let mut stream = bench.target().dial().await.expect("connected");
     stream.write_all(READY).await.expect("written");
     sender::expect(&mut stream, ACCEPT).await;
     stream.write_all(START_OF_LOGS).await.expect("written");
     assert_eq!(sender::rest(&mut stream).await, FINISH);
-    // A unidirectional sender does not read its back channel.
+    // A unidirectional sender does not read from its connection, so the router sends no answer.
     assert_eq!(bench.target().exchange(START_OF_LOGS).await, b"");
     bench.errors(&[(ErrorReason::ContentType, 3)]).await;
     bench.still_works(0).await;
@@ -155,8 +157,8 @@ async fn an_oversize_frame_is_skipped_and_the_stream_goes_on() {
         numbered(2),
     ]);
     sender.write_in_pieces(&stream, 4096).await;
-    // The bytes announce the largest possible length. To skip such a frame, the router would have
-    // to read 4 GiB, so the rest of the stream is lost.
+    // Four bytes of 0xff are the largest possible length of a frame. To skip such a frame, the
+    // router would have to read 4 GiB, so it gives up the rest of the stream.
     sender.write(&[0xff; 100]).await;
     sender.send([numbered(668)]).await;
     sender.close().await;
@@ -189,7 +191,7 @@ async fn a_malformed_frame_is_skipped_and_the_stream_goes_on() {
         numbered(2).to_vec(),
     ];
     sender.send(&frames).await;
-    // Unknown control frames in mid-stream are skipped.
+    // The router skips control frames of an unknown type between data frames.
     sender.write(UNKNOWN).await;
     sender.send([numbered(3)]).await;
     sender.stop().await;
@@ -216,12 +218,14 @@ async fn a_stream_that_ends_inside_a_frame_loses_only_that_frame() {
         sender.close().await;
     }
     bench.errors(&[(ErrorReason::Io, 5)]).await;
-    // A control frame that breaks the protocol ends the stream. The frames before it are delivered.
+    // A control frame that violates the protocol ends the stream. The router still delivers the
+    // frames before it.
     let mut sender = Sender::open(&bench.target(), Mode::Bidirectional).await;
     sender.send([numbered(5)]).await;
     sender.write(b"\0\0\0\0\0\0\x02\x01").await;
     sender.cut().await;
-    // Some senders end without STOP at a frame's boundary. That is not an error.
+    // Some senders close the connection without STOP. If no frame is cut off, the router counts no
+    // error.
     let mut sender = Sender::open(&bench.target(), Mode::Unidirectional).await;
     sender.send([numbered(6)]).await;
     sender.close().await;
@@ -288,7 +292,8 @@ async fn a_handshake_times_out_after_five_seconds() {
             assert!(answer.is_empty() || answer == ACCEPT);
         }));
     }
-    // A sender that sends its handshake byte by byte is closed at the same deadline.
+    // The deadline for the handshake also applies to a sender that sends its handshake byte by
+    // byte.
     let mut trickle = router.target(0).dial().await.expect("connected");
     waiting.push(tokio::spawn(async move {
         let mut ticks = interval(Duration::from_millis(500));
@@ -330,8 +335,8 @@ async fn a_tls_listener_accepts_only_trusted_clients() {
         collector.socket()
     ));
     router.up(0).await;
-    // In TLS 1.3 a client learns only after its own handshake, on its first read, that it was
-    // rejected.
+    // In TLS 1.3, the sender's part of the handshake is complete before the router rejects the
+    // sender. So the sender learns only on its first read that it was rejected.
     let without = router.tls_target(0, certificates.sender(false));
     let answer = match without.dial().await {
         Ok(stream) => sender::exchange(stream, READY).await,
@@ -348,7 +353,7 @@ async fn a_tls_listener_accepts_only_trusted_clients() {
         router.counts(0).errors(ErrorReason::Tls) == 2
     })
     .await;
-    // A connection that is closed without a byte counts as a probe, also on a TLS listener.
+    // A connection that is closed before the first byte counts as a probe, also on a TLS listener.
     let probe = without.dial_plain().await.expect("connected");
     assert_eq!(sender::exchange(probe, b"").await, b"");
     let reset = without.dial_plain().await.expect("connected");
@@ -363,7 +368,7 @@ async fn a_tls_listener_accepts_only_trusted_clients() {
     let mut sender = Sender::open(&with, Mode::Bidirectional).await;
     sender.send([numbered(0)]).await;
     sender.stop().await;
-    // A reset connection is counted as an I/O error and affects nothing else.
+    // A connection that the sender resets counts as an I/O error, and other connections continue.
     let mut dies = Sender::open(&with, Mode::Bidirectional).await;
     dies.send([numbered(1)]).await;
     until("both frames have arrived", || router.counts(0).frames == 2).await;
@@ -389,7 +394,8 @@ async fn a_sender_that_floods_control_frames_is_counted_and_closed() {
         .await;
         let mut stream = sender.into_stream();
         let flood = frame.repeat(100_000);
-        // Ignores the error: the router closes the connection before everything is written.
+        // Ignores the error, because the router closes the connection before the sender has written
+        // everything.
         let written = stream.write_all(&flood).await;
         assert!(written.is_err(), "the router read everything");
     }
@@ -398,8 +404,8 @@ async fn a_sender_that_floods_control_frames_is_counted_and_closed() {
     bench
         .errors(&[(ErrorReason::Control, control), (ErrorReason::Protocol, 3)])
         .await;
-    // Unknown control frames are skipped, however many there are, if there are data frames between
-    // them: a later version of Frame Streams may add types.
+    // A later version of Frame Streams may add types of control frames. So the router skips any
+    // number of unknown control frames, if there are data frames between them.
     let mut sender = Sender::open(&bench.target(), Mode::Bidirectional).await;
     for number in 0..500 {
         sender.write(UNKNOWN).await;

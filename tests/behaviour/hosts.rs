@@ -1,5 +1,5 @@
-//! Requests with a foreign `Host`. A web page whose name was made to resolve to this machine (DNS
-//! rebinding) must not be able to read anything.
+//! Tests of requests with a foreign `Host` header. In a DNS rebinding attack, the name of a web
+//! page is made to resolve to this machine. Such a page must not be able to read anything.
 
 use std::{fmt::Write as _, net::SocketAddr};
 
@@ -22,7 +22,7 @@ const GUARDED: [&str; 6] = [
     "/log-level",
 ];
 
-/// Sends a request with these `Host` headers.
+/// Sends a request with one `Host` header for each of `hosts`.
 fn ask(address: SocketAddr, method: &str, target: &str, hosts: &[&str]) -> Answer {
     let mut request = format!("{method} {target} HTTP/1.1\r\nconnection: close\r\n");
     for host in hosts {
@@ -41,7 +41,7 @@ fn router(name: &str) -> Router {
     ))
 }
 
-/// Applies these lines, among them an `admin` line.
+/// Applies a configuration with these lines. One of them must be an `admin` line.
 fn apply(server: &mut Server, lines: &str) {
     let config = parse(&format!("listen @in\ndnstap @out\n{lines}\n"));
     let sockets = server.bind(&config.admin).expect("free ports");
@@ -68,8 +68,8 @@ async fn a_foreign_host_header_can_read_and_change_nothing() {
     let answer = ask(probes, "GET", "/metrics", &["evil.example"]);
     assert_eq!(answer.status, 403);
     assert!(answer.body.contains("`probes`"), "{}", answer.body);
-    // The address was translated (NAT) on the way, so the answer must not advise using the IP
-    // address.
+    // The client used the address 192.0.2.7, which was translated (NAT) on the way to this socket.
+    // The client already uses an IP address, so the answer must not advise it to use one.
     let answer = ask(address, "GET", "/status", &["192.0.2.7"]);
     assert_eq!(answer.status, 403);
     assert!(
@@ -77,7 +77,8 @@ async fn a_foreign_host_header_can_read_and_change_nothing() {
         "{}",
         answer.body
     );
-    // A kubelet sends whatever host it was configured with, and looks only at the status code.
+    // A kubelet may send any `Host` header, depending on its configuration, and it looks only at
+    // the status code.
     for address in [address, probes] {
         for path in ["/livez", "/readyz", "/healthz"] {
             let answer = ask(address, "GET", path, &["evil.example"]);
@@ -187,8 +188,8 @@ async fn configured_hosts_apply_to_their_own_address_after_a_reload() {
     );
 }
 
-/// Prometheus connects to the Pod's address and sends this address as `Host`. The endpoint's socket
-/// is bound to every address.
+/// The endpoint listens on a wildcard address. Prometheus connects to the address of the Pod and
+/// sends that address as `Host`, so the endpoint must accept it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wildcard_socket_accepts_only_the_address_of_the_connection() {
     let router = router("wildcard");

@@ -21,7 +21,7 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> Answer {
     request(address, "GET", path, "", "")
 }
 
-/// Sends a request. `headers` are whole lines, each with its CRLF.
+/// Sends a request. Each of `headers` is a whole line, including its CRLF.
 pub(crate) fn request(
     address: SocketAddr,
     method: &str,
@@ -38,15 +38,15 @@ pub(crate) fn request(
     )
 }
 
-/// Sends a request as it is, and reads the response.
+/// Sends the text of a request unchanged, and reads the response.
 pub(crate) fn exchange(address: SocketAddr, request: &str) -> Answer {
     let begun = Instant::now();
     let mut stream = TcpStream::connect(address).expect("connected");
     stream
         .set_read_timeout(Some(Duration::from_secs(20)))
         .expect("set");
-    // Ignores errors: a server that answers early may close the connection before the whole request
-    // is written.
+    // Ignores errors: a server that answers early may close the connection before the client has
+    // written the whole request.
     let _ = stream.write_all(request.as_bytes());
     let mut answer = Vec::new();
     let read = stream.read_to_end(&mut answer);

@@ -1,7 +1,7 @@
-//! Configuration files that never answer, or are not regular files.
+//! Tests of configuration files that are not regular files, or that block their reader.
 //!
-//! Standard input serves as the file that never answers: it is a pipe whose other end the test
-//! holds.
+//! Standard input serves as such a file: it is a pipe, and the test holds the write end and writes
+//! nothing.
 
 use std::{
     fs,
@@ -40,7 +40,7 @@ fn run(folder: &Folder, tapfile: &str) -> (Tapfan, PipeWriter) {
     (Tapfan::run_with("", streams, folder, tapfile), write)
 }
 
-/// Runs a short command in the folder. Its standard input never answers.
+/// Runs a command that should end soon, in the folder. A read from its standard input blocks.
 fn ask(folder: &Folder, arguments: &[&str]) -> Output {
     let (read, write) = pipe().expect("a pipe");
     let output = Command::new(env!("CARGO_BIN_EXE_tapfan"))
@@ -124,7 +124,7 @@ async fn signals_are_heard_while_a_file_does_not_answer() {
     sender.send([numbered(0)]).await;
     collector.got(1).await;
     tapfan.signal(Signal::SIGTERM);
-    // The drain waits for the sender until the second signal.
+    // The drain waits for the sender to end its stream. The second signal ends the drain.
     sender.half_closed().await;
     tapfan.signal(Signal::SIGTERM);
     assert_eq!(tapfan.exit().await.code(), Some(0));
@@ -150,7 +150,8 @@ async fn a_file_that_does_not_answer_in_time_changes_nothing_until_it_answers() 
     assert!(refused.contains("/dev/stdin"), "{refused}");
     delivers(&folder, &collector, 1).await;
 
-    // When the file answers, its content is applied without another signal.
+    // When the test writes to the pipe and closes it, the router applies the content without
+    // another signal.
     silent.write_all(b"# at last\n").expect("written");
     drop(silent);
     tapfan.wait_for_log(CHANGED).await;

@@ -1,4 +1,4 @@
-//! A router with nothing to do, which must hardly wake up.
+//! Tests that a router with nothing to do hardly ever wakes up.
 
 use std::{collections::BTreeMap, fs, path::Path, thread, time::Duration};
 
@@ -14,14 +14,15 @@ use crate::{
     traffic::numbered,
 };
 
-/// The time in which wake-ups are counted, in seconds.
+/// The duration of one measurement, in seconds.
 const SECONDS: u64 = 6;
 
-/// The wake-ups that are allowed in that time. The router needs one a second, for the history of the page. With a timer of
-/// tokio for each regular task, there were more than ten a second.
+/// The number of wake-ups that are allowed during one measurement. The router needs one wake-up a second, for the
+/// history that the page shows. When each regular task had its own tokio timer, the router woke up more than ten times
+/// a second.
 const WAKE_UPS: u64 = 3 * SECONDS;
 
-/// The numbers of waits of a process by thread.
+/// Returns, for each thread of a process, how often it has begun to wait.
 fn waits(pid: u32) -> BTreeMap<String, u64> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs");
     let waits_of = |task: &Path| {
@@ -57,7 +58,8 @@ async fn an_idle_router_wakes_up_about_once_a_second() {
     for collector in &collectors {
         collector.got(1).await;
     }
-    // The work of the start ends within seconds. Only the quietest of several times counts.
+    // Measures four times and uses only the lowest result, because the router may still do some work of its start
+    // during the first measurements.
     let mut quietest = (u64::MAX, String::new());
     for _ in 0..4 {
         let before = waits(tapfan.pid());
@@ -75,7 +77,7 @@ async fn an_idle_router_wakes_up_about_once_a_second() {
     }
     let (total, by_thread) = quietest;
     assert!(total <= WAKE_UPS, "{total} in {SECONDS} s: {by_thread}");
-    // The history gets a row each second.
+    // The router must wake up at least sometimes, because it adds a row to the history each second.
     assert!(total >= SECONDS / 2, "{total} in {SECONDS} s: {by_thread}");
     tapfan.signal(Signal::SIGTERM);
     assert_eq!(tapfan.exit().await.code(), Some(0));

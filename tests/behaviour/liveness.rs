@@ -1,4 +1,5 @@
-//! A blocked data plane, and one that is only busy.
+//! Tests that the admin endpoint distinguishes blocked worker threads of the router from workers
+//! that are only busy.
 
 use std::{
     net::SocketAddr,
@@ -14,9 +15,10 @@ use crate::{admin::serve_for, http::get, router::parse};
 
 const WORKERS: usize = 2;
 
-/// The longest time that an answer may take in any state of the data plane. Only the fastest of
-/// several answers must meet it. Other load on this machine delays some of the answers, but a
-/// blocked data plane would delay all of them.
+/// The longest time that an answer of the admin endpoint may take, also while the router's worker
+/// threads are blocked. Only the fastest of several answers must meet this limit, because other
+/// load on this machine may delay some of the answers. If blocked workers could delay answers, they
+/// would delay all of them.
 const AT_ONCE: Duration = Duration::from_millis(100);
 
 fn data_plane() -> Runtime {
@@ -27,7 +29,7 @@ fn data_plane() -> Runtime {
         .expect("a runtime")
 }
 
-/// A router on its own runtime, with an admin endpoint.
+/// Starts a router on the tokio runtime `runtime`, and an admin endpoint for it.
 fn router(runtime: &Runtime, name: &str) -> (Supervisor, tapfan::admin::Server, SocketAddr) {
     let tapfile = format!("listen @tapfan-test-{name}\ndnstap @tapfan-test-nobody\n");
     let config = parse(&tapfile);
@@ -38,7 +40,8 @@ fn router(runtime: &Runtime, name: &str) -> (Supervisor, tapfan::admin::Server, 
     (supervisor, server, address)
 }
 
-/// Repeats the request until a fast answer reports this many blocked workers.
+/// Repeats the request for `/livez` until an answer is fast enough and reports this many blocked
+/// workers.
 fn until(address: SocketAddr, blocked: usize) {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
@@ -67,7 +70,8 @@ fn one_or_all_blocked_workers_fail_the_liveness_probe_at_once() {
         let tasks: Vec<_> = (0..blocked)
             .map(|_| {
                 let (go_on, blocks) = mpsc::channel::<()>();
-                // Ends when the channel's sender is dropped.
+                // The task blocks its worker thread until the sending half of the channel is
+                // dropped.
                 runtime.spawn(async move { blocks.recv().is_ok() });
                 go_on
             })

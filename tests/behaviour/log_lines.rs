@@ -121,8 +121,8 @@ async fn a_name_server_with_wrong_answers_does_not_flood_the_log() {
     assert_eq!(tapfan.exit().await.code(), Some(0));
     let log = tapfan.log();
     let lines = lines(&log);
-    // There are at most 10 lines per window of 10 s from each of a few targets, and some lines of
-    // tapfan itself.
+    // Of the targets of other libraries, each may write at most 10 lines in 10 s. There are only a
+    // few such targets, and tapfan itself writes some lines.
     assert!(lines.len() < 150, "{} lines: {log}", lines.len());
     let foreign = lines
         .iter()

@@ -2,7 +2,7 @@
 
 use std::{iter::Peekable, str::Chars};
 
-/// The key-value pairs of one line, in order.
+/// The key-value pairs of one line, in their order in the line.
 pub(crate) type Pairs = Vec<(String, String)>;
 
 /// Parses one line. The error describes the part that is not logfmt.

@@ -1,4 +1,5 @@
-//! Sinks that lead back to a listener of the same router.
+//! Tests of sinks whose collector address leads to a listener of the same router, so that frames
+//! would go in a circle.
 
 use std::{
     fs,
@@ -28,8 +29,8 @@ fn refusals(status: &SinkHealth) -> u64 {
     status.disconnects["own_listener"]
 }
 
-/// Waits until a connection of the sink was refused as `own_listener` and the sink is in a long
-/// backoff.
+/// Waits until the router has refused a connection of the sink with the reason `own_listener`, and
+/// the sink waits a long time before its next attempt.
 async fn wait_for_refusal(router: &Router, sink: usize, listener: &str) {
     let refused = |status: &SinkHealth| status.state == State::Backoff && refusals(status) > 0;
     let status = router.until(sink, "is refused", refused).await;
@@ -86,8 +87,8 @@ async fn a_sink_that_leads_back_to_a_listener_is_refused() {
     );
     let mut router = Router::start(&base);
     router.up(0).await;
-    // The link is created after the start, so that no check of the configuration could find the
-    // loop.
+    // The test creates the link after the start, so the check of the configuration could not find
+    // the loop.
     symlink(folder.path("in"), folder.path("link")).expect("linked");
     let (to_tcp, to_tls) = (
         format!("tcp://0.0.0.0:{tcp}"),
@@ -98,7 +99,7 @@ async fn a_sink_that_leads_back_to_a_listener_is_refused() {
     wait_for_refusal(&router, 3, &to_tls).await;
     wait_for_refusal(&router, 4, &to_tcp).await;
 
-    // A reload adds a listener at the address at which a sink already tries to connect.
+    // The reload adds a listener at an address to which a sink already tries to connect.
     let more = format!("{base}listen unix://{}more\n", folder.display(""));
     router.reload(&more).expect("sound");
     symlink(folder.path("more"), folder.path("later")).expect("linked");
@@ -153,7 +154,7 @@ fn loop_detection_resolves_symbolic_links() {
     let folder = Folder::new();
     fs::create_dir(folder.path("run")).expect("made");
     symlink("run", folder.path("var")).expect("linked");
-    // The socket does not exist before the start.
+    // The link points to the listener's socket, which does not exist before the start.
     symlink("var/in.sock", folder.path("link")).expect("linked");
     let load = |listener: &str, sink: &str| -> Loaded {
         let tapfile = folder.path("Tapfile");

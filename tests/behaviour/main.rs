@@ -1,8 +1,10 @@
-//! Behaviour from outside: real senders, sockets and collectors, and their failure modes.
+//! Tests of the router from outside: with real senders, sockets and collectors, and with faults of
+//! all of them.
 //!
-//! The router starts from a Tapfile, as in production. Its peers are `sender` and `collector`,
-//! which have their own implementation of Frame Streams (`wire`). No test relies on sleeping long
-//! enough: `wait` waits for conditions, with a deadline.
+//! The router starts from a Tapfile, as in production. The modules `sender` and `collector` are its
+//! peers. They share no code with the router: they use the module `wire`, which has its own
+//! definition of Frame Streams. No test sleeps and hopes that the time was long enough: the module
+//! `wait` waits for conditions, with a deadline.
 
 mod alone;
 mod certificates;

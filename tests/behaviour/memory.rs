@@ -1,4 +1,4 @@
-//! The memory limit of the whole router.
+//! Tests of the option `memory`, the limit on the memory of the whole router.
 
 use nix::sys::signal::Signal;
 use tapfan::{
@@ -21,7 +21,7 @@ use crate::{
 
 const MIB: usize = 1 << 20;
 
-/// Frames of a batch; each has about 4 KiB.
+/// The number of frames in a batch. Each frame has about 4 KiB.
 const BATCH: u64 = 64;
 
 fn batch(number: u64) -> impl Iterator<Item = bytes::Bytes> {
@@ -32,8 +32,8 @@ fn lost(sink: &SinkStatus) -> u64 {
     sink.ledger.dropped.values().sum()
 }
 
-/// If this process cannot create a cgroup, the test limits the address space instead, and sets the
-/// router's limit with `memory`.
+/// The test limits the memory of the router with a cgroup. If this process cannot create a cgroup,
+/// the test limits the address space instead, and sets the router's own limit with `memory`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_queue_larger_than_memory_harms_neither_the_router_nor_a_good_sink() {
     const BATCHES: u64 = 800;
@@ -75,7 +75,8 @@ async fn a_queue_larger_than_memory_harms_neither_the_router_nor_a_good_sink() {
     let mut sender = Sender::open(&Target::Unix(folder.path("in")), Mode::Bidirectional).await;
     for number in 0..BATCHES {
         with_timeout("the router reads", sender.send(batch(number))).await;
-        // Sends no faster than the good collector reads.
+        // Waits for the good collector, so that the sender sends no faster than that collector
+        // reads.
         let so_far = usize::try_from((number + 1) * BATCH).expect("few");
         if number % 8 == 7 {
             good.got(so_far).await;
@@ -105,7 +106,7 @@ async fn a_queue_larger_than_memory_harms_neither_the_router_nor_a_good_sink() {
     assert!(second.queue.bytes > 48 * MIB as u64, "{second:?}");
     assert_eq!(second.dropped_by_sender.senders[0].frames, dropped);
 
-    // Once the collector reads again, it gets every frame that was not dropped.
+    // When the stalled collector reads again, it gets every frame that was not dropped.
     stalled.behave(Behaviour::Good);
     stalled
         .got(usize::try_from(sent - dropped).expect("few"))

@@ -17,19 +17,20 @@ use crate::wait::with_timeout;
 pub(crate) struct NameServer {
     pub(crate) address: SocketAddr,
     answer: Arc<Mutex<Answer>>,
-    /// The number of queries so far, answered or not.
+    /// The number of queries that the server has received so far, including unanswered ones.
     answered: watch::Sender<usize>,
     task: JoinHandle<()>,
 }
 
-/// The name server's response to each query.
+/// The response of the name server to each query.
 #[derive(Debug, Clone)]
 pub(crate) enum Answer {
-    /// These addresses, possibly none.
+    /// The response has these addresses, possibly none.
     Addresses(Vec<Ipv4Addr>),
-    /// This error code.
+    /// The response has this error code.
     Fails(ResponseCode),
-    /// These addresses for a query without EDNS, and FORMERR for one with EDNS.
+    /// The response has these addresses if the query has no EDNS record, and the code FORMERR if it
+    /// has one.
     WithoutEdns(Vec<Ipv4Addr>),
     /// No response.
     Silence,
@@ -38,13 +39,13 @@ pub(crate) enum Answer {
 }
 
 impl NameServer {
-    /// A server on loopback whose answers have a TTL of 0.
+    /// Starts a server on loopback. Its answers have a TTL of 0.
     pub(crate) async fn start(answer: &[Ipv4Addr]) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").await.expect("bound");
         Self::on(socket, answer, 0)
     }
 
-    /// A server on this socket whose answers have a TTL of `ttl` seconds.
+    /// Starts a server on this socket. Its answers have a TTL of `ttl` seconds.
     pub(crate) fn on(socket: UdpSocket, answer: &[Ipv4Addr], ttl: u32) -> Self {
         let address = socket.local_addr().expect("bound");
         let answer = Arc::new(Mutex::new(Answer::Addresses(answer.to_vec())));
@@ -58,7 +59,7 @@ impl NameServer {
         }
     }
 
-    /// Waits until it has received this many further queries.
+    /// Waits until the server has received this many further queries.
     pub(crate) async fn wait_for_queries(&self, more: usize) {
         let mut answered = self.answered.subscribe();
         let wanted = *answered.borrow() + more;

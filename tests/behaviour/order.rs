@@ -1,4 +1,5 @@
-//! Guarantees for senders: order, FINISH, and sinks that connect late.
+//! Tests of the guarantees for senders: the router keeps the order of frames, and sends FINISH only
+//! after it has passed all frames on to the sinks. Also tests of sinks that connect late.
 
 use tapfan::{health::State, internals::Mode};
 
@@ -56,7 +57,8 @@ async fn concurrent_senders_keep_their_order_and_their_frames_whole() {
         tokio::spawn(async move {
             let mut stream = Sender::open(&target, Mode::Bidirectional).await;
             let frames = wire::data(numbers.map(numbered));
-            // Splits the stream at arbitrary places, different ones for each sender.
+            // Writes the stream in pieces that end within frames. The size of the pieces differs
+            // for each sender.
             let size = 997 + 512 * usize::try_from(sender).expect("few");
             stream.write_in_pieces(&frames, size).await;
             stream.stop().await;

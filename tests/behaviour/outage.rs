@@ -1,4 +1,4 @@
-//! A collector loses no frames when another collector is killed or hangs.
+//! Tests that a collector loses no frames when another collector is killed or hangs.
 
 use std::time::Duration;
 
@@ -34,8 +34,8 @@ fn is_up(status: &SinkHealth) -> bool {
     status.state == State::Up
 }
 
-/// The time to reconnect depends on other load on the machine, so only one of three attempts has to meet the limit.
-/// Every attempt checks the frames.
+/// The time until a sink has reconnected depends on other load on the machine. So the test makes three attempts, and
+/// only one of them must meet the limit. The frames must be right in every attempt.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sinks_reconnect_at_once_and_deliver_their_queues() {
     let mut best = Duration::MAX;
@@ -48,8 +48,8 @@ async fn sinks_reconnect_at_once_and_deliver_their_queues() {
     panic!("up again after {best:?} at the best");
 }
 
-/// Kills two collectors for a second under load. Returns how long after their restart both sinks
-/// were up.
+/// Kills two collectors for one second while frames arrive. Returns the time from their restart until both sinks were
+/// up.
 async fn outage_of_a_second() -> Duration {
     const KILLED: [usize; 2] = [2, 3];
     let folder = Folder::new();
@@ -82,7 +82,8 @@ async fn outage_of_a_second() -> Duration {
     for sink in KILLED {
         router.until(sink, "is down", |status| !is_up(status)).await;
     }
-    // Without a connection no frame is in flight, so this is the number of frames delivered on the first connection.
+    // The connections have ended, so no frame is in flight. The count is therefore the number of frames that were
+    // delivered on the first connection.
     let delivered = KILLED.map(|sink| router.ledger(sink).delivered);
     keeps_up(&router, &others, load.sent()).await;
     sleep_until(down_since + Duration::from_secs(1)).await;
@@ -122,9 +123,9 @@ async fn outage_of_a_second() -> Duration {
             let [first, second] = connections else {
                 panic!("{} connections", connections.len())
             };
-            // Frames from `got` to `delivered` were in the kernel's buffers when the reset came,
-            // and count as delivered. With TLS the collector may have more than `delivered`: how
-            // much of an unfinished record arrived is unknown.
+            // When the connection was reset, frames from `got` to `delivered` were in the kernel's buffers. They count
+            // as delivered. With TLS, the collector may have received more frames than `delivered`, because the router
+            // cannot know how much of an unfinished TLS record has arrived.
             let got = first.frames.len() as u64;
             assert!(got <= delivered || collector.is_tls(), "{got}");
             assert!(numbers_of(&first.frames).into_iter().eq(0..got));
@@ -135,7 +136,8 @@ async fn outage_of_a_second() -> Duration {
     took
 }
 
-/// Waits until the collectors of the first sinks have received everything sent so far, and the router counts it.
+/// Waits until the collectors of the first sinks have received all frames sent so far, and until the router counts
+/// these frames as delivered.
 async fn keeps_up(router: &Router, collectors: &[Collector], sent: u64) {
     for (sink, collector) in collectors.iter().enumerate() {
         collector.got(usize::try_from(sent).expect("few")).await;
@@ -145,7 +147,7 @@ async fn keeps_up(router: &Router, collectors: &[Collector], sent: u64) {
 
 #[test]
 fn a_collector_that_hangs_costs_only_its_own_drops_and_bounded_memory() {
-    // Measures the memory of the process, so it must run in its own process.
+    // The test measures the memory of its process, so it must run in its own process.
     alone::run(
         "outage::a_collector_that_hangs_costs_only_its_own_drops_and_bounded_memory",
         hang_of_ten_seconds,
@@ -188,8 +190,8 @@ async fn hang_of_ten_seconds() {
         most = most.max(resident_bytes());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    // The queues can hold 20 MB and 8 MiB, and use up to twice that for chunks that fill only half of their buffer. Far
-    // more data than that must pass.
+    // The two queues are limited to 20 MB and 8 MiB of frames. Each may use up to twice as much memory, because chunks
+    // may fill only half of their buffers. The test must send far more data than that.
     let passed = router.counts(0).bytes;
     assert!(passed > 100 << 20, "only {passed} bytes passed");
     let grown = most.saturating_sub(before);

@@ -1,4 +1,4 @@
-//! Resources of this process, as the operating system reports them.
+//! Resources that this process uses, as the operating system reports them.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -36,7 +36,7 @@ impl Resources {
         }
     }
 
-    /// The number of inotify descriptors.
+    /// The number of inotify descriptors of this process.
     pub(crate) fn watches() -> usize {
         let descriptors = fs::read_dir("/proc/self/fd").expect("Linux");
         let links = descriptors.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
@@ -44,8 +44,8 @@ impl Resources {
         links.filter(|link| link == inotify).count()
     }
 
-    /// Waits until the numbers of descriptors and tasks are back to these values, and asserts that
-    /// memory has grown by less than `bytes`.
+    /// Waits until the process has no more descriptors and tasks than in `self`, and asserts that
+    /// its memory has grown by less than `bytes`.
     pub(crate) async fn assert_released(&self, bytes: u64) {
         let deadline = Instant::now() + TIMEOUT;
         let mut now = Self::now();

@@ -1,5 +1,6 @@
-//! Names with several addresses, of which some accept connections but never answer. The first
-//! collector that accepts the stream gets it.
+//! Tests of host names with several addresses. The sink connects to several addresses in parallel,
+//! because some collectors accept the connection but never answer. The sink uses the collector that
+//! first accepts the stream.
 
 use std::net::Ipv4Addr;
 
@@ -15,10 +16,10 @@ use crate::{
     wire::READY,
 };
 
-/// The addresses of the name, in this order.
+/// The addresses to which the host name resolves, in this order.
 const ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::LOCALHOST];
 
-/// Two collectors behind one name, and a router with a sink of that name.
+/// Two collectors whose addresses belong to one host name, and a router with a sink for that name.
 struct Bench {
     first: Collector,
     second: Collector,
@@ -28,7 +29,8 @@ struct Bench {
 }
 
 impl Bench {
-    /// Gives the first collector this behaviour; the second one is good.
+    /// Starts both collectors and the router. The first collector has the behaviour `first`, and
+    /// the second one is good.
     async fn new(tls: Option<&Certificates>, first: Behaviour) -> Self {
         let folder = Folder::new();
         let server = NameServer::start(&ADDRESSES).await;
@@ -73,8 +75,8 @@ impl Bench {
         }
     }
 
-    /// Asserts that the second collector won. The first one was dialled, got no START, and was
-    /// closed before its deadline.
+    /// Asserts that the sink uses the second collector. The sink must have connected to the first
+    /// collector too, sent it no START, and closed that connection before its deadline.
     async fn assert_second_won(&self) {
         let up = self.router.up(0).await;
         assert_eq!(up.endpoint.as_deref(), Some(&*self.second.socket()));
@@ -88,7 +90,8 @@ impl Bench {
         });
     }
 
-    /// Sends frames and drains. All of them arrive at the second collector, on its only connection.
+    /// Sends frames, drains the router, and asserts that all frames arrived at the second
+    /// collector, on its only connection.
     async fn drain(self) {
         let mut sender = Sender::open(&self.router.target(0), Mode::Bidirectional).await;
         sender.send((0..100).map(numbered)).await;
@@ -131,8 +134,8 @@ async fn a_collector_that_accepts_too_late_gets_no_start() {
     bench.router.up(0).await;
     bench.first.behave(Behaviour::Good);
     bench.assert_second_won().await;
-    // The name lists the first address again, in the first place. The sink keeps its working
-    // connection.
+    // The name server still lists the address of the first collector first, and that collector is
+    // good now. The sink keeps its working connection all the same.
     bench.server.wait_for_queries(4).await;
     bench.drain().await;
 }
@@ -140,7 +143,8 @@ async fn a_collector_that_accepts_too_late_gets_no_start() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_collector_wins_if_no_other_accepts() {
     let bench = Bench::new(None, Behaviour::AcceptsLate).await;
-    // The race is over: the losing connection is closed, and no attempt is in progress.
+    // The sink is up: it uses one connection, has closed the other one, and makes no further
+    // attempt.
     bench.router.up(0).await;
     let Bench {
         first,
@@ -150,7 +154,7 @@ async fn a_slow_collector_wins_if_no_other_accepts() {
     } = bench;
     second.kill().await;
     // The sink connects to both addresses again. Only the first collector still runs, and it
-    // accepts late.
+    // answers READY late.
     let dialled = |connections: &[crate::collector::Connection]| connections.len() > 1;
     first
         .until("the first collector is dialled again", dialled)

@@ -1,5 +1,5 @@
-//! Recorded traffic of real servers reaches every kind of sink from every kind of listener, in the
-//! form that the sink asks for.
+//! Sends recorded traffic of real servers to every kind of listener. Every kind of sink must
+//! deliver it, in the form that the sink's options ask for.
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -22,7 +22,8 @@ async fn every_frame_arrives_in_order_and_in_the_form_of_its_sink() {
     let certificates = Certificates::new();
     let full = Collector::unix(folder.path("full.sock")).listening();
     let no_wire = Collector::tcp().listening();
-    // It has the same edits as `no_wire`, so the two share edited chunks.
+    // The sink of this collector has the same edits as the sink of `no_wire`, so the two sinks
+    // share the chunks of edited frames.
     let twin = Collector::unix(folder.path("twin.sock")).listening();
     let edited = Collector::tls(certificates.collector(ServerCertificate::Good, true)).listening();
     let file = |name: &str| certificates.path(name).display().to_string();
@@ -83,7 +84,7 @@ async fn every_frame_arrives_in_order_and_in_the_form_of_its_sink() {
         }
         sender.stop().await;
         streams += 1;
-        // A queue holds only one recording.
+        // Waits after each recording, because a queue cannot hold more than one recording.
         for collector in [&full, &no_wire, &twin, &edited] {
             collector.got(streams * recorded.len()).await;
         }
@@ -157,7 +158,8 @@ fn every(frames: &[Bytes], times: usize) -> impl Iterator<Item = Bytes> {
     frames.iter().cycle().take(frames.len() * times).cloned()
 }
 
-/// Asserts that all streams have the same frames, because all senders sent the same ones.
+/// Asserts that all streams of the collector have the same frames. They must, because all senders
+/// sent the same frames.
 fn same_in_every_stream(collector: &Collector, frames: usize) {
     let got = collector.frames();
     assert!(got.chunks(frames).all(|stream| stream == &got[..frames]));

@@ -1,4 +1,4 @@
-//! Configuration changes at run time: which connections and queues are kept, and what drains.
+//! Tests of changes of the configuration at run time: which connections and queues are kept, and which are drained.
 
 use std::{
     fs,
@@ -25,7 +25,7 @@ use crate::{
     wait::until,
 };
 
-/// The form in which a sink sends frames.
+/// The properties of a sent frame that depend on the options of the sink.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Form {
     identity: String,
@@ -40,7 +40,7 @@ impl Form {
         }
     }
 
-    /// The form of a numbered frame.
+    /// Returns the form of a numbered frame, which shows the options with which the sink sent the frame.
     pub(crate) fn of(frame: &[u8]) -> Self {
         let tap = Dnstap::decode(frame).expect("dnstap");
         Self {
@@ -78,7 +78,7 @@ async fn a_changed_sink_that_is_down_keeps_its_queue_and_delivers_it_in_its_new_
     )));
     let audit = router.audit();
     send(&router, 0..3000).await;
-    // Changes the form and the queue size, but not the address.
+    // The new directive has another identity, no `full` and another queue size, but the same address.
     let changes = router.reload(&tapfile(&format!(
         "{} 1 2 {{\n name a\n identity new\n }}",
         at_first.socket()
@@ -93,7 +93,7 @@ async fn a_changed_sink_that_is_down_keeps_its_queue_and_delivers_it_in_its_new_
     assert!(numbers_of(&frames).into_iter().eq(0..15_000));
     let form = Form::new("new", false);
     assert!(frames.iter().all(|frame| Form::of(frame) == form));
-    // Changes the address.
+    // The new directive has another address.
     at_first.kill().await;
     send(&router, 15_000..18_000).await;
     let changes = router.reload(&tapfile(&format!(
@@ -155,7 +155,8 @@ async fn a_sink_that_changes_under_load_loses_nothing_and_repeats_nothing() {
     assert_eq!(same_still.connects, 1);
     same.inspect(|connections| assert_eq!(connections.len(), 1));
     assert!(numbers_of(&same.frames()).into_iter().eq(0..sent));
-    // The collector got one connection for each form, and each ended with STOP.
+    // Each change of the sink's form made a new connection. Every connection must have frames of only one form, and
+    // must have ended with STOP.
     let mut streams = Vec::new();
     for collector in &collectors {
         collector.assert_stopped().await;
@@ -212,8 +213,8 @@ async fn a_sink_whose_collector_hangs_is_cut_after_a_while_and_loses_nothing() {
         router.ledger(0).in_flight > 0
     })
     .await;
-    // `reload` is not async, so it cannot wait for a collector. The later streams wait until the
-    // earlier ones have ended.
+    // `reload` is not async, so it cannot wait for a collector. Each reload starts a new stream, which waits until the
+    // stream before it has ended.
     for identity in ["two", "three", "four"] {
         router.reload(&tapfile(identity)).expect("sound");
     }
@@ -230,8 +231,8 @@ async fn a_sink_whose_collector_hangs_is_cut_after_a_while_and_loses_nothing() {
             .iter()
             .map(|connection| numbers_of(&connection.frames));
         let mut numbers: Vec<_> = numbers.flatten().collect();
-        // A collector that reads late may get the frame during which the connection was cut, and once more from the next
-        // connection.
+        // The sink may have cut a connection while the collector was slow to read. In that case the collector may have
+        // received the last frame on this connection and once more on the next.
         assert!(numbers.is_sorted());
         numbers.dedup();
         assert!(numbers.into_iter().eq(0..all));
@@ -324,12 +325,12 @@ async fn an_added_listener_serves_and_a_removed_one_drains_its_senders() {
     assert_eq!(changes.removed.len(), 1);
     leaves.half_closed().await;
     until("its socket is gone", || !folder.path("two").exists()).await;
-    // Frames that this sender still sends are delivered.
+    // The listener of this sender was removed. The router still delivers the frames that the sender sends afterwards.
     leaves.send((1000..2000).map(numbered)).await;
     leaves.close().await;
     stays.send((2000..3000).map(numbered)).await;
     collector.got(3000).await;
-    // A new listener can use the address of the removed one, even if it is the same listener again.
+    // A new listener can use the address of a removed listener, even if both have the same directive.
     router.reload(&tapfile(&["one", "two"])).expect("free");
     Sender::open(&router.target(1), Mode::Bidirectional)
         .await
@@ -391,7 +392,7 @@ async fn changed_limits_count_for_connections_that_come() {
     second.send([numbered_large(0, 4000)]).await;
     second.stop().await;
     collector.got(1).await;
-    // An existing connection keeps its old limits.
+    // The connection of the first sender is older than the reload, so the old limit still applies to it.
     first.send([numbered_large(1, 4000), numbered(2)]).await;
     first.stop().await;
     collector.got(2).await;
@@ -434,14 +435,14 @@ async fn a_changed_mode_is_set_on_the_same_socket() {
         "{problem}"
     );
     assert_eq!(seen(), (0o666, inode, group), "nothing was changed");
-    // A group that gets access, and loses it again below.
+    // Gives a group access to the socket. The next reload takes it away again.
     if nix::unistd::geteuid().is_root() {
         router
             .reload(&tapfile("unix://", "group 4242"))
             .expect("sound");
         assert_eq!(seen(), (0o660, inode, 4242));
     }
-    // The same address spelled differently is the same listener.
+    // The same path with another spelling belongs to the same listener, so the socket file is not replaced.
     router.reload(&tapfile("", "")).expect("sound");
     assert_eq!(seen(), (0o660, inode, group));
     sender.stop().await;
@@ -484,7 +485,7 @@ async fn with_any_error_nothing_changes() {
     collector.got(10).await;
     assert_eq!(collector.frames()[9], numbered(9), "full, as it was");
     collector.inspect(|connections| assert_eq!(connections.len(), 1));
-    // A valid configuration equal to the running one changes nothing, either.
+    // A configuration that means the same as the running one changes nothing, either.
     let changes = router.reload(&format!("{base}{}drain 3s", sink("full")));
     assert!(changes.expect("sound").is_empty());
     let changes = router.reload(&format!("{base}{}drain 4s", sink("full")));
@@ -516,7 +517,7 @@ async fn a_port_goes_from_one_kind_of_listener_to_another_in_two_steps() {
         .expect_err("the port is taken")
         .to_string();
     assert!(problem.contains("is in use"), "{problem}");
-    // A removed listener frees its port even if one of its senders does not end.
+    // The router frees the port of a removed listener, even if a sender on that port does not end its stream.
     let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
     router.reload(&sink).expect("sound");
     until("the port is free", || router.reload(&tls).is_ok()).await;

@@ -1,4 +1,4 @@
-//! The program reloads on SIGHUP, or when it notices a changed file.
+//! Tests that `tapfan run` reloads its configuration on SIGHUP and when it notices a changed file.
 
 use std::{fs, os::unix::fs::symlink, path::Path, time::Duration};
 
@@ -52,8 +52,8 @@ async fn sighup_reloads_and_a_drain_after_it_loses_nothing() {
     let tapfile = |sinks: &str| format!("listen in.sock\n{sinks}");
     let one = format!("dnstap {} full 1 8\n", collectors[0].socket());
     let both = format!("{one}dnstap {} full 1 8\n", collectors[1].socket());
-    // The router does not watch the target of a symbolic link into another folder, so only SIGHUP
-    // applies a change there.
+    // The router does not watch the target of a symbolic link that leads into another folder. So
+    // only SIGHUP applies a change of that target.
     let elsewhere = Folder::new();
     symlink(elsewhere.path("Tapfile"), folder.path("link")).expect("linked");
     let mut tapfan = Tapfan::run(&folder, "import link\n");
@@ -110,7 +110,7 @@ async fn a_changed_file_is_noticed_and_a_bad_one_changes_nothing() {
     tapfan.wait_for_log_times(CHANGED, 1).await;
     tapfan.wait_for_log_times("sink is up", 2).await;
 
-    // Writing the same content again, by rename and in place, causes no log line.
+    // Writes the same content again, by rename and in place. Neither may cause a log line.
     replace(&file, &tapfile("two"));
     fs::write(&file, tapfile("two")).expect("written");
     sleep(Duration::from_secs(1)).await;
@@ -125,7 +125,8 @@ async fn a_changed_file_is_noticed_and_a_bad_one_changes_nothing() {
     let log = tapfan.log();
     assert!(log.contains("dnsatp") && log.contains("fulll"), "{log}");
 
-    // A configuration that parses but cannot be applied is refused, too. SIGHUP tries it again.
+    // The router also refuses a configuration that can be parsed but not applied. After SIGHUP, it
+    // tries the same configuration again.
     let socket = std::os::unix::net::UnixListener::bind(folder.path("taken")).expect("bound");
     replace(&file, &format!("listen taken\n{}", tapfile("three")));
     tapfan.wait_for_log_times(REFUSED, 2).await;
@@ -134,7 +135,7 @@ async fn a_changed_file_is_noticed_and_a_bad_one_changes_nothing() {
     tapfan.signal(Signal::SIGHUP);
     tapfan.wait_for_log_times(CHANGED, 2).await;
 
-    // Imported files are watched, including new ones.
+    // The router also watches imported files. It notices a new file that matches the import.
     fs::write(folder.path("conf.d/more.conf"), "listen more\n").expect("written");
     tapfan.wait_for_log_times(CHANGED, 3).await;
     let target = Target::Unix(folder.path("more"));
@@ -148,8 +149,8 @@ async fn a_changed_file_is_noticed_and_a_bad_one_changes_nothing() {
     assert_eq!(tapfan.reload_results(), [3, 2, 0], "{}", tapfan.log());
 }
 
-/// Creates or updates a volume as the kubelet does: the files are links into `..data`, which itself
-/// is a link and is replaced by an update.
+/// Creates or updates a volume as a kubelet does: each file is a link into the folder `..data`.
+/// `..data` is itself a link, and an update replaces it.
 fn project(volume: &Path, version: &str, files: &[(&str, String)]) {
     let folder = format!("..{version}");
     fs::create_dir(volume.join(&folder)).expect("made");

@@ -1,4 +1,4 @@
-//! Certificates and keys that are replaced while the router runs.
+//! Tests of certificates and keys that are replaced while the router runs.
 
 use tapfan::internals::Mode;
 use tokio_util::sync::CancellationToken;
@@ -14,7 +14,8 @@ use crate::{
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_listener_presents_its_new_certificate_at_the_next_handshake() {
     let folder = Folder::new();
-    // The senders of each set trust only the authority of that set.
+    // Makes two sets of certificates, each with its own authority. The senders of a set trust only
+    // the authority of that set.
     let (old, new) = (Certificates::new(), Certificates::new());
     let (trusts_old, trusts_new) = (old.sender(true), new.sender(true));
     let collector = Collector::unix(folder.path("out")).listening();
@@ -33,7 +34,7 @@ async fn a_listener_presents_its_new_certificate_at_the_next_handshake() {
     .await;
     lives.send([numbered(0)]).await;
 
-    // Only the certificate has been replaced so far.
+    // At this point the certificate has been replaced, but not the key.
     new.copy_to("server.crt", &old);
     let problem = router
         .reload(&tapfile)
@@ -101,8 +102,8 @@ async fn a_sink_uses_its_new_certificate_at_the_next_handshake() {
     collector.inspect(|connections| assert_eq!(connections.len(), 1, "the connection lives"));
     assert_eq!(router.status(0).connects, 1);
 
-    // The collector now has a certificate of the new authority, and trusts only clients of that
-    // authority.
+    // The collector now has a certificate of the new authority, and accepts only clients with a
+    // certificate of that authority.
     collector.kill().await;
     collector.set_tls_config(new.collector(ServerCertificate::Good, true));
     collector.listen();

@@ -1,4 +1,4 @@
-//! A thousand reloads under load, valid and invalid ones mixed.
+//! Tests of a thousand reloads under load, in which valid and invalid configurations alternate.
 
 use std::{collections::HashMap, fs, net::TcpListener, path::Path, sync::Arc, time::Duration};
 
@@ -19,10 +19,10 @@ use crate::{
 
 const RELOADS: usize = 1000;
 const WARM_UP: usize = 100;
-/// The second sender's numbers start here.
+/// The first frame number of the second sender.
 const SECOND: u64 = 1 << 32;
 
-/// The number of kinds of change, applied in turn.
+/// The number of kinds of change. The test applies the kinds in turn.
 const KINDS: usize = 13;
 
 #[test]
@@ -33,17 +33,18 @@ fn a_thousand_reloads_under_load_lose_nothing_and_leave_nothing_behind() {
     );
 }
 
-/// Everything to which this test's Tapfiles refer.
+/// The folder, collectors, certificates and other resources that this test's Tapfiles name.
 struct Scene {
     folder: Folder,
     certificates: Certificates,
     taken: TcpListener,
-    /// Two collectors whose sinks never change, one whose sink changes with each reload, and one
-    /// whose sink comes and goes.
+    /// Two collectors whose sinks never change.
     same: [Collector; 2],
+    /// A collector whose sink changes with each reload.
     changing: Collector,
+    /// A collector whose sink is added by some reloads and removed by others.
     extra: Collector,
-    /// The queues of the sinks that came and went.
+    /// The queues of the sinks that reloads added and removed.
     extras: Vec<Arc<Queues>>,
 }
 
@@ -78,7 +79,8 @@ async fn reloads() {
     let before = Resources::now();
     scene.reload(&mut router, WARM_UP..WARM_UP + RELOADS).await;
     scene.settled(&mut router, "warm").await;
-    // The bytes allowed are for the collector that keeps whole frames to compare their forms.
+    // This limit on the growth of memory is large, because one collector of the test keeps all its
+    // frames as a whole, to check with which options each was sent.
     before.assert_released(96 << 20).await;
 
     let sent = [first.end().await, second.end().await];
@@ -100,8 +102,8 @@ async fn reloads() {
         is_all(numbers_of(&collector.frames()), sent);
     }
     scene.changing.assert_stopped().await;
-    // Each version of the sink's directive that was in force long enough for the sink to connect
-    // gave one stream. Together the streams have all frames in order.
+    // The reloads changed the sink's directive many times. Each version that stayed long enough for
+    // the sink to connect made one stream. Together, the streams have all frames in order.
     scene.changing.inspect(|connections| {
         let mut forms = HashMap::new();
         let mut numbers = Vec::new();
@@ -116,7 +118,8 @@ async fn reloads() {
         assert!(forms.len() > 10, "{forms:?}");
         is_all(numbers, sent);
     });
-    // Each sink that came and went delivered everything that it was offered.
+    // Each sink that a reload added and another one removed must have delivered every frame that it
+    // was offered.
     let mut delivered = 0;
     for queue in &scene.extras {
         let ledger = queue.ledger();
@@ -141,8 +144,8 @@ async fn reloads() {
     });
 }
 
-/// Asserts that these are all frames of both senders, and that the frames of each sender are in
-/// order.
+/// Asserts that `numbers` are those of all frames of both senders, and that the frames of each
+/// sender are in order.
 fn is_all(numbers: Vec<u64>, sent: [u64; 2]) {
     let (first, second): (Vec<_>, Vec<_>) =
         numbers.into_iter().partition(|number| *number < SECOND);
@@ -154,7 +157,7 @@ fn is_all(numbers: Vec<u64>, sent: [u64; 2]) {
 }
 
 impl Scene {
-    /// A valid configuration in which one sink has this identity.
+    /// Returns a valid configuration in which one sink has the identity `identity`.
     fn base(&self, identity: &str) -> String {
         let certificate = |name: &str| self.certificates.path(name).display().to_string();
         format!(
@@ -178,7 +181,8 @@ impl Scene {
     async fn reload(&mut self, router: &mut Router, numbers: std::ops::Range<usize>) {
         for number in numbers {
             self.change(router, number);
-            // Some reloads get time to take effect, most do not.
+            // After some reloads, the test waits until the sink delivers frames. After most
+            // reloads, it does not wait.
             if number % KINDS == 0 {
                 let before = router.ledger(2).delivered;
                 until("frames are delivered", || {
@@ -209,8 +213,8 @@ impl Scene {
             }
             5 => base + &extra_listener,
             6 => {
-                // Appends a newline: the same certificate in a file with other content counts as a
-                // change.
+                // Appends a newline to the file of a certificate. The certificate is the same, but
+                // the router counts different file content as a change.
                 let path = self.certificates.path("client.crt");
                 let text = fs::read_to_string(&path).expect("a certificate");
                 fs::write(&path, format!("{text}\n")).expect("written");
@@ -221,7 +225,7 @@ impl Scene {
                 );
                 return;
             }
-            // The kinds from here on have several valid changes and one error.
+            // The kinds of change from 7 on consist of several valid changes and one error.
             7 => base
                 .replace("form", "wrong")
                 .replace(&certificate("server.key"), &certificate("client.key")),
@@ -243,7 +247,7 @@ impl Scene {
         assert_eq!(result.is_ok(), number % KINDS < 7, "{number}: {result:?}");
     }
 
-    /// Waits until everything that was removed has ended.
+    /// Waits until all sinks and listeners that reloads removed have ended.
     async fn settled(&mut self, router: &mut Router, identity: &str) {
         router.reload(&self.base(identity)).expect("sound");
         let offered = router.ledger(2).offered;

@@ -1,4 +1,4 @@
-//! Connections that are replaced under load: no frame is lost or duplicated.
+//! Tests that no frame is lost or sent twice when the sink replaces its connections under load.
 
 use std::{net::Ipv4Addr, time::Duration};
 
@@ -28,7 +28,7 @@ async fn load(router: &Router, rate: u64) -> Load {
     Load::start(&router.target(0), profile).await
 }
 
-/// Asserts that every stream ended with STOP and that the streams together have every frame once,
+/// Asserts that every stream ended with STOP, and that together the streams have every frame once,
 /// in order.
 async fn assert_whole(collectors: &[&Collector], sent: u64) {
     let mut frames = Vec::new();
@@ -88,10 +88,12 @@ async fn connections_rotated_under_load_lose_nothing() {
     audit.finish();
     for ((collector, sink), status) in collectors.iter().zip(&report.sinks).zip(watches) {
         assert_eq!(sink.ledger.delivered, sent);
-        // The drain has waited for every FINISH.
+        // The drain has waited for FINISH on every connection, so every stream is complete.
         assert_whole(&[collector], sent).await;
         let status = status.borrow();
-        // The drain may have begun before the last replacement was used.
+        // The collector may have accepted one more stream than the sink counts. This happens when
+        // the drain begins after the sink has opened its next connection and before the sink uses
+        // it.
         let unused = collector.streams() - status.connects;
         assert!(unused <= 1, "{unused}");
         assert_eq!(status.failed_connects, 0);
@@ -120,8 +122,8 @@ async fn a_sink_follows_its_name_to_a_new_address() {
     let load = load(&router, 20_000).await;
     old.got(10_000).await;
 
-    // An additional address does not move the sink, even if it comes first. Neither does an empty
-    // answer.
+    // The sink keeps its connection when the name server lists another address, even in first
+    // place. It also keeps the connection when the answer is empty.
     server.set_addresses(&[elsewhere, Ipv4Addr::LOCALHOST]);
     server.wait_for_queries(4).await;
     server.set_addresses(&[]);
@@ -166,7 +168,7 @@ async fn a_collector_that_reads_nothing_is_disconnected_after_the_write_timeout(
     router.all_up().await;
     let begun = Instant::now();
     let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
-    // The frames are more than the buffers of both kernels hold.
+    // Sends more bytes than the buffers of both kernels hold, because the collectors read nothing.
     let frames = (0..400).map(|number| numbered_large(number, 60_000));
     sender.send(frames).await;
     for sink in 0..collectors.len() {
@@ -174,7 +176,7 @@ async fn a_collector_that_reads_nothing_is_disconnected_after_the_write_timeout(
         let status = router.until(sink, "disconnects its collector", ended).await;
         assert!(begun.elapsed() >= Duration::from_secs(4));
         assert_eq!(disconnects(&status), [("write_timeout", 1)]);
-        // The error names the configured deadline instead of the default of 30 s.
+        // The error names the configured timeout of 4 s, and not the default of 30 s.
         let error = status.health.last_error.expect("a reason").error;
         assert!(error.contains(" 4s"), "{error}");
     }

@@ -1,5 +1,5 @@
-//! `tapfan replay`: a capture reaches the listener completely, or the command reports that it did
-//! not.
+//! Tests of `tapfan replay`: either the whole capture reaches the listener, or the command reports
+//! that it did not.
 
 use std::{
     fs,
@@ -45,7 +45,7 @@ fn command<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) ->
     command
 }
 
-/// Runs the command to its end, without blocking the router of the test.
+/// Runs the command to its end on another thread, so that the router of the test can continue.
 async fn run(mut command: Command) -> Output {
     let run = spawn_blocking(move || command.stdin(Stdio::null()).output());
     with_timeout("the replay ends", run)
@@ -54,7 +54,7 @@ async fn run(mut command: Command) -> Output {
         .expect("run")
 }
 
-/// Asserts success, and returns what was printed, without the time and the rate.
+/// Asserts that the command succeeded, and returns what it printed, without the time and the rate.
 fn printed(output: &Output) -> String {
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{complaint}");
@@ -74,7 +74,7 @@ fn capture(folder: &Folder, name: &str, frames: u64) -> PathBuf {
     path
 }
 
-/// A router with a collector that keeps everything.
+/// Starts a router with a collector that keeps all frames.
 fn router(folder: &Folder, listen: &str) -> (Router, Collector) {
     let collector = Collector::unix(folder.path("out")).listening();
     let router = Router::start(&format!(
@@ -118,7 +118,8 @@ async fn recordings_arrive_whole_over_unix_tcp_and_tls() {
             line.ends_with(" over 1 connection; FINISH received\n"),
             "{line}"
         );
-        // FINISH means that every frame was offered.
+        // The replay has received FINISH. The router sends it only after every frame was offered to
+        // the sink.
         assert_eq!(router.ledger(0).offered, 11_000);
         router.drain().await;
         assert!(collector.frames() == recorded(), "{kind}");
@@ -173,7 +174,7 @@ fn frame_at(seconds: u64) -> Vec<u8> {
 async fn times_are_rewritten_and_followed() {
     let folder = Folder::new();
     let (router, collector) = router(&folder, &format!("listen unix://{}", folder.display("in")));
-    // A capture of ten seconds, sent a thousand times as fast.
+    // The times in the capture span ten seconds. The replay runs a thousand times as fast.
     let frames: Vec<Vec<u8>> = (0..10)
         .map(|second| frame_at(1_700_000_000 + second))
         .collect();
@@ -277,7 +278,7 @@ async fn a_signal_ends_an_endless_replay_in_order() {
     router.drain().await;
 }
 
-/// Accepts one stream, and reads it without ever answering STOP.
+/// The listener of this test accepts one stream, reads it, and never answers STOP.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_signal_ends_a_replay_without_finish_as_a_failure() {
     let folder = Folder::new();
@@ -314,8 +315,8 @@ async fn a_second_signal_ends_a_replay_without_finish_as_a_failure() {
     );
 }
 
-/// Accepts one stream, sends `answer` at its start, and closes after STOP. Returns the bytes
-/// received.
+/// Accepts one stream on the socket `path`, sends `answer` at its start, and closes the connection
+/// after STOP. Returns the bytes received.
 async fn listener(path: PathBuf, answer: &'static [u8]) -> Vec<u8> {
     let listener = UnixListener::bind(path).expect("free");
     let (mut stream, _) = listener.accept().await.expect("a connection");

@@ -1,4 +1,4 @@
-//! The router under test, from a Tapfile to its final report.
+//! The router of a test, from its Tapfile to its final report.
 
 use std::{
     path::{Path, PathBuf},
@@ -29,7 +29,7 @@ pub(crate) struct Router {
     config: Config,
 }
 
-/// Checks every ledger continuously. At the end it panics if one of them did not balance.
+/// Checks every ledger continuously. `finish` panics if a ledger did not balance at any time.
 pub(crate) struct Auditor {
     done: CancellationToken,
     thread: thread::JoinHandle<()>,
@@ -80,12 +80,12 @@ impl Router {
         Ok(changes)
     }
 
-    /// A view that outlives the router.
+    /// Returns a view of the router, which remains usable after the router has ended.
     pub(crate) fn view(&self) -> View {
         self.supervisor.view().clone()
     }
 
-    /// A sink's queues, which outlive the sink.
+    /// Returns the queues of a sink, which remain usable after the sink has ended.
     pub(crate) fn queues(&self, sink: usize) -> Arc<Queues> {
         Arc::clone(self.supervisor.sinks()[sink].queues())
     }
@@ -125,7 +125,8 @@ impl Router {
         self.supervisor.sinks()[sink].status().borrow().clone()
     }
 
-    /// A sink's status and its changes; the receiver outlives the router.
+    /// Returns a receiver of a sink's status and of each change. It remains usable after the router
+    /// has ended.
     pub(crate) fn watch(&self, sink: usize) -> watch::Receiver<SinkHealth> {
         self.supervisor.sinks()[sink].status()
     }
@@ -182,12 +183,14 @@ impl Router {
         Auditor { done, thread }
     }
 
-    /// Drains, and asserts that every ledger is closed and matches the frames received.
+    /// Drains the router. Asserts that no ledger has frames left in a queue or in flight, and that
+    /// the ledgers match the number of frames received.
     pub(crate) async fn drain(self) -> Report {
         self.drain_until(CancellationToken::new()).await
     }
 
-    /// Drains at most until `hurry` is cancelled, with the same assertions as `drain`.
+    /// Drains the router, but ends the drain early if `hurry` is cancelled. Makes the same
+    /// assertions as `drain`.
     pub(crate) async fn drain_until(self, hurry: CancellationToken) -> Report {
         let report = self.drain_after_changes(hurry).await;
         let taken: u64 = report
@@ -205,8 +208,8 @@ impl Router {
         report
     }
 
-    /// Drains a router whose listeners or sinks have changed, so that the frames offered cannot be
-    /// compared with the frames received.
+    /// Drains a router whose listeners or sinks a reload has changed. In that case the frames
+    /// offered cannot be compared with the frames received.
     pub(crate) async fn drain_after_changes(self, hurry: CancellationToken) -> Report {
         let report = with_timeout("the drain is over", self.supervisor.drain(hurry)).await;
         for sink in &report.sinks {
@@ -227,7 +230,7 @@ impl Router {
 }
 
 impl Auditor {
-    /// Ends the audit after one last check.
+    /// Checks every ledger once more, and ends the checks.
     pub(crate) fn finish(self) {
         self.done.cancel();
         self.thread.join().expect("every ledger balances");

@@ -1,4 +1,4 @@
-//! A Frame Streams sender that behaves like a DNS server, or worse.
+//! A Frame Streams sender that can behave like a DNS server, or misbehave.
 
 use std::{
     io,
@@ -31,10 +31,10 @@ use crate::{
     wire::{self, ACCEPT, FINISH, READY, START, STOP},
 };
 
-/// The address of a listener, and the transport to use.
+/// The address of a listener, and the transport with which to connect to it.
 #[derive(Debug, Clone)]
 pub(crate) enum Target {
-    /// A path; an abstract name begins with a NUL.
+    /// A path. If it begins with a NUL byte, it is an abstract socket name.
     Unix(PathBuf),
     Tcp(SocketAddr),
     Tls(SocketAddr, Arc<ClientConfig>),
@@ -46,7 +46,7 @@ pub(crate) struct Sender {
     mode: Mode,
 }
 
-/// The reaction of a sender when the router half-closes the back channel, which it does at the
+/// The reaction of a sender when the router half-closes the connection. The router does this at the
 /// start of a drain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnHalfClose {
@@ -54,7 +54,7 @@ pub(crate) enum OnHalfClose {
     Stop,
     /// Closes without STOP, as Unbound does.
     Close,
-    /// Does not read its back channel and keeps sending, as `CoreDNS` does.
+    /// Does not read from its connection and keeps sending, as `CoreDNS` does.
     Ignore,
 }
 
@@ -71,7 +71,7 @@ pub(crate) struct LoadProfile {
     pub(crate) on_half_close: OnHalfClose,
     /// Frames per second.
     pub(crate) rate: u64,
-    /// Makes the frame with this number.
+    /// A function that makes the frame with a given number.
     pub(crate) frame: fn(u64) -> Bytes,
     /// The number of the first frame. Each further frame has the next number.
     pub(crate) first: u64,
@@ -80,7 +80,7 @@ pub(crate) struct LoadProfile {
 const TICK: Duration = Duration::from_millis(10);
 
 impl Target {
-    /// Connects, with TLS if it is a TLS target. Does not send anything.
+    /// Connects to the listener. For a TLS target, also does the TLS handshake. Sends nothing else.
     pub(crate) async fn dial(&self) -> io::Result<Stream> {
         match self {
             Self::Unix(path) => Ok(Stream::Unix(UnixStream::connect(path).await?)),
@@ -103,8 +103,8 @@ impl Target {
         }
     }
 
-    /// Sends `bytes`, shuts down the write side, and returns everything that the router sends until
-    /// it closes.
+    /// Connects, sends `bytes`, shuts down the write side, and returns everything that the router
+    /// sends until it closes the connection.
     pub(crate) async fn exchange(&self, bytes: &[u8]) -> Vec<u8> {
         let stream = self.dial().await.expect("connected");
         exchange(stream, bytes).await
@@ -112,26 +112,26 @@ impl Target {
 }
 
 /// Sends `bytes` on `stream`, shuts down the write side, and returns everything that the router
-/// sends until it closes.
+/// sends until it closes the connection.
 pub(crate) async fn exchange(mut stream: Stream, bytes: &[u8]) -> Vec<u8> {
-    // Continues after an error: the router may have closed the connection already, and only its
-    // answer matters.
+    // Continues after an error, because the router may have closed the connection already, and the
+    // test needs only the router's answer.
     if stream.write_all(bytes).await.is_ok() {
         let _ = stream.shutdown().await;
     }
     rest(&mut stream).await
 }
 
-/// Returns everything that the router sends until it closes.
+/// Returns everything that the router sends until it closes the connection.
 pub(crate) async fn rest(stream: &mut Stream) -> Vec<u8> {
     let mut answer = Vec::new();
-    // Ignores errors: a reset, or the end of TCP without `close_notify`, counts as a close, too.
-    // The bytes received before are in `answer`.
+    // Ignores errors, because a reset and the end of TCP without `close_notify` also end the
+    // connection. `answer` contains the bytes that were received before the error.
     let _ = with_timeout("the router closes", stream.read_to_end(&mut answer)).await;
     answer
 }
 
-/// Asserts that the next bytes from the router are these.
+/// Reads as many bytes as `bytes` has, and asserts that they are equal.
 pub(crate) async fn expect(stream: &mut Stream, bytes: &[u8]) {
     let mut got = vec![0; bytes.len()];
     with_timeout("the router answers", stream.read_exact(&mut got))
@@ -163,14 +163,14 @@ impl Sender {
         self.stream.flush().await.expect("written");
     }
 
-    /// Writes bytes in pieces of this size, so that pieces end within frames.
+    /// Writes bytes in pieces of `size` bytes, so that some pieces end within frames.
     pub(crate) async fn write_in_pieces(&mut self, bytes: &[u8], size: usize) {
         for piece in bytes.chunks(size) {
             self.write(piece).await;
         }
     }
 
-    /// Sends STOP, and waits until the router has given the right answer and closed.
+    /// Sends STOP. Waits until the router has sent the right answer and has closed the connection.
     pub(crate) async fn stop(mut self) {
         self.write(STOP).await;
         let answer = rest(&mut self.stream).await;
@@ -181,7 +181,7 @@ impl Sender {
         assert_eq!(answer, expected);
     }
 
-    /// Shuts down its write side without STOP, and waits until the router has closed.
+    /// Shuts down the write side without STOP. Waits until the router has closed the connection.
     pub(crate) async fn close(mut self) {
         self.stream.shutdown().await.expect("shut down");
         assert_eq!(rest(&mut self.stream).await, b"");
@@ -194,23 +194,24 @@ impl Sender {
         assert_eq!(read.expect("no reset"), 0, "data on the back channel");
     }
 
-    /// Waits until the router closes the connection. Ignores the data that the router sends before.
+    /// Waits until the router closes the connection. Ignores the data that the router sends before
+    /// that.
     pub(crate) async fn cut(mut self) {
         rest(&mut self.stream).await;
     }
 
-    /// Returns its connection.
+    /// Returns the connection of this sender.
     pub(crate) fn into_stream(self) -> Stream {
         self.stream
     }
 
-    /// Ends like a killed process: the kernel resets the connection.
+    /// Ends the sender as if its process were killed: the kernel resets the connection.
     pub(crate) fn reset(self) {
         reset_on_close(&self.stream);
     }
 }
 
-/// Makes the stream send a reset when dropped. Has no effect on a unix socket.
+/// Makes the kernel send a reset when the stream is dropped. Has no effect on a unix socket.
 pub(crate) fn reset_on_close(stream: &Stream) {
     let tcp = match stream {
         Stream::Unix(_) => return,
@@ -223,7 +224,7 @@ pub(crate) fn reset_on_close(stream: &Stream) {
 }
 
 impl Load {
-    /// Connects and starts to send.
+    /// Connects, and starts to send frames at the rate of the profile.
     pub(crate) async fn start(target: &Target, profile: LoadProfile) -> Self {
         let sender = Sender::open(target, profile.mode).await;
         let sent = Arc::<AtomicU64>::default();
@@ -237,13 +238,13 @@ impl Load {
         self.sent.load(Relaxed)
     }
 
-    /// Ends its stream with STOP. Returns the number of frames written.
+    /// Ends the stream with STOP. Returns the number of frames written.
     pub(crate) async fn end(self) -> u64 {
         self.enough.cancel();
         self.ended().await
     }
 
-    /// Waits until the load ends because the router drains or closes the connection. Returns the
+    /// Waits until the router drains or closes the connection, which ends the load. Returns the
     /// number of frames written.
     pub(crate) async fn ended(self) -> u64 {
         with_timeout("the sender ends", self.task)

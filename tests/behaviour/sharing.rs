@@ -1,5 +1,5 @@
-//! Two senders share a sink. The sink is too slow for one of them, and the other must not lose
-//! frames because of that.
+//! Tests of two senders that share a sink. One of them sends more than the sink can deliver. The
+//! other sends little and must lose no frames.
 
 use std::time::Duration;
 
@@ -15,10 +15,11 @@ use crate::{
     wire,
 };
 
-/// The first frame number of the flooding sender. The quiet sender's numbers are lower.
+/// The first frame number of the flooding sender. The frames of the quiet sender have lower
+/// numbers.
 const LOUD: u64 = 1 << 40;
 
-/// The number of frames that the quiet sender sends whenever the sink has delivered `TAKEN_A_STEP`
+/// The number of frames that the quiet sender sends each time the sink has delivered `TAKEN_A_STEP`
 /// more frames.
 const STEP: u64 = 20;
 const STEPS: u64 = 40;
@@ -60,7 +61,8 @@ async fn a_flood_costs_a_quiet_sender_nothing() {
 
     let mut quiet = Sender::open(&router.target(1), Mode::Bidirectional).await;
     for step in 0..STEPS {
-        // The quiet sender's rate is one twentieth of the sink's, even on a busy machine.
+        // The quiet sender sends one frame for every 20 frames that the sink delivers. This ratio
+        // does not depend on the speed of the machine.
         let taken = router.ledger(0).delivered;
         until("the sink delivers frames", || {
             router.ledger(0).delivered >= taken + TAKEN_A_STEP

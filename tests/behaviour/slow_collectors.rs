@@ -1,5 +1,5 @@
-//! Collectors that read slowly keep their connections. A collector that reads nothing loses its
-//! connection.
+//! Tests of slow collectors: a collector that reads slowly keeps its connection, and a collector
+//! that reads nothing loses its connection.
 
 use std::time::Duration;
 
@@ -15,38 +15,39 @@ use crate::{
     wait::until,
 };
 
-/// The number of frames sent. Each has a kilobyte; all of them are more than the kernels buffer for
-/// one connection.
+/// The number of frames sent, of a kilobyte each. Together they are more than the kernels buffer
+/// for one connection.
 const FRAMES: u64 = 5000;
 
-/// The `write_timeout` of slow collectors, in seconds.
+/// The `write_timeout` of the sinks with slow collectors, in seconds.
 const SLOW: usize = 8;
 
-/// The time for which a slow collector reads nothing when its sockets are full. When it reads
-/// again, Linux acknowledges 65 KB on loopback, and then up to 130 KB at a time. With `CRAWL`, the
-/// second of these steps comes after ten seconds. A `TCP_USER_TIMEOUT` of eight seconds would have
-/// ended the connection by then, although the steps are at most five and a half seconds apart.
+/// The time for which a slow collector reads nothing after its sockets are full. When the collector
+/// reads again, Linux on loopback acknowledges 65 KB, and later up to 130 KB at a time. If the
+/// collector reads as slowly as `CRAWL` says, the second acknowledgement comes after ten seconds.
+/// With a `TCP_USER_TIMEOUT` of eight seconds, the kernel would have ended the connection before
+/// that, although at most five and a half seconds pass between two acknowledgements.
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// The bytes per read of the unix, the TCP and the TLS collector. They are so few that a full
-/// socket stays unwritable for longer than the `write_timeout`. The unix collector reads 16 KB per
+/// socket does not become writable within the `write_timeout`. The unix collector reads 16 KB per
 /// second, and its socket becomes writable when three quarters of 208 KiB are free. The TCP and TLS
 /// collectors read 24 KiB per second, and their sockets become writable when a third of 2 MiB is
 /// free.
 const CRAWL: [usize; 3] = [800, 1229, 1229];
 
-/// Returns the number of frames that a collector reads in three times the `write_timeout`.
+/// Returns the number of frames that a collector reads during three times the `write_timeout`.
 const fn crawled(crawl: usize) -> usize {
     3 * SLOW * 20 * crawl / 1024
 }
 
-/// Returns the behaviour of reading this many bytes 20 times per second.
+/// Returns the behaviour of a collector that reads `bytes` bytes 20 times per second.
 fn crawls(bytes: usize) -> Behaviour {
     Behaviour::ReadsSlowly(bytes, Duration::from_millis(50))
 }
 
-/// Returns a unix, a TCP and a TLS collector, which all hang, and a router whose sinks have this
-/// `write_timeout` in seconds.
+/// Returns a unix, a TCP and a TLS collector, and a router with one sink for each of them. All
+/// three collectors hang. The sinks have a `write_timeout` of `seconds`.
 fn three_kinds(
     folder: &Folder,
     certificates: &Certificates,
@@ -139,7 +140,8 @@ async fn a_collector_that_reads_nothing_is_cut() {
         collector.behave(Behaviour::Good);
     }
     for (sink, collector) in collectors.iter().enumerate() {
-        // The frames that the first connection held are lost, so waits only for the last frame.
+        // The frames that were in the buffers of the first connection are lost, so the test waits
+        // only for the last frame.
         let last = FRAMES - 1;
         until("the rest arrives", || {
             numbers_of(&collector.frames()).last() == Some(&last)
@@ -150,8 +152,9 @@ async fn a_collector_that_reads_nothing_is_cut() {
     router.drain().await;
 }
 
-/// The drain waits only briefly for FINISH from a collector that reads nothing. These collectors
-/// take much longer until they read STOP, but they do read.
+/// Before a drain ends a connection, it waits only briefly for FINISH if the collector reads
+/// nothing. The collectors of this test read slowly, so STOP reaches them much later than that. The
+/// drain must wait for them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn finish_is_awaited_while_the_collector_reads() {
     let (folder, certificates) = (Folder::new(), Certificates::new());

@@ -1,4 +1,4 @@
-//! Another process removes a listener's socket or replaces it with another file.
+//! Tests of a listener's unix socket that another process removes or replaces with another file.
 
 use std::{
     fs,
@@ -53,7 +53,8 @@ async fn a_changed_mode_is_not_applied_through_a_symbolic_link() {
     assert_eq!(mode(&precious), 0o600);
     tapfan.wait_for_log("in exists and is not a socket").await;
     assert_eq!(fs::read_to_string(&precious).expect("read"), "secret");
-    // The socket that replaces the link gets the new mode.
+    // The test removes the link. The router creates a new socket in its place, and this socket gets
+    // the new mode.
     fs::remove_file(folder.path("in")).expect("removed");
     tapfan.signal(Signal::SIGHUP);
     until("the socket is bound again", || folder.path("in").exists()).await;
@@ -81,7 +82,7 @@ async fn a_removed_socket_is_bound_again_and_connections_stay() {
             socket.exists() && mode(&socket) == 0o606
         })
         .await;
-        // Retries: between bind(2) and listen(2), connections are refused.
+        // Retries, because the kernel refuses connections between bind(2) and listen(2).
         let mut late = loop {
             if UnixStream::connect(&socket).await.is_ok() {
                 break Sender::open(&target, Mode::Bidirectional).await;
@@ -147,13 +148,15 @@ async fn a_socket_taken_by_another_process_is_left_alone_and_not_ready() {
     // The existing connection is still served.
     early.send([numbered(0)]).await;
     collector.got(1).await;
-    // The router does not touch the other process's socket, not even in a reload.
+    // Another process listens on the path now. The router must leave its socket alone, even in a
+    // reload.
     tapfan.signal(Signal::SIGHUP);
     tapfan.wait_for_log("reload changed nothing").await;
     other.set_nonblocking(true).expect("set");
     assert!(socket.exists());
     drop(other);
-    // The other process has left a stale socket file behind, which the router replaces.
+    // The other process has closed its socket, but the socket file still exists. The router
+    // replaces this stale file.
     tapfan.signal(Signal::SIGHUP);
     until("the router is ready", || ask("/readyz").status == 200).await;
     assert!(up());

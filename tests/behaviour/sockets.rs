@@ -26,7 +26,7 @@ async fn pass_one_frame(router: &Router, collector: &Collector) {
 
 #[tokio::test]
 async fn abstract_sockets_work_on_both_sides() {
-    // Abstract names are global to the machine, so these contain the pid.
+    // All processes of the machine share the abstract names, so this name contains the pid.
     let name = |side: &str| format!("tapfan-tests-{}-{side}", std::process::id());
     let collector = Collector::unix(format!("\0{}", name("out"))).listening();
     assert!(collector.socket().starts_with("unix://@tapfan"));
@@ -43,7 +43,7 @@ async fn abstract_sockets_work_on_both_sides() {
         "{problem}"
     );
     router.drain().await;
-    // The name is free again.
+    // The first router has ended, so a new router can use the same name.
     let again = Router::start(&format!("listen @{}\ndnstap @unused", name("in")));
     again.drain().await;
 }

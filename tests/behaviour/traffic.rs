@@ -1,4 +1,4 @@
-//! Traffic for senders: recordings of real servers, and numbered frames.
+//! The frames that the senders send: recordings of real servers, and numbered frames.
 
 use std::{fs::File, path::Path, sync::LazyLock};
 
@@ -25,7 +25,8 @@ pub(crate) fn recorded() -> Vec<Bytes> {
     frames
 }
 
-/// Returns a dnstap frame whose last eight bytes, the field `extra`, are `number`.
+/// Returns a dnstap frame with this number. Its last eight bytes, which are the field `extra`,
+/// contain the number.
 pub(crate) fn numbered(number: u64) -> Bytes {
     static SMALL: LazyLock<Bytes> = LazyLock::new(|| beginning(60));
     with_number(&SMALL, number)
@@ -46,7 +47,8 @@ pub(crate) fn numbers_of<'a>(frames: impl IntoIterator<Item = &'a Bytes>) -> Vec
     frames.into_iter().map(|frame| number_of(frame)).collect()
 }
 
-/// Returns a numbered frame without its last eight bytes, which are the content of `extra`.
+/// Returns the bytes of a numbered frame before the number, which is the last eight bytes of a
+/// frame. `query` is the size of its DNS message.
 fn beginning(query: usize) -> Bytes {
     let message = Message {
         r#type: message::Type::ClientQuery.into(),

@@ -1,5 +1,5 @@
-//! Senders that stop in the middle of long frames. The memory for such frames is limited, and no
-//! other sender suffers.
+//! Tests of senders that stop in the middle of long frames. The memory for such frames is limited,
+//! and other senders must not be affected.
 
 use tapfan::{internals::Mode, supervisor::ErrorReason};
 use tokio::io::AsyncWriteExt;
@@ -22,7 +22,7 @@ async fn stop_inside(target: &Target, sent: usize) -> tapfan::internals::Stream 
     let mut stream = target.dial().await.expect("connected");
     let frame = wire::data([numbered_large(0, MIB - 100)]);
     stream.write_all(START).await.expect("written");
-    // Ignores errors: the router may close this very connection during the write.
+    // Ignores errors, because the router may close this connection during the write.
     let _ = stream.write_all(&frame[..sent]).await;
     stream
 }
@@ -45,14 +45,15 @@ async fn the_senders_that_hold_most_memory_are_closed_and_others_unaffected() {
         first,
     };
     let small = Load::start(&router.target(0), profile(numbered, 0, 2000)).await;
-    // The good sender's frames are also long, but complete.
+    // The frames of the good sender are long, too, but they are complete.
     let large_frames = |number| numbered_large(number, 300_000);
     let large = Load::start(&router.target(0), profile(large_frames, 1 << 32, 100)).await;
     let unfinished = router.view().unfinished_frames().clone();
     assert_eq!(unfinished.limit(), 4 * MIB);
     let mut stopped = Vec::new();
     for each in 0..20 {
-        // Both listeners share the limit.
+        // Opens the connections on both listeners in turn, because the limit applies to both
+        // listeners together.
         stopped.push(stop_inside(&router.target(each % 2), 900_000).await);
         assert!(unfinished.held() <= 4 * MIB);
     }
@@ -60,8 +61,8 @@ async fn the_senders_that_hold_most_memory_are_closed_and_others_unaffected() {
         let of = |listener| router.counts(listener).errors(ErrorReason::Unfinished);
         of(0) + of(1)
     };
-    // The limit has room for four unfinished frames of 900 kB. One of them may have to make room
-    // for frames of the good sender.
+    // Within the limit, four unfinished frames of 900 kB fit. The router may have to close one of
+    // these four connections because it needs the memory for frames of the good sender.
     until("the other connections are closed", || closed() >= 15).await;
     assert!(closed() <= 18, "{}", closed());
     let sent = small.end().await + large.end().await;
@@ -105,7 +106,7 @@ async fn a_lower_limit_applies_at_the_reload() {
         .expect("good");
     assert_eq!(changes.to_string(), "unfinished_frames 1MiB");
     // A buffer may be up to twice as large as the data in it. So the router must close at least two
-    // connections, and keeps at least one.
+    // connections, and it must keep at least one.
     until("some connections are closed", || {
         let counts = router.counts(0);
         let closed = counts.errors(ErrorReason::Unfinished);
@@ -115,8 +116,9 @@ async fn a_lower_limit_applies_at_the_reload() {
     assert!(unfinished.held() <= MIB);
 }
 
-/// If this process cannot create a cgroup, the test limits the address space instead. That is less
-/// exact, because threads map more memory than they use.
+/// The test limits the memory of the router with a cgroup. If this process cannot create a cgroup,
+/// the test limits the address space instead. The address space is less exact, because threads map
+/// more memory than they use.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_router_with_64_mib_survives_hundreds_of_unfinished_frames() {
     const SENDERS: usize = 300;

@@ -1,4 +1,4 @@
-//! A log that no process reads: log lines are lost, and nothing else.
+//! Tests of a log that no process reads: log lines are lost, and nothing else.
 
 use std::{
     fs,
@@ -35,14 +35,14 @@ use crate::{
     wire::{START, STOP},
 };
 
-/// A `tapfan run` whose stderr is read only when the test calls a method that reads.
+/// A running `tapfan run`. The test reads its stderr only in the methods that say so.
 struct Program {
     child: Child,
     stderr: PipeReader,
     text: String,
 }
 
-/// Senders of garbage. Each of them causes log lines.
+/// Senders that send garbage. Each of their connections causes log lines.
 struct Garbage {
     enough: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
@@ -50,14 +50,14 @@ struct Garbage {
 
 const LOST: &str = "tapfan_log_lines_lost_total";
 
-/// The longest time that a write of the good sender may take. A worker that blocks on stderr never
-/// returns, and a busy machine delays a write by a second at worst.
+/// The longest time that a write of the good sender may take. On a busy machine, a write may take a
+/// second. If a worker thread of the router blocked on stderr, the write would never end.
 const WRITE: Duration = Duration::from_secs(10);
 
 // === impl Program ===
 
 impl Program {
-    /// Starts `tapfan run` with this Tapfile and with a pipe of one page as its stderr.
+    /// Starts `tapfan run` with this Tapfile. Its stderr is a pipe that holds one page.
     fn run(folder: &Folder, level: &str, tapfile: &str) -> Self {
         let file = folder.path("Tapfile");
         fs::write(&file, tapfile).expect("written");
@@ -79,7 +79,7 @@ impl Program {
         }
     }
 
-    /// Reads the bytes in the pipe, without waiting for more.
+    /// Reads the bytes that are in the pipe, without waiting for more.
     fn read(&mut self) {
         let mut bytes = [0; 4096];
         loop {
@@ -200,7 +200,7 @@ async fn an_unread_log_loses_lines_and_nothing_else() {
             "no line is lost"
         );
     }
-    // The sender is also served while log lines are being lost.
+    // The router must serve the good sender while log lines are being lost.
     for _ in 0..50 {
         let frames = (sent..sent + 100).map(numbered);
         timeout(WRITE, good.send(frames)).await.expect("room");
@@ -252,7 +252,7 @@ async fn a_second_signal_works_with_an_unread_log() {
     assert_eq!(program.exit().await.code(), Some(0));
 }
 
-/// A socket whose buffer is full.
+/// Returns a socket whose buffer is full, and the peer of this socket.
 fn full() -> (UnixStream, OwnedFd) {
     let (reader, writer) = UnixStream::pair().expect("a pair");
     writer.set_nonblocking(true).expect("set");
@@ -294,7 +294,7 @@ async fn a_failed_start_exits_even_with_a_full_stderr() {
         let (_reader, theirs) = full();
         let mut program = run(&arguments, theirs.into());
         assert_eq!(program.exit().await.code(), Some(status), "{arguments:?}");
-        // A reader of stderr gets the whole message.
+        // If a process reads stderr, it gets the whole message.
         let (mut reader, theirs) = UnixStream::pair().expect("a pair");
         let mut program = run(&arguments, OwnedFd::from(theirs).into());
         assert_eq!(program.exit().await.code(), Some(status), "{arguments:?}");

@@ -1,5 +1,5 @@
-//! The verdict on a router is the same in `/status`, in `/events` and from `tapfan status`. The
-//! exit status of that command depends on the verdict.
+//! Tests that `/status`, `/events` and `tapfan status` report the same verdict on a router. The
+//! exit status of `tapfan status` depends on the verdict.
 
 use std::{
     net::SocketAddr,
@@ -31,7 +31,7 @@ fn steady(rate: u64) -> sender::LoadProfile {
     }
 }
 
-/// The verdicts of the router and of its sinks.
+/// The verdict on the router, and the verdict on each of its sinks, as `/status` reports them.
 fn words(address: SocketAddr) -> (String, Vec<String>) {
     let answer = block_in_place(|| get(address, "/status"));
     let status: Value = serde_json::from_str(&answer.body).expect("JSON");
@@ -58,7 +58,7 @@ fn status(address: SocketAddr, arguments: &[&str]) -> Output {
     block_in_place(|| command.args(arguments).output()).expect("run")
 }
 
-/// The exit status of `tapfan status`, and its first line.
+/// The exit status of `tapfan status`, and the first line that it printed.
 fn said(address: SocketAddr, arguments: &[&str]) -> (Option<i32>, String) {
     let output = status(address, arguments);
     let text = String::from_utf8(output.stdout).expect("text");
@@ -66,8 +66,8 @@ fn said(address: SocketAddr, arguments: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), first)
 }
 
-/// The collector behaves as if it were stopped by SIGSTOP: the connection stays open, and nothing
-/// is read.
+/// The collector of this test behaves as if SIGSTOP had stopped it: the connection stays open, and
+/// the collector reads nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_collector_that_no_longer_reads_is_behind_and_then_loses() {
     let folder = Folder::new();
@@ -96,7 +96,7 @@ async fn a_collector_that_no_longer_reads_is_behind_and_then_loses() {
     let well = "Every sink is getting its taps";
     assert_eq!(said(address, &[]), (Some(0), well.to_owned()));
 
-    // The kernel's buffers are full, and the connection is still up.
+    // At this point the kernel's buffers are full, and the connection is still up.
     until_words(address, "behind", &["ok", "behind"]).await;
     assert_eq!(router.status(1).state.label(), "up");
     assert_eq!(said(address, &[]), (Some(1), "stops is behind".to_owned()));
@@ -122,7 +122,8 @@ async fn a_collector_that_no_longer_reads_is_behind_and_then_loses() {
     assert_eq!(said(address, &["--fail-on", "down"]).0, Some(0));
     assert_eq!(router.status(1).state.label(), "up");
 
-    // The collector reads again. No more frames are lost, and the earlier loss is still reported.
+    // The collector reads again. The sink loses no more frames, and its status still reports the
+    // earlier loss.
     stops.behave(Behaviour::Good);
     until("the queue is empty", || router.ledger(1).queued == 0).await;
     load.end().await;
@@ -130,8 +131,8 @@ async fn a_collector_that_no_longer_reads_is_behind_and_then_loses() {
     until("it takes all again", || said(address, &[]).1 == lost).await;
     assert_eq!(said(address, &[]).0, Some(1));
     assert_eq!(words(address).1, ["ok", "dropping"]);
-    // A changed sink makes a new connection and keeps its history. A sink with a new name has no
-    // history.
+    // A sink with a changed directive makes a new connection, but keeps its history. A sink with a
+    // new name has no history.
     router
         .reload(&format!(
             "listen {}\ndnstap {} full 1 16 {{ name good }}\ndnstap {} full 1 {{ name other }}\n",
@@ -170,7 +171,7 @@ async fn a_collector_that_is_away_is_down_and_what_it_lost_is_known_to_who_looks
     collector.listen();
     router.all_up().await;
     load.end().await;
-    // The router keeps the history itself: no client has read `/events`.
+    // The router records the history even if no client has requested `/events`.
     until_words(address, "dropping", &["dropping"]).await;
     assert_eq!(said(address, &[]).0, Some(1));
     assert_eq!(

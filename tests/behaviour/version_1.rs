@@ -1,5 +1,5 @@
-//! Certificates of X.509 version 1. `openssl x509 -req` makes such certificates unless it gets
-//! extensions.
+//! Tests of certificates of X.509 version 1. `openssl x509 -req` makes such certificates if the
+//! command line gives no extensions.
 
 use tapfan::internals::Mode;
 

@@ -1,9 +1,9 @@
-//! Whole runs: random sequences of faults of senders, collectors, the name server and the
-//! configuration, against the real router.
+//! Runs the real router through random sequences of faults. The faults are those of senders, of
+//! collectors, of the name server and of the configuration.
 //!
-//! In every run, each ledger balances whenever it is read, a good sink gets all frames while
-//! another sink fails, and the drain ends everything. With `PROPTEST_CASES=1000` the test runs that
-//! many sequences, no matter how long they take. If a sequence fails, add it to [`KEPT`].
+//! In every run, each ledger balances whenever it is read, a good sink delivers all frames while
+//! another sink fails, and everything ends with the drain. With `PROPTEST_CASES=1000` the test runs
+//! that many sequences, no matter how long they take. If a sequence fails, add it to [`KEPT`].
 
 use std::{
     net::Ipv4Addr,
@@ -29,11 +29,11 @@ use crate::{
     wire::{FINISH, READY, START},
 };
 
-/// A fault, or a recovery.
+/// A step of a sequence: a fault, or a recovery from one.
 #[derive(Debug, Clone)]
 enum Step {
-    /// A sender sends these bytes and closes the connection. If the flag is true, it does a
-    /// handshake first.
+    /// A sender sends these bytes and closes the connection. If the flag is true, the sender first
+    /// does a handshake.
     Garbage(bool, Vec<u8>),
     /// A sender stops in the middle of a frame and stays connected.
     MidFrame,
@@ -41,14 +41,15 @@ enum Step {
     Disconnect(u64),
     /// A sender writes [`FLOOD`] frames as fast as it can.
     Flood,
-    /// The collector at this address gets this behaviour, also on connections that hang.
+    /// The collector with this index gets this behaviour. The behaviour also applies to connections
+    /// that hang.
     Collector(usize, Behaviour),
-    /// The collector at this address stops listening and resets its connections.
+    /// The collector with this index stops listening and resets its connections.
     Refuses(usize),
-    /// The collector at this address listens again. If it listens already, it resets its
-    /// connections first.
+    /// The collector with this index listens again. If it already listens, it first resets its
+    /// connections.
     Returns(usize),
-    /// The collector at this address shuts down cleanly, and listens again.
+    /// The collector with this index shuts down cleanly, and then listens again.
     Leaves(usize, Shutdown),
     NameServer(Answer),
     Reload(Reload),
@@ -61,26 +62,28 @@ enum Reload {
     Sink(u8, &'static str),
     /// A reload removes the bad sink.
     Without,
-    /// A reload with an invalid configuration, which is refused.
+    /// A reload reads an invalid configuration, which the router refuses.
     Unsound,
 }
 
-/// The number of frames in a flood. It is more than the bad sink's queue holds, and far less than
-/// the good sink's queue holds.
+/// The number of frames in a flood. The queue of the bad sink cannot hold so many frames, but the
+/// queue of the good sink can.
 const FLOOD: u64 = 15_000;
 
-/// No further sequence begins after this time, unless `PROPTEST_CASES` is set. A sequence takes one
-/// or two seconds, or up to ten if it waits for deadlines.
+/// The time after which the test starts no further sequence, unless `PROPTEST_CASES` is set. A
+/// sequence takes one or two seconds, or up to ten seconds if it waits for deadlines.
 const ENOUGH: Duration = Duration::from_secs(10);
 
-/// The first frame number of all senders except the good one, whose numbers are lower.
+/// The first frame number of all senders except the good one. The frames of the good sender have
+/// lower numbers.
 const OTHERS: u64 = 1 << 40;
 
 const HOSTS: [Ipv4Addr; 2] = [Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2)];
 
 /// Sequences that the test always runs, because they failed once or are the hardest known ones.
 const KEPT: [&[Step]; 2] = [
-    // At the end the sink has no connection, and a replaced connection still waits for FINISH.
+    // When this sequence ends, the sink has no connection in use, and a connection that it has
+    // replaced still waits for FINISH.
     &[
         Step::Collector(0, Behaviour::NeverFinishes),
         Step::Returns(0),
@@ -89,8 +92,8 @@ const KEPT: [&[Step]; 2] = [
         Step::Refuses(0),
         Step::Reload(Reload::Without),
     ],
-    // A full queue, a collector that reads nothing, a name server that fails, and an address that
-    // refuses connections.
+    // This sequence combines a full queue, a collector that reads nothing, a name server that
+    // fails, and an address that refuses connections.
     &[
         Step::Collector(0, Behaviour::Hangs),
         Step::Returns(0),
@@ -184,7 +187,8 @@ impl Scene {
                 self.listens(*at);
             }
             Step::Leaves(at, farewell) => {
-                // A collector that reads nothing would never read the end of the stream.
+                // The collector can shut down only after it has read to the end of the stream, so
+                // it must read again.
                 self.bad[*at].behave(Behaviour::Good);
                 if std::mem::take(&mut self.listening[*at]) {
                     self.bad[*at].shut_down(*farewell).await;
@@ -234,7 +238,8 @@ impl Scene {
     /// Ends the run, and checks the properties that every run must have.
     async fn end(self) {
         let sent = self.load.end().await;
-        // Waits for the good sink first: the drain of one second may be too short for it.
+        // Waits until the good sink has delivered all its frames, because the drain lasts only one
+        // second and may be too short for that.
         until("the good sink has delivered all", || {
             let ledger = self.router.ledger(0);
             ledger.offered >= sent && ledger.delivered == ledger.offered
@@ -265,7 +270,7 @@ impl Scene {
 }
 
 async fn write(stream: &mut Stream, bytes: &[u8]) {
-    // The router may have closed already.
+    // Ignores errors, because the router may have closed the connection already.
     let _ = stream.write_all(bytes).await;
 }
 
@@ -364,7 +369,8 @@ fn whatever_goes_wrong_the_ledgers_add_up_and_the_good_sink_misses_nothing() {
         config.cases = 6;
     }
     config.failure_persistence = None;
-    // To shrink a failing sequence, proptest runs it again, leaving out one step at a time.
+    // If a sequence fails, proptest looks for a shorter one that fails, too: it runs the sequence
+    // again and again, each time with fewer steps.
     config.max_shrink_iters = if is_short { 10 } else { 60 };
     let begun = Instant::now();
     let outcome = TestRunner::new(config).run(&steps(), |steps| {

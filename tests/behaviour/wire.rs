@@ -1,5 +1,5 @@
-//! The bytes of Frame Streams, taken from `control.h` of `fstrm`. The test peers share no code with
-//! the router.
+//! The bytes of Frame Streams messages, taken from `control.h` of `fstrm`. The test peers use these
+//! bytes, so that they share no code with the router.
 
 /// READY that offers dnstap.
 pub(crate) const READY: &[u8] =

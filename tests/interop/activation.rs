@@ -1,4 +1,5 @@
-//! systemd-socket-activate passes sockets as systemd does, without a running systemd.
+//! Tests that tapfan takes over listening sockets from `systemd-socket-activate`. This program
+//! passes sockets as systemd does, and needs no running systemd.
 
 use std::{fs, io::Write, net::TcpStream, os::unix::net::UnixStream, process::Command};
 
@@ -7,7 +8,7 @@ use crate::{
     process::{Process, eventually, free_address},
 };
 
-/// A recording is a whole unidirectional stream.
+/// The recording of a whole unidirectional stream, from START to STOP.
 const RECORDING: &[u8] = include_bytes!("../data/unbound.fstrm");
 
 #[test]
@@ -39,8 +40,8 @@ fn the_first_sender_starts_tapfan_and_is_served() {
         let taken = log.matches("socket=inherited").count();
         (taken == 2).then_some(()).ok_or(log)
     });
-    // Both recordings have 4,000 frames. A connection that is not accepted before SIGTERM waits for
-    // the next process, so the test waits for all frames first.
+    // The test sends the recording twice, with 4,000 frames each time. It waits for all frames
+    // before it sends SIGTERM, because tapfan does not accept new connections after SIGTERM.
     collector.wait_for(2 * 4000);
     drop((unix, tcp));
     let (status, _) = process.terminate();

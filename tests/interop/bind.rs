@@ -1,4 +1,4 @@
-//! BIND 9: authoritative for one zone, forwards everything else.
+//! BIND 9: authoritative for one zone, and a forwarder for all other names.
 
 use std::{fs, process::Command, time::Duration};
 
@@ -48,7 +48,8 @@ const BIND: Server = Server {
             zone: FORWARDED,
             witness: Witness::Client,
         },
-        // RESOLVER_QUERY, RESOLVER_RESPONSE: BIND 9.18 uses these types even for a forwarder
+        // RESOLVER_QUERY, RESOLVER_RESPONSE. BIND 9.18 uses these types also when it is a
+        // forwarder.
         Tap {
             message_type: 3,
             zone: FORWARDED,
@@ -115,7 +116,7 @@ fn taps_fan_out_to_every_sink() {
     scenario::fan_out(&BIND, Via::Unix);
 }
 
-/// named waits for FINISH when it exits, and hangs if the reader does not send it.
+/// When named exits, it waits for FINISH. If the reader does not send FINISH, named hangs.
 #[test]
 #[ignore = "needs real DNS servers: tests/interop/install.sh"]
 fn bind_exits_promptly() {
@@ -132,11 +133,12 @@ fn bind_exits_promptly() {
     test_bed.sinks.check();
 }
 
-/// After a failed write, libfstrm tries to reconnect every 5 s.
+/// named sends dnstap with libfstrm, which tries to reconnect every 5 s after a failed write.
 #[test]
 #[ignore = "needs real DNS servers: tests/interop/install.sh"]
 fn bind_reconnects_when_tapfan_restarts() {
-    // named does not read its back channel, so a drain lasts until its deadline.
+    // named does not read from its connection, so it does not see that tapfan drains, and the drain
+    // lasts until its deadline.
     const DRAIN: &str = "drain 1s";
     let test_bed = TestBed::new(Ingress::bare);
     let setting = test_bed.setting();
@@ -149,8 +151,8 @@ fn bind_reconnects_when_tapfan_restarts() {
 
     let tapfan = test_bed.tapfan(DRAIN);
     eventually("named to connect again", || {
-        // named loses the taps of these queries. The queries are needed nevertheless: named notices
-        // the outage only when it writes a tap.
+        // named notices only when it writes a tap that tapfan has restarted. So these queries are
+        // needed, although named loses their taps.
         ask(setting.dns, "again.example.test", 1, false).expect("an answer");
         if full.frames().len() > before {
             Ok(())
@@ -164,8 +166,8 @@ fn bind_reconnects_when_tapfan_restarts() {
     test_bed.sinks.check();
 }
 
-/// Sends queries as fast as named answers, but no more than its queue holds. Every tap arrives, in
-/// the order in which named wrote them.
+/// Sends queries as fast as named answers, but never more at a time than named's dnstap queue can
+/// hold. Every tap must arrive, in the order in which named wrote the taps.
 #[test]
 #[ignore = "needs real DNS servers: tests/interop/install.sh"]
 fn every_tap_of_a_burst_of_queries_arrives() {

@@ -1,4 +1,4 @@
-//! An authority and a certificate for `localhost`, generated for each test.
+//! A certificate authority and a certificate for `localhost`. Each test generates its own.
 
 use std::{
     fs,
@@ -7,27 +7,28 @@ use std::{
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
-/// PEM files.
+/// The paths of the files, in PEM format.
 #[derive(Debug, Clone)]
 pub(crate) struct Certificates {
     /// The authority's certificate.
     pub(crate) ca: PathBuf,
     /// The certificate for `localhost` and 127.0.0.1.
     pub(crate) cert: PathBuf,
-    /// Its key.
+    /// The private key of this certificate.
     pub(crate) key: PathBuf,
 }
 
 // === impl Certificates ===
 
 impl Certificates {
-    /// Generates them in the new directory `dir`.
+    /// Generates the certificates in the new directory `dir`.
     pub(crate) fn make(dir: &Path) -> Self {
         fs::create_dir(dir).expect("a new directory");
         let authority_key = KeyPair::generate().expect("a key");
         let mut authority = CertificateParams::default();
-        // Sets a name, because rcgen gives every certificate the same one by default. OpenSSL then
-        // takes the server's certificate for self-signed, because its issuer has the same name.
+        // Gives the authority a name of its own, because rcgen gives every certificate the same
+        // name by default. If the server's certificate had the same name as its issuer, OpenSSL
+        // would take it for self-signed.
         authority
             .distinguished_name
             .push(DnType::CommonName, "an authority for one test");

@@ -1,4 +1,5 @@
-//! A collector that records every frame of every connection, over a unix socket, TCP or TLS.
+//! A collector that records every frame of every connection. It listens on a unix socket, on TCP or
+//! on TLS.
 
 use std::{
     io::{self, Read, Write},
@@ -20,7 +21,7 @@ use crate::{
     process::eventually,
 };
 
-/// The kind of handshake.
+/// The kind of handshake with which a stream starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Handshake {
     /// READY, ACCEPT, START.
@@ -32,7 +33,7 @@ pub(crate) enum Handshake {
 /// The record of one connection.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Recording {
-    /// The kind of handshake; `None` until the handshake is complete.
+    /// The kind of handshake. `None` until the handshake is complete.
     pub(crate) handshake: Option<Handshake>,
     /// The payloads in the order received.
     pub(crate) frames: Vec<Vec<u8>>,
@@ -48,7 +49,7 @@ pub(crate) struct Collector {
     recordings: Arc<Mutex<Vec<Recording>>>,
 }
 
-/// Records one connection.
+/// Records one connection to the collector.
 struct Recorder {
     collector: Collector,
     at: usize,
@@ -84,10 +85,10 @@ impl Collector {
         })
     }
 
-    /// The records of all connections so far, in the order in which they were accepted.
+    /// Returns the records of all connections so far, in the order in which they were accepted.
     ///
-    /// This leaves out connections without a single byte: Unbound makes such a connection to check
-    /// its unix socket before it uses it.
+    /// Leaves out connections without a single byte, because Unbound makes such a connection to
+    /// check its unix socket before it uses the socket.
     pub(crate) fn recordings(&self) -> Vec<Recording> {
         let recordings = self.recordings.lock().expect("no reader panics");
         let silent = |recording: &&Recording| recording.ended && recording.handshake.is_none();
@@ -107,7 +108,7 @@ impl Collector {
             .collect()
     }
 
-    /// Waits until it has at least `count` frames.
+    /// Waits until the collector has received at least `count` frames.
     pub(crate) fn wait_for(&self, count: usize) {
         eventually(&format!("{count} frames"), || {
             let recordings = self.recordings.lock().expect("no reader panics");
@@ -158,7 +159,8 @@ impl Collector {
             at,
         };
         thread::spawn(move || {
-            // The test only needs to know that the connection ended without STOP, not why.
+            // Ignores errors, because the test needs to know only whether the connection ended with
+            // STOP.
             let _ = recorder.serve(&mut stream);
             recorder.change(|recording| recording.ended = true);
         });
@@ -168,7 +170,7 @@ impl Collector {
 // === impl Recorder ===
 
 impl Recorder {
-    /// Serves the reader's side of the protocol.
+    /// Reads one stream as a collector, and sends the answers of the Frame Streams handshakes.
     fn serve(&self, stream: &mut (impl Read + Write)) -> io::Result<()> {
         let mut handshake = Handshake::Unidirectional;
         while let Some(frame) = read(stream)? {
@@ -183,8 +185,8 @@ impl Recorder {
                 }
                 Frame::Control(STOP) => {
                     self.change(|recording| recording.stopped = true);
-                    // Ignores errors: Unbound may have closed the connection without waiting for
-                    // FINISH.
+                    // Ignores errors, because Unbound may have closed the connection without
+                    // waiting for FINISH.
                     if handshake == Handshake::Bidirectional {
                         stream.write_all(&control(FINISH))?;
                         stream.flush()?;

@@ -1,30 +1,31 @@
-//! `dig`, BIND's client, over UDP, TCP and TLS.
+//! Runs `dig`, the DNS client of BIND, over UDP, TCP and TLS.
 
 use std::{net::SocketAddr, path::Path, process::Command};
 
 use crate::process::TIMEOUT;
 
-/// The transport of a query.
+/// The transport of a DNS query.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Transport<'a> {
     Udp,
     Tcp,
-    /// With the certificate of the authority to trust.
+    /// TLS. The path is the certificate of the authority that `dig` must trust.
     Tls(&'a Path),
 }
 
 /// The parts of a response that `dig` prints.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
-    /// The ID of query and response.
+    /// The ID of the query and of its response.
     pub(crate) id: u16,
-    /// For example `NXDOMAIN`.
+    /// The name of the response code, for example `NXDOMAIN`.
     pub(crate) status: String,
     /// The data of the records in the answer section.
     pub(crate) records: Vec<String>,
 }
 
-/// Asks `server` for the addresses of `name`, from the address `client`.
+/// Sends `server` a query for the IPv4 addresses of `name`. `client` is the source address of the
+/// query.
 pub(crate) fn dig(
     server: SocketAddr,
     client: SocketAddr,

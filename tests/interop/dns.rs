@@ -1,4 +1,5 @@
-//! A minimal DNS codec, which can ask for an address and read the name in a question.
+//! A minimal DNS codec. It can make a query for an address, and read the name in the question of a
+//! message.
 
 use std::{
     io,
@@ -15,7 +16,7 @@ pub(crate) struct Exchange {
     pub(crate) response: Vec<u8>,
 }
 
-/// Asks `server` for the address of `name`.
+/// Sends `server` a query for the address of `name`.
 pub(crate) fn ask(
     server: SocketAddr,
     name: &str,
@@ -27,8 +28,8 @@ pub(crate) fn ask(
     ask_through(&socket, name, id, recursion)
 }
 
-/// Asks for `count` different names under `zone`, one after the other. Panics if a query gets no
-/// answer.
+/// Sends queries for `count` different names under `zone`, one after the other. Panics if the
+/// server does not answer one of them.
 pub(crate) fn ask_many(
     server: SocketAddr,
     zone: &str,
@@ -46,7 +47,7 @@ pub(crate) fn ask_many(
         .collect()
 }
 
-/// Waits until `server`, run by `process`, answers for `name`.
+/// Waits until `server` answers a query for `name`. `process` is the running server.
 pub(crate) fn wait_for_answers(process: &mut Process, server: SocketAddr, name: &str) {
     eventually("the server to answer", || {
         process.must_run();

@@ -1,8 +1,8 @@
-//! dnstap messages as lists of protobuf fields, from which the tests compute what the edits of a
-//! sink must produce.
+//! dnstap messages as lists of protobuf fields. With these lists, the tests compute the frames that
+//! a sink with edits must send.
 //!
-//! This module knows only the wire format and a few field numbers of `dnstap.proto`. It therefore
-//! also compares fields that tapfan does not know.
+//! This module knows only the wire format of protobuf and a few field numbers of `dnstap.proto`. So
+//! a comparison also covers fields that tapfan does not know.
 
 /// Fields of `Dnstap`.
 pub(crate) const IDENTITY: u64 = 1;
@@ -14,10 +14,11 @@ const TYPE: u64 = 1;
 pub(crate) const QUERY_MESSAGE: u64 = 10;
 pub(crate) const RESPONSE_MESSAGE: u64 = 14;
 
-/// The wire type of numbers with four bytes.
+/// The protobuf wire type of numbers that always have four bytes.
 const FIXED32: u64 = 5;
 
-/// One field: its number, its wire type, and the bytes of its value without a length prefix.
+/// One protobuf field: its number, its wire type, and the bytes of its value without a length
+/// prefix.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Field {
     number: u64,
@@ -25,7 +26,7 @@ pub(crate) struct Field {
     value: Vec<u8>,
 }
 
-/// A `Dnstap` message, split into its own fields and the fields of its `Message`.
+/// A `Dnstap` message, split into its own fields and the fields of the `Message` in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Dnstap {
     outer: Vec<Field>,
@@ -47,14 +48,14 @@ impl Dnstap {
         Self { outer, message }.in_order()
     }
 
-    /// Removes `query_message` and `response_message` from the message.
+    /// Removes the fields `query_message` and `response_message` from the message.
     pub(crate) fn without_wire(mut self) -> Self {
         self.message
             .retain(|field| field.number != QUERY_MESSAGE && field.number != RESPONSE_MESSAGE);
         self
     }
 
-    /// Sets the field `number` of `Dnstap` to `value`.
+    /// Sets the field with this number of the outer message `Dnstap` to `value`.
     pub(crate) fn with(mut self, number: u64, value: &str) -> Self {
         self.outer.retain(|field| field.number != number);
         self.outer.push(Field {
@@ -71,7 +72,7 @@ impl Dnstap {
         varint(&mut &*field)
     }
 
-    /// The value of one of `Message`'s fields, if the value is a number.
+    /// The value of a field of the inner message `Message`, if the value is a number.
     pub(crate) fn message_number(&self, number: u64) -> Option<u64> {
         let field = self.message.iter().find(|field| field.number == number)?;
         Some(match field.value.first_chunk::<4>() {
@@ -80,7 +81,7 @@ impl Dnstap {
         })
     }
 
-    /// The value of one of `Message`'s fields.
+    /// The value of a field of the inner message `Message`.
     pub(crate) fn message_field(&self, number: u64) -> Option<Vec<u8>> {
         self.message
             .iter()
@@ -88,7 +89,7 @@ impl Dnstap {
             .map(|field| field.value.clone())
     }
 
-    /// The value of one of `Dnstap`'s own fields.
+    /// The value of a field of the outer message `Dnstap`.
     pub(crate) fn outer_field(&self, number: u64) -> Option<&[u8]> {
         self.outer
             .iter()
@@ -96,8 +97,8 @@ impl Dnstap {
             .map(|field| field.value.as_slice())
     }
 
-    /// Sorts the fields by number and keeps the order of fields with the same number, because only
-    /// that order has a meaning in protobuf.
+    /// Sorts the fields by number. Fields with the same number keep their order, because protobuf
+    /// gives only this order a meaning.
     fn in_order(mut self) -> Self {
         self.outer.sort_by_key(|field| field.number);
         self.message.sort_by_key(|field| field.number);
@@ -152,7 +153,8 @@ fn recorded_frames_are_split_into_their_fields() {
     for frame in frames {
         let frame = Dnstap::parse(&frame);
         assert!((5..=8).contains(&frame.message_type()));
-        // Queries such as CLIENT_QUERY have odd numbers. A query contains no response message.
+        // Message types of queries, such as CLIENT_QUERY, have odd numbers. A frame with a query
+        // must not contain a response message.
         let query = frame.message_type() % 2 == 1;
         assert_eq!(frame.message_field(RESPONSE_MESSAGE).is_none(), query);
         let bare = frame.clone().without_wire();

@@ -1,6 +1,6 @@
-//! `tapfan dump` compared with golang-dnstap's `dnstap`: both print the same output for the same
-//! captures, and each can read what the other sends. tcpdump can read the packets that `tapfan
-//! dump` writes.
+//! Compares `tapfan dump` with `dnstap`, the tool of golang-dnstap. Both programs must print the same output for the
+//! same captures, and each must be able to read what the other one sends. tcpdump must be able to read the packets that
+//! `tapfan dump` writes.
 
 use std::{
     env, fs,
@@ -23,7 +23,8 @@ fn data(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// The recordings, the sample with odd frames, and the captures that `TAPFAN_CAPTURES` names, separated by colons.
+/// Returns the paths of the captures to compare: the recordings, a sample of unusual frames, and the captures in the
+/// environment variable `TAPFAN_CAPTURES`, which are separated by colons.
 fn captures() -> Vec<PathBuf> {
     let more = env::var_os("TAPFAN_CAPTURES").unwrap_or_default();
     let more = env::split_paths(&more).filter(|path| !path.as_os_str().is_empty());
@@ -74,7 +75,7 @@ fn text_yaml_and_json_are_those_of_dnstap() {
             let ours = tapfan(&["-r", capture, format]);
             assert_same(&ours.stdout, &theirs.stdout, &format!("{capture} {format}"));
         }
-        // Without an option for the format, both programs write quiet text.
+        // Without an option for the output format, both programs print one short line for each frame.
         let (theirs, ours) = (
             run("/usr/bin/dnstap", &["-r", capture]),
             tapfan(&["-r", capture]),
@@ -181,7 +182,7 @@ fn tcpdump_reads_the_packets() {
         let text = String::from_utf8_lossy(&output.stdout);
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{errors}");
-        // stderr has only the line that names the file.
+        // stderr must contain only one line, in which tcpdump names the file that it reads.
         assert_eq!(errors.lines().count(), 1, "{errors}");
         for complaint in ["bad", "wrong", "truncated", "invalid", "incorrect"] {
             assert!(!text.contains(complaint), "{complaint}: {text}");

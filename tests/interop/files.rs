@@ -1,4 +1,4 @@
-//! The files of `file://` sinks, read by the tools that people use for such files.
+//! Tests that the usual tools can read the files of `file://` sinks.
 
 use std::{
     fs,
@@ -15,7 +15,8 @@ use crate::{
     tapfan::{Listening, Tapfan},
 };
 
-/// Lets tapfan write the [`RECORDINGS`] to one file, and returns it.
+/// Sends the [`RECORDINGS`] to tapfan, which writes them to one file. Returns the path of this
+/// file.
 fn written(dir: &Path, compress: &str) -> PathBuf {
     let ingress = dir.join("tapfan.sock");
     let folder = dir.join("files");

@@ -8,16 +8,16 @@ pub(crate) const STOP: u32 = 3;
 pub(crate) const READY: u32 = 4;
 pub(crate) const FINISH: u32 = 5;
 
-/// One frame.
+/// One Frame Streams frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Frame {
-    /// A control frame of this type. Its content type, if it has one, is dnstap's.
+    /// A control frame of this type. If it has a content type, this is the one of dnstap.
     Control(u32),
     /// A data frame with this payload.
     Data(Vec<u8>),
 }
 
-/// Reads the next frame. Returns `None` at a clean end.
+/// Reads the next frame. Returns `None` if the input ends at the boundary of a frame.
 pub(crate) fn read(from: &mut impl Read) -> io::Result<Option<Frame>> {
     let Some(length) = read_length(from)? else {
         return Ok(None);
@@ -39,7 +39,8 @@ pub(crate) fn read(from: &mut impl Read) -> io::Result<Option<Frame>> {
     Ok(Some(Frame::Control(u32::from_be_bytes(*kind))))
 }
 
-/// Encodes a control frame. All control frames except STOP and FINISH name dnstap's content type.
+/// Encodes a control frame of the type `kind`. All control frames except STOP and FINISH contain
+/// the content type of dnstap.
 pub(crate) fn control(kind: u32) -> Vec<u8> {
     let fields = match kind {
         STOP | FINISH => Vec::new(),
@@ -55,7 +56,7 @@ pub(crate) fn control(kind: u32) -> Vec<u8> {
     .concat()
 }
 
-/// Parses the frames in `bytes`. Returns false if the last one is cut off.
+/// Parses the frames in `bytes`. Also returns whether the last frame is complete.
 pub(crate) fn parse(mut bytes: &[u8]) -> (Vec<Frame>, bool) {
     let mut frames = Vec::new();
     loop {
@@ -79,7 +80,8 @@ pub(crate) fn data(frames: Vec<Frame>) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Returns the payloads of a Frame Streams file. The file must be complete: START, data, STOP.
+/// Returns the payloads of a Frame Streams file. Panics if the file does not consist of START, data
+/// frames and STOP.
 pub(crate) fn whole_file(path: &Path) -> Vec<Vec<u8>> {
     let bytes = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let (mut frames, whole) = parse(&bytes);

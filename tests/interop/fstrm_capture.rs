@@ -1,5 +1,5 @@
-//! The tools of libfstrm: `fstrm_capture` as a collector that writes a file, and `fstrm_replay` as
-//! a sender that reads a file.
+//! The tools of libfstrm. `fstrm_capture` is a collector that writes a file. `fstrm_replay` is a
+//! sender that reads a file.
 
 use std::{
     path::{Path, PathBuf},
@@ -15,7 +15,7 @@ use crate::{
     tapfan::{Listening, Tapfan},
 };
 
-/// Recordings of real servers in `tests/data`.
+/// The recordings of real servers in `tests/data`.
 pub(crate) const RECORDINGS: [&str; 3] = ["bind.fstrm", "dnsdist.fstrm", "unbound.fstrm"];
 
 const CONTENT_TYPE: &str = "protobuf:dnstap.Dnstap";
@@ -47,7 +47,7 @@ impl FstrmCapture {
         }
     }
 
-    /// Waits until a sender is connected.
+    /// Waits until a sender is connected to `fstrm_capture`.
     pub(crate) fn wait_for_a_sender(&mut self) {
         eventually("a connection to fstrm_capture", || {
             self.process.must_run();
@@ -60,7 +60,7 @@ impl FstrmCapture {
         });
     }
 
-    /// Stops it. Returns the frames in its file.
+    /// Stops `fstrm_capture`. Returns the frames in the file that it wrote.
     pub(crate) fn stop(mut self) -> Vec<Vec<u8>> {
         let (status, _) = self.process.terminate();
         assert!(status.success(), "fstrm_capture: {status}");
@@ -68,8 +68,8 @@ impl FstrmCapture {
     }
 }
 
-/// Sends one of the [`RECORDINGS`] to the unix socket `to`, and waits until the reader has sent
-/// FINISH.
+/// Sends one of the [`RECORDINGS`] to the unix socket `to` with `fstrm_replay`, and waits until the
+/// reader has sent FINISH.
 pub(crate) fn replay(dir: &Path, recording: &str, to: &Path) {
     let mut command = Command::new("/usr/bin/fstrm_replay");
     command
@@ -94,7 +94,8 @@ fn data(recording: &str) -> PathBuf {
         .collect()
 }
 
-/// Runs all tools at the same time, over every transport that they support.
+/// Runs the collector tools of libfstrm and golang-dnstap at the same time, over every transport
+/// that each tool supports.
 #[test]
 #[ignore = "needs real dnstap tools: tests/interop/install.sh"]
 fn all_tools_at_once_get_every_frame() {

@@ -1,4 +1,5 @@
-//! `dnstap`, golang-dnstap's command line tool, as a collector that writes a file.
+//! The collector `dnstap`, which is the command line tool of golang-dnstap. It writes the frames to
+//! a file.
 
 use std::{
     fs,
@@ -18,14 +19,14 @@ use crate::{
     tapfan::{Listening, Tapfan},
 };
 
-/// The address at which the tool listens.
+/// The address at which a collector tool listens.
 #[derive(Debug, Clone)]
 pub(crate) enum Place {
     Unix(PathBuf),
     Tcp(SocketAddr),
 }
 
-/// A running `dnstap -u` or `dnstap -l`.
+/// A running `dnstap -u` (unix socket) or `dnstap -l` (TCP).
 pub(crate) struct GolangDnstap {
     process: Process,
     dir: PathBuf,
@@ -43,8 +44,8 @@ impl Place {
         Self::Tcp(free_address())
     }
 
-    /// Returns the address for the Tapfile. A TCP address has a name instead of an IP address, so
-    /// that tapfan resolves it.
+    /// Returns the address in the syntax of a Tapfile. A TCP address has a host name instead of an
+    /// IP address, so that tapfan has to look the name up.
     pub(crate) fn socket(&self) -> String {
         match self {
             Self::Unix(path) => format!("unix://{}", path.display()),
@@ -72,7 +73,7 @@ impl GolangDnstap {
         }
     }
 
-    /// Waits until a sender is connected.
+    /// Waits until a sender is connected to the tool.
     pub(crate) fn wait_for_a_sender(&mut self) {
         eventually("a connection to dnstap", || {
             self.process.must_run();
@@ -85,10 +86,11 @@ impl GolangDnstap {
         });
     }
 
-    /// Waits until it has written `count` frames, and returns the frames of its finished files.
+    /// Waits until the tool has written `count` frames, and returns the frames of its finished
+    /// files.
     ///
-    /// Version 0.4.0 does not flush its file, neither regularly nor on exit. On SIGHUP it finishes
-    /// the file and starts a new one, so this renames the file and sends SIGHUP.
+    /// Version 0.4.0 of the tool never flushes its file, not even when it exits. But on SIGHUP it
+    /// finishes the file and starts a new one. So this function renames the file and sends SIGHUP.
     pub(crate) fn collected(&mut self, count: usize) -> Vec<Vec<u8>> {
         let mut frames = Vec::new();
         eventually(&format!("{count} frames in dnstap's files"), || {
@@ -106,7 +108,7 @@ impl GolangDnstap {
         frames
     }
 
-    /// Stops it.
+    /// Stops the tool.
     pub(crate) fn stop(mut self) {
         self.process.interrupt();
     }
@@ -138,7 +140,8 @@ fn restart(place: &Place, dir: &Path) {
     other.wait_for(before.len() + away.len());
 
     if let Place::Unix(path) = place {
-        // Version 0.4.0 leaves its socket behind, and refuses to start while the file exists.
+        // Version 0.4.0 does not remove its socket file when it exits, and refuses to start while
+        // the file exists.
         let _ = fs::remove_file(path);
     }
     let mut golang = GolangDnstap::start(dir, place);

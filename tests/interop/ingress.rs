@@ -1,4 +1,5 @@
-//! The transports between a sender under test and its reader.
+//! The connection between the DNS server under test and the program that reads its dnstap stream,
+//! over each transport.
 
 use std::path::Path;
 
@@ -7,7 +8,7 @@ use crate::{
     server::Target, tapfan::Listening,
 };
 
-/// The transport of a sender's stream.
+/// The transport of the DNS server's dnstap stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Via {
     Unix,
@@ -16,14 +17,14 @@ pub(crate) enum Via {
     Tls,
 }
 
-/// The listener of tapfan for the sender under test. Unless the transport is encrypted, the sender
-/// connects to a relay in front of the listener, which keeps a copy of all data.
+/// The listener of tapfan for the DNS server under test. If the transport is not encrypted, the
+/// server connects to a relay in front of the listener. The relay keeps a copy of all data.
 pub(crate) struct Ingress {
-    /// The line of the Tapfile.
+    /// The `listen` directive for the Tapfile.
     pub(crate) listen: String,
     pub(crate) listening: Listening,
     pub(crate) relay: Option<Relay>,
-    /// The address that the sender is configured with.
+    /// The address in the configuration of the DNS server.
     pub(crate) target: Target,
 }
 
@@ -69,7 +70,7 @@ impl Ingress {
         }
     }
 
-    /// Makes a unix listener of tapfan without a relay.
+    /// Makes a listener on a unix socket, without a relay.
     pub(crate) fn bare(dir: &Path) -> Self {
         let router = dir.join("tapfan.sock");
         Self {
@@ -81,7 +82,8 @@ impl Ingress {
     }
 }
 
-/// Starts a recording collector. Returns it with the address for the sender.
+/// Starts a collector that records all frames. Returns the collector, and its address for the
+/// configuration of the DNS server.
 pub(crate) fn reader(dir: &Path, via: Via) -> (Collector, Target) {
     match via {
         Via::Unix => {

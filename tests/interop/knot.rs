@@ -1,4 +1,4 @@
-//! Knot DNS: authoritative for one zone, with its module `mod-dnstap`.
+//! Knot DNS: authoritative for one zone, with its dnstap module `mod-dnstap`.
 
 use std::{fs, process::Command};
 

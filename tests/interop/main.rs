@@ -1,14 +1,14 @@
-//! tapfan with the programs for which it is made: real DNS servers as senders, and real dnstap
-//! tools as collectors.
+//! Tests of tapfan with the programs for which it is made: real DNS servers as senders, and real
+//! dnstap tools as collectors.
 //!
-//! `tests/interop/install.sh` installs them; `.ci/run` runs these tests with `cargo test --test
-//! interop -- --ignored`, where a missing program is a failure. Plain `cargo test` runs only the
-//! unit tests of the harness.
+//! `tests/interop/install.sh` installs these programs. `.ci/run` runs these tests with `cargo test
+//! --test interop -- --ignored`, and they fail if a program is missing. `cargo test` without these
+//! arguments runs only the tests of the code in this folder itself.
 //!
-//! The check of a sender works as follows. The server writes to tapfan through a relay that records
+//! A DNS server is checked as follows. The server writes to tapfan through a relay that records
 //! every byte. tapfan writes to three collectors that record every frame. The client that queries
-//! the server keeps its packets, and so does the upstream that the server queries. The expected
-//! frames are thus known from two independent sources, the relay and the packets, and neither
+//! the server keeps all packets, and so does the upstream that the server queries. So the tests
+//! know the expected frames from two independent sources: the relay and the packets. Neither source
 //! shares code with tapfan.
 
 mod activation;

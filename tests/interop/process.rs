@@ -1,5 +1,5 @@
-//! Programs that the tests start. They run in the foreground, write their output to a file, and are
-//! killed at the end of the test.
+//! Programs that the tests start. The programs run in the foreground, write their output to a file,
+//! and are killed at the end of the test.
 
 use std::{
     fmt, fs,
@@ -16,7 +16,7 @@ use nix::{
     unistd::Pid,
 };
 
-/// The longest wait for a condition.
+/// The longest time that a test waits for a condition.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A running program. Dropping it kills the program, and prints its output if the test failed.
@@ -49,13 +49,13 @@ impl Process {
         Self { name, child, log }
     }
 
-    /// Its output so far.
+    /// Returns what the program has printed so far.
     pub(crate) fn output(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
-    /// Returns the number of its sockets. If it has more sockets than listeners, a peer is
-    /// connected.
+    /// Returns the number of sockets that the program has open. If it has more sockets than
+    /// listeners, a peer is connected.
     pub(crate) fn sockets(&self) -> usize {
         let Ok(descriptors) = fs::read_dir(format!("/proc/{}/fd", self.child.id())) else {
             return 0;
@@ -66,26 +66,26 @@ impl Process {
             .count()
     }
 
-    /// Panics if it has exited.
+    /// Panics if the program has exited.
     pub(crate) fn must_run(&mut self) {
         if let Some(status) = self.child.try_wait().expect("a child to ask") {
             panic!("{} ended: {status}", self.name);
         }
     }
 
-    /// Sends SIGTERM, and waits until the program has exited. Returns the exit status and the time
-    /// that the exit took.
+    /// Sends SIGTERM, and waits until the program has exited. Returns the exit status, and the time
+    /// from the signal to the exit.
     pub(crate) fn terminate(&mut self) -> (ExitStatus, Duration) {
         self.end(Signal::SIGTERM)
     }
 
-    /// Sends SIGINT, and waits until the program has exited. Returns the exit status and the time
-    /// that the exit took.
+    /// Sends SIGINT, and waits until the program has exited. Returns the exit status, and the time
+    /// from the signal to the exit.
     pub(crate) fn interrupt(&mut self) -> (ExitStatus, Duration) {
         self.end(Signal::SIGINT)
     }
 
-    /// Waits until it exits.
+    /// Waits until the program exits.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let what = format!("the end of {}", self.name);
         eventually(&what, || {
@@ -94,7 +94,7 @@ impl Process {
         })
     }
 
-    /// Sends it a signal.
+    /// Sends the program a signal.
     pub(crate) fn signal(&mut self, signal: Signal) {
         self.must_run();
         let pid = i32::try_from(self.child.id()).expect("a process id");
@@ -110,7 +110,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Ignores errors: in most tests the program has exited already.
+        // Ignores errors, because in most tests the program has exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {
@@ -137,15 +137,16 @@ pub(crate) fn eventually<T, E: fmt::Display>(
     }
 }
 
-/// A loopback address whose port is free for UDP and TCP.
+/// Returns a loopback address whose port is free for UDP and TCP.
 ///
-/// The port is below the range from which the kernel chooses ports, so that no other socket gets it
-/// before the program under test binds it.
+/// The kernel gives ports from a certain range to sockets that ask for any free port. The returned
+/// port is below that range, so that no such socket gets it before the program under test binds it.
 pub(crate) fn free_address() -> SocketAddr {
     const FIRST: u16 = 12_000;
     const COUNT: u16 = 20_000;
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    // Concurrent test runs start at different ports.
+    // Several runs of the tests may happen at the same time, so each process starts its search at a
+    // different port.
     let start = std::process::id().wrapping_mul(61) % u32::from(COUNT);
     let start = u16::try_from(start).expect("a remainder of a u16");
     for _ in 0..COUNT {
@@ -158,7 +159,7 @@ pub(crate) fn free_address() -> SocketAddr {
     panic!("no free port on loopback");
 }
 
-/// A path in `dir` that is used only once.
+/// Returns a path in `dir` that no earlier call has returned.
 pub(crate) fn unused(dir: &Path, name: &str) -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     dir.join(format!("{name}.{}", NEXT.fetch_add(1, Ordering::Relaxed)))

@@ -1,4 +1,5 @@
-//! Prometheus reads the metrics: its linter checks them, and a server scrapes them.
+//! Tests that Prometheus can read the metrics: its linter checks them, and a Prometheus server
+//! scrapes them.
 
 use std::{
     fs,
@@ -101,7 +102,8 @@ fn prometheus_scrapes_every_series() {
     let up = ask("tapfan_sink_up").expect("an answer");
     assert!(up.contains("\"sink\":\"siem\""), "{up}");
     assert!(up.contains(r#""sink":"a \"b\" \\c""#), "{up}");
-    // The server has stored as many samples as tapfan exposed, so it has rejected none.
+    // Prometheus must have stored as many samples as tapfan exposed. This shows that it rejected no
+    // sample.
     let exposed = get(admin, "/metrics", "*/*").expect("metrics");
     let samples = exposed
         .lines()

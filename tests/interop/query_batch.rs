@@ -1,4 +1,5 @@
-//! Queries to a server, and the comparison of its taps with the packets that were exchanged.
+//! Sends queries to a DNS server, and compares the server's taps with the packets that were
+//! exchanged.
 
 use crate::{
     collector::Collector,
@@ -9,16 +10,17 @@ use crate::{
     upstream::Upstream,
 };
 
-/// The number of names in each zone and batch. Each name causes two taps. All taps of a batch fit
-/// into libfstrm's default queue of 512, so that a server loses none even if its writer thread has
-/// not run yet.
+/// The number of names in each zone and batch. Each name causes two taps. So all taps of a batch
+/// fit into libfstrm's default queue, which holds 512. The server loses no tap even if its writer
+/// thread has not run yet.
 const NAMES: u16 = 200;
 
-/// Queries that a server answered, which it must have tapped.
+/// Queries that a server has answered, and for which it must have sent taps.
 pub(crate) struct QueryBatch<'a> {
     server: &'a Server,
     batch: &'static str,
-    /// The client's queries and responses, in one list for each of the server's questions.
+    /// The queries and responses that the client saw, with one list for each of the server's
+    /// `questions`.
     client: Vec<Vec<Exchange>>,
     upstream: &'a Upstream,
 }
@@ -26,7 +28,7 @@ pub(crate) struct QueryBatch<'a> {
 // === impl QueryBatch ===
 
 impl<'a> QueryBatch<'a> {
-    /// Asks the server all its questions, for names of this `batch`.
+    /// Sends the server queries for names of this `batch` in each zone of its `questions`.
     pub(crate) fn send(server: &'a Server, setting: &Setting<'a>, batch: &'static str) -> Self {
         let client = server.questions.iter().map(|question| {
             let zone = format!("{batch}.{}", question.zone);
@@ -40,8 +42,8 @@ impl<'a> QueryBatch<'a> {
         }
     }
 
-    /// Waits until `collector` has every expected tap, and asserts that each tap contains the
-    /// packet that its witness saw.
+    /// Waits until `collector` has every expected tap. Asserts that each tap contains the packet
+    /// that the client or the upstream saw.
     pub(crate) fn wait_for(&self, collector: &Collector) {
         let expected = self.server.taps.len() * usize::from(NAMES);
         eventually("every tap of every name", || {
@@ -75,7 +77,7 @@ impl<'a> QueryBatch<'a> {
         });
     }
 
-    /// The packets in the frames of `tap`, sorted.
+    /// The DNS packets in those frames that have the message type and the zone of `tap`, sorted.
     fn tapped(&self, tap: Tap, frames: &[Dnstap]) -> Vec<Vec<u8>> {
         let field = if tap.is_response() {
             RESPONSE_MESSAGE
@@ -93,7 +95,8 @@ impl<'a> QueryBatch<'a> {
         packets
     }
 
-    /// The packets that the witness of `tap` saw, sorted.
+    /// The packets that the client or the upstream saw, sorted. `tap.witness` says which of the two
+    /// it was.
     fn seen(&self, tap: Tap) -> Vec<Vec<u8>> {
         let exchanges = match tap.witness {
             Witness::Client => self

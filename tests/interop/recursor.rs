@@ -1,4 +1,4 @@
-//! The `PowerDNS` Recursor, which taps its queries to the upstream.
+//! The `PowerDNS` Recursor, which taps the queries that it sends to the upstream.
 
 use std::{fs, process::Command};
 

@@ -1,4 +1,4 @@
-//! A relay between a sender and tapfan that keeps a copy of both directions.
+//! A relay between a sender and tapfan. It keeps a copy of the bytes in both directions.
 
 use std::{
     io::{Read, Write},
@@ -14,12 +14,12 @@ use crate::{
     process::eventually,
 };
 
-/// Bytes of one connection.
+/// The bytes that were relayed on one connection.
 #[derive(Debug, Clone, Default)]
 struct Passed {
     from_sender: Vec<u8>,
     to_sender: Vec<u8>,
-    /// Two flags: the sender's side has ended, and tapfan's side has ended.
+    /// Two flags: true if the sender's side has ended, and true if tapfan's side has ended.
     ended: (bool, bool),
 }
 
@@ -29,10 +29,11 @@ pub(crate) struct Relay {
     connections: Arc<Mutex<Vec<Passed>>>,
 }
 
-/// A stream whose two directions are handled by two threads.
+/// A stream that two threads use, one for each direction.
 trait Wire: Read + Write + Send + Sized + 'static {
     fn second_handle(&self) -> Self;
-    /// Shuts down the write side. The peer may have closed already.
+    /// Shuts down the write side. Ignores errors, because the peer may have closed the stream
+    /// already.
     fn end_writing(&self);
 }
 
@@ -46,7 +47,8 @@ impl Relay {
         let accepting = relay.clone();
         thread::spawn(move || {
             for sender in listener.incoming() {
-                // If tapfan is not running, the relay closes the sender's connection immediately.
+                // If tapfan is not running, the relay cannot connect, and closes the connection of
+                // the sender immediately.
                 if let Ok(router) = UnixStream::connect(&to) {
                     accepting.join(&sender.expect("a connection"), &router);
                 }
@@ -77,8 +79,8 @@ impl Relay {
         self.finished().into_iter().map(frames).collect()
     }
 
-    /// Waits until every connection has ended. Returns the frames that tapfan wrote on each
-    /// connection.
+    /// Waits until every connection has ended. Returns the frames that tapfan wrote to the sender,
+    /// for each connection.
     pub(crate) fn answered(&self) -> Vec<Vec<Frame>> {
         let frames = |passed: Passed| parse(&passed.to_sender).0;
         self.finished().into_iter().map(frames).collect()
@@ -87,7 +89,8 @@ impl Relay {
     fn finished(&self) -> Vec<Passed> {
         eventually("the sender's connections to end", || {
             let mut connections = self.connections.lock().expect("no thread panics").clone();
-            // Unbound first makes a connection without data to check its unix socket.
+            // Leaves out connections that ended without data. Unbound makes such a connection
+            // first, to check its unix socket.
             connections.retain(|passed| !passed.ended.0 || !passed.from_sender.is_empty());
             let ended = connections
                 .iter()
@@ -125,7 +128,7 @@ impl Relay {
     }
 }
 
-/// Copies until one side is closed.
+/// Copies bytes in one direction until one of the two streams is closed.
 fn pump<W: Wire>((mut from, mut to): (W, W), mut keep: impl FnMut(&[u8])) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(read @ 1..) = from.read(&mut buffer) {

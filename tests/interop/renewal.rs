@@ -1,5 +1,5 @@
-//! Connections that are replaced every second: the real collectors receive every frame exactly
-//! once.
+//! Tests that real collectors receive every frame exactly once although the sink replaces its
+//! connection every second.
 
 use std::{
     env, thread,
@@ -14,11 +14,12 @@ use crate::{
     tapfan::{Listening, Tapfan},
 };
 
-/// Duration of the test in seconds, unless `TAPFAN_RENEWAL_SECONDS` is set.
+/// The duration of the test, in seconds. The environment variable `TAPFAN_RENEWAL_SECONDS`
+/// overrides it.
 const SECONDS: u64 = 10;
 
-/// Sorts frames. The tools serve their connections independently, so frames of a new connection may
-/// be read before earlier frames of the old connection.
+/// Sorts frames. The collector tools read each connection independently. So they may read frames of
+/// a new connection before earlier frames of the old connection.
 fn sorted(mut frames: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
     frames.sort_unstable();
     frames
@@ -64,8 +65,8 @@ fn every_tool_gets_every_frame_over_rotated_connections() {
         }
         replay(dir, recording, &ingress);
         sent.extend(recorded(recording));
-        // Slows the sending down to a rate that the tools can follow on any machine. The queues
-        // absorb bursts.
+        // Pauses, so that the average rate is low enough for the collector tools on any machine.
+        // The queues of the sinks absorb bursts.
         thread::sleep(Duration::from_millis(100));
     }
     let log = tapfan.stop();

@@ -1,4 +1,5 @@
-//! `tapfan replay` as the sender of other collectors: golang-dnstap's `dnstap` and `fstrm_capture`.
+//! Tests that `tapfan replay` can send captures to two other collectors: golang-dnstap's `dnstap`
+//! and `fstrm_capture`.
 
 use std::{path::Path, process::Command};
 
@@ -10,7 +11,7 @@ use crate::{
     process::eventually,
 };
 
-/// Sends the [`RECORDINGS`] to `place`, with FINISH at the end.
+/// Sends the [`RECORDINGS`] to the collector at `place`, and waits for FINISH.
 fn replay(place: &Place) {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
     let mut command = Command::new(env!("CARGO_BIN_EXE_tapfan"));
@@ -18,7 +19,7 @@ fn replay(place: &Place) {
         .arg("replay")
         .args(RECORDINGS.map(|name| data.join(name)));
     command.arg("--to").arg(place.socket());
-    // The collector may not listen yet.
+    // Retries, because the collector may not listen yet.
     eventually("tapfan replay to succeed", || {
         let output = command.output().expect("run");
         let said = String::from_utf8_lossy(&output.stdout);

@@ -1,5 +1,5 @@
-//! The checks for every sender. Its taps must arrive at each sink in the form that the sink's
-//! options require, also after a restart of the server.
+//! The checks that every DNS server has to pass. Each sink must receive the server's taps in the
+//! form that the sink's options require. This must also be so after the server has restarted.
 
 use std::{net::SocketAddr, path::Path};
 
@@ -17,8 +17,8 @@ use crate::{
     upstream::Upstream,
 };
 
-/// The environment of a server: a directory, an upstream, tapfan's listener, and three sinks behind
-/// tapfan.
+/// The environment of the DNS server under test: a directory, an upstream, tapfan's listener, and
+/// three sinks of tapfan.
 pub(crate) struct TestBed {
     dir: TempDir,
     dns: SocketAddr,
@@ -30,7 +30,7 @@ pub(crate) struct TestBed {
 // === impl TestBed ===
 
 impl TestBed {
-    /// Sets up everything but tapfan and the server.
+    /// Sets up everything except tapfan and the DNS server.
     pub(crate) fn new(ingress: impl FnOnce(&Path) -> Ingress) -> Self {
         let dir = TempDir::new().expect("a directory");
         Self {
@@ -42,7 +42,7 @@ impl TestBed {
         }
     }
 
-    /// The settings for the server.
+    /// Returns the settings for the configuration of the DNS server.
     pub(crate) fn setting(&self) -> Setting<'_> {
         Setting {
             dir: self.dir.path(),
@@ -52,14 +52,15 @@ impl TestBed {
         }
     }
 
-    /// Starts tapfan. `more` is added to its Tapfile.
+    /// Starts tapfan. `more` is appended to the Tapfile.
     pub(crate) fn tapfan(&self, more: &str) -> Tapfan {
         let tapfile = format!("{}\n{more}\n{}", self.ingress.listen, self.sinks.directives);
         Tapfan::start(self.dir.path(), &tapfile, &self.ingress.listening)
     }
 }
 
-/// Lets the server write to tapfan, which writes to three sinks, and restarts the server once.
+/// Runs the DNS server twice, with tapfan as the reader of its taps, and checks what the three
+/// collectors of tapfan received.
 pub(crate) fn fan_out(server: &Server, via: Via) {
     let test_bed = TestBed::new(|dir| Ingress::new(dir, via));
     let setting = test_bed.setting();
@@ -91,8 +92,8 @@ pub(crate) fn fan_out(server: &Server, via: Via) {
     test_bed.sinks.check();
 }
 
-/// Lets the server write to a recording collector directly. This checks the server and the test's
-/// own code without tapfan.
+/// Runs the DNS server with a recording collector instead of tapfan. So this checks the server and
+/// the code of the test without tapfan.
 pub(crate) fn direct(server: &Server, via: Via) {
     let dir = TempDir::new().expect("a directory");
     let upstream = Upstream::start();

@@ -1,4 +1,4 @@
-//! A DNS server over UDP and TCP, whose answer depends on the first label of the name.
+//! A DNS server over UDP and TCP. Its answer depends on the first label of the queried name.
 
 use std::{
     io::{self, Read, Write},
@@ -12,29 +12,29 @@ use crate::{
     process::free_address,
 };
 
-/// A running server. Its threads end with the test process.
+/// A running DNS server. Its threads end with the test process.
 pub(crate) struct ScriptedUpstream {
-    /// The address at which it listens, over UDP and TCP.
+    /// The address at which the server listens, over UDP and TCP.
     pub(crate) address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
-/// A query that it received.
+/// A query that the server received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) client: SocketAddr,
     pub(crate) query: Vec<u8>,
-    /// `None` if it gave no answer.
+    /// The response. `None` if the server did not answer.
     pub(crate) response: Option<Vec<u8>>,
 }
 
-/// The names that are answered with this code, by their first label.
+/// First labels of names, each with the response code for such names.
 const CODES: [(&str, u8); 3] = [("absent", 3), ("failed", 2), ("refused", 5)];
 
 // === impl ScriptedUpstream ===
 
 impl ScriptedUpstream {
-    /// Starts it. It ignores queries for names that begin with the label `silent`.
+    /// Starts the server. It ignores queries for names whose first label is `silent`.
     pub(crate) fn start(silent: &'static str) -> Self {
         let address = free_address();
         let udp = UdpSocket::bind(address).expect("a free port");
@@ -47,7 +47,8 @@ impl ScriptedUpstream {
         thread::spawn(move || {
             let mut buffer = [0; 4096];
             loop {
-                // Continues after an error: a read fails if an earlier client has gone.
+                // Continues after an error: a read fails if an earlier client has closed its
+                // socket.
                 let Ok((read, client)) = udp.recv_from(&mut buffer) else {
                     continue;
                 };
@@ -60,14 +61,14 @@ impl ScriptedUpstream {
         thread::spawn(move || {
             for stream in tcp.incoming() {
                 let (stream, seen) = (stream.expect("a connection"), Arc::clone(&seen));
-                // Ignores errors: the client may close the connection at any time.
+                // Ignores errors, because the client may close the connection at any time.
                 thread::spawn(move || serve(stream, &seen, silent));
             }
         });
         upstream
     }
 
-    /// Takes the queries that it received since the last call.
+    /// Returns the queries that the server has received since the last call.
     pub(crate) fn seen(&self) -> Vec<Seen> {
         std::mem::take(&mut self.seen.lock().expect("no thread panics"))
     }
@@ -87,7 +88,7 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Vec<Seen>>, silent: &str) -> io::Re
     }
 }
 
-/// Answers a query, and records it before the response is sent.
+/// Returns the response to a query. Records the query and the response before the response is sent.
 fn answer(
     seen: &Mutex<Vec<Seen>>,
     client: SocketAddr,
@@ -114,7 +115,7 @@ fn answer(
     response
 }
 
-/// Makes a response with this code, and one record or none.
+/// Makes a response with this code, and with one record in the answer section or none.
 fn respond(query: &[u8], code: u8, record: &[u8]) -> Option<Vec<u8>> {
     let question = query.get(12..question_end(query)?)?;
     let recursion_desired = query.get(2)? & 1;

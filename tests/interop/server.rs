@@ -1,4 +1,5 @@
-//! The properties of a DNS server that the scenarios need. Each server has its own file.
+//! The properties of a DNS server that the tests need to know. Each kind of DNS server has its own
+//! file.
 
 use std::{
     net::SocketAddr,
@@ -10,74 +11,77 @@ use crate::{process::Process, upstream::Upstream};
 /// A kind of DNS server.
 #[derive(Clone, Copy)]
 pub(crate) struct Server {
-    /// Starts the server, and waits until it answers.
+    /// A function that starts the server and waits until it answers queries.
     pub(crate) start: fn(&Setting<'_>) -> Process,
-    /// True if the server sends STOP before it closes the connection.
+    /// True if the server sends STOP before it closes its dnstap connection.
     pub(crate) stops: bool,
-    /// Names to query.
+    /// The zones in which the test queries names of the server.
     pub(crate) questions: &'static [Question],
-    /// The taps that the queries for these names must cause.
+    /// The types of taps that these queries must cause.
     pub(crate) taps: &'static [Tap],
 }
 
-/// Settings for a server's configuration.
+/// The settings for the configuration of a DNS server.
 pub(crate) struct Setting<'a> {
     /// A directory for this test.
     pub(crate) dir: &'a Path,
-    /// The address at which the server answers.
+    /// The address at which the server answers DNS queries.
     pub(crate) dns: SocketAddr,
-    /// The server to which it forwards.
+    /// The DNS server to which the server forwards queries.
     pub(crate) upstream: &'a Upstream,
-    /// The destination of its taps.
+    /// The destination of the server's taps.
     pub(crate) target: &'a Target,
 }
 
-/// The destination of a server's taps.
+/// The address and the transport to which a DNS server sends its taps.
 #[derive(Debug, Clone)]
 pub(crate) enum Target {
     Unix(PathBuf),
     Tcp(SocketAddr),
-    /// A unidirectional Frame Streams connection over TCP.
+    /// A TCP connection with a unidirectional Frame Streams stream.
     TcpUnidirectional(SocketAddr),
-    /// TLS. The path is the certificate of the authority to trust.
+    /// A TLS connection. The path is the certificate of the authority that the DNS server must
+    /// trust.
     Tls(SocketAddr, PathBuf),
 }
 
-/// Names to query.
+/// A zone in which the tests query names of a DNS server.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Question {
     /// The zone of the names.
     pub(crate) zone: &'static str,
-    /// The RD bit of the query.
+    /// The value of the RD bit (recursion desired) in the queries.
     pub(crate) recursion: bool,
 }
 
-/// A type of message that a server must tap once for each name.
+/// A type of dnstap message. The server must send one message of this type for each name in the
+/// zone.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tap {
-    /// `Message.Type` of dnstap.proto.
+    /// The value of `Message.Type` in dnstap.proto.
     pub(crate) message_type: u64,
-    /// The zone of the names.
+    /// The zone whose queries cause these messages.
     pub(crate) zone: &'static str,
-    /// The peer that saw the same packet.
+    /// The peer that exchanged the tapped packet with the server.
     pub(crate) witness: Witness,
 }
 
-/// A peer that saw a packet that the server tapped.
+/// The peer that exchanged a tapped packet with the server, and so also knows the packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Witness {
-    /// The client that queried the server.
+    /// The client that queried the server under test.
     Client,
-    /// The upstream that the server queried.
+    /// The upstream that the server under test queried.
     Upstream,
 }
 
-/// The zone of the authoritative servers. A wildcard in it has an address.
+/// The zone for which the authoritative servers are configured. A wildcard record gives every name
+/// in it an address.
 pub(crate) const LOCAL: &str = "example.test";
-/// A zone that only the upstream serves.
+/// A zone that only the upstream answers for.
 pub(crate) const FORWARDED: &str = "forwarded.test";
 
-/// The zone file of `LOCAL`.
+/// The zone file of the zone `LOCAL`.
 pub(crate) const ZONE_FILE: &str = "\
 $ORIGIN example.test.
 $TTL 300
@@ -90,8 +94,8 @@ ns A 192.0.2.53
 // === impl Tap ===
 
 impl Tap {
-    /// Returns whether the message is a response. In dnstap.proto, queries have odd numbers and
-    /// responses have even ones.
+    /// Returns whether the tapped message is a response. In dnstap.proto, the types of queries have
+    /// odd numbers, and those of responses have even numbers.
     pub(crate) fn is_response(self) -> bool {
         self.message_type.is_multiple_of(2)
     }

@@ -1,4 +1,5 @@
-//! Three collectors whose sinks have different options, and the comparison of their frames.
+//! Three collectors, whose sinks have different options, and the comparison of the frames that they
+//! received.
 
 use std::path::Path;
 
@@ -8,23 +9,24 @@ use crate::{
     dnstap_fields::{Dnstap, EXTRA, IDENTITY, VERSION},
 };
 
-/// Three sinks with different options.
+/// The collectors of three sinks with different options.
 pub(crate) struct Sinks {
-    /// A unix socket with `full`.
+    /// The collector of a sink with `full`, on a unix socket.
     pub(crate) full: Collector,
-    /// TCP by name, without the DNS messages.
+    /// The collector of a sink that leaves out the DNS messages. The sink uses TCP and a host name.
     no_wire: Collector,
-    /// TLS by name, without the DNS messages, and with edited fields.
+    /// The collector of a sink that leaves out the DNS messages and edits other fields. The sink
+    /// uses TLS and a host name.
     edited: Collector,
-    /// The directives for the Tapfile.
+    /// The directives of the three sinks, for the Tapfile.
     pub(crate) directives: String,
 }
 
 // === impl Sinks ===
 
 impl Sinks {
-    /// The arguments for the write buffer and the queue. The queue holds more frames than any test
-    /// sends, so the speed of the collectors does not matter.
+    /// The values of the arguments `writebuffer` and `queue`. The queue holds more frames than any
+    /// test sends, so the speed of the collectors does not matter.
     const QUEUE: &str = "1 2";
     const IDENTITY: &str = "edge-1";
     const VERSION: &str = "of the sink's own";
@@ -58,8 +60,8 @@ impl Sinks {
         }
     }
 
-    /// Asserts, after tapfan has exited, that all sinks got the same frames in the same order, each
-    /// sink in the form of its directive.
+    /// Asserts that all three collectors received the same frames in the same order, each in the
+    /// form that the options of its sink require. Call this only after tapfan has exited.
     pub(crate) fn check(&self) {
         for sink in [&self.full, &self.no_wire, &self.edited] {
             sink.wait_for_the_end();
@@ -85,7 +87,8 @@ impl Sinks {
 /// Asserts that `merged` contains exactly the frames of all connections, and that the frames of
 /// each connection are in order.
 ///
-/// All frames of a run differ, because they contain times in nanoseconds and names of the batch.
+/// No two frames of a run are equal, because they contain times in nanoseconds and names that
+/// belong to one batch.
 pub(crate) fn assert_merged(merged: &[Vec<u8>], connections: &[Vec<Vec<u8>>]) {
     let sent = connections.iter().map(Vec::len).sum::<usize>();
     assert_eq!(merged.len(), sent, "frames at the full sink, of those sent");

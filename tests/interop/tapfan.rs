@@ -1,4 +1,4 @@
-//! The program under test.
+//! The program under test, `tapfan run`.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ pub(crate) struct Tapfan {
     process: Process,
 }
 
-/// The address at which tapfan listens, so that the test can wait for it.
+/// The address of a listener of tapfan. The test waits until tapfan listens there.
 #[derive(Debug, Clone)]
 pub(crate) enum Listening {
     Unix(PathBuf),
@@ -25,12 +25,12 @@ pub(crate) enum Listening {
 // === impl Tapfan ===
 
 impl Tapfan {
-    /// Starts it with `tapfile`, the text of a configuration, and waits until it listens.
+    /// Starts tapfan with `tapfile`, the text of its configuration, and waits until it listens.
     pub(crate) fn start(dir: &Path, tapfile: &str, listening: &Listening) -> Self {
         Self::start_at(dir, tapfile, listening, "info")
     }
 
-    /// Starts it with the log level `debug`.
+    /// Starts tapfan with the log level `debug`.
     pub(crate) fn start_verbose(dir: &Path, tapfile: &str, listening: &Listening) -> Self {
         Self::start_at(dir, tapfile, listening, "debug")
     }
@@ -52,11 +52,12 @@ impl Tapfan {
         Self { process }
     }
 
-    /// Sends SIGTERM, and asserts that it drains and exits with status 0. Returns its output.
+    /// Sends SIGTERM, and asserts that tapfan drains and exits with status 0. Returns the output of
+    /// tapfan.
     pub(crate) fn stop(mut self) -> String {
         let (status, _) = self.process.terminate();
-        // Prints the output in case the test fails later: the ledgers in it show how many frames
-        // were dropped, and why.
+        // Prints the output of tapfan, so that it is shown if the test fails later. The ledgers in
+        // it say how many frames were dropped, and why.
         let output = self.process.output();
         eprintln!("--- tapfan printed:\n{output}");
         assert!(status.success(), "tapfan: {status}");

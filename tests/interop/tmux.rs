@@ -1,4 +1,5 @@
-//! A terminal for programs that need one: tmux with a separate server.
+//! A terminal for programs that need one. The terminal is a session of tmux, with a tmux server of
+//! its own.
 
 use std::{
     fmt,
@@ -8,8 +9,8 @@ use std::{
 
 use crate::process::eventually;
 
-/// A tmux session with one window of 80 columns and 24 lines that runs a shell. Killed when
-/// dropped.
+/// A tmux session with one window of 80 columns and 24 lines, in which a shell runs. Dropping this
+/// value kills the session.
 pub(crate) struct Tmux {
     socket: PathBuf,
     /// The shell's working directory.
@@ -28,7 +29,7 @@ impl Tmux {
             socket: dir.join("tmux.sock"),
             dir: dir.to_owned(),
         };
-        // Does not use the tmux configuration and the environment of the user who runs the tests.
+        // Ignores the tmux configuration and the environment of the user who runs the tests.
         tmux.run(&[
             "-f",
             "/dev/null",
@@ -50,7 +51,7 @@ impl Tmux {
         self.press("Enter");
     }
 
-    /// Presses a key, as `tmux send-keys` names it.
+    /// Presses a key. `key` is the name of the key in `tmux send-keys`.
     pub(crate) fn press(&self, key: &str) {
         self.run(&["send-keys", key]);
     }
@@ -92,7 +93,7 @@ impl Tmux {
         output.stdout.starts_with(b"1")
     }
 
-    /// Closes the terminal while a program runs in it.
+    /// Closes the terminal while a program runs in it, as if its window were closed.
     pub(crate) fn close(self) {
         self.run(&["kill-server"]);
     }
@@ -116,7 +117,7 @@ impl Tmux {
 impl Drop for Tmux {
     fn drop(&mut self) {
         let mut kill = Command::new("tmux");
-        // This also kills the shell and its programs. Ignores errors.
+        // Killing the tmux server also kills the shell and its programs. Ignores errors.
         let _ = kill.arg("-S").arg(&self.socket).arg("kill-server").output();
     }
 }

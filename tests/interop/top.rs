@@ -1,5 +1,5 @@
-//! `tapfan top`, used as a person would: in a terminal, with keys, while a real collector goes down
-//! and comes back.
+//! Tests of `tapfan top`. The tests use it as a person would: in a terminal and with keys, while a
+//! real collector goes down and comes back.
 
 use std::{
     fs,
@@ -26,7 +26,7 @@ use crate::{
     tmux::Tmux,
 };
 
-/// A sender that runs until it is dropped.
+/// A sender that sends frames until this value is dropped.
 struct Load {
     stop: Arc<AtomicBool>,
     sending: Option<JoinHandle<()>>,
@@ -54,13 +54,13 @@ impl Drop for Load {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(sending) = self.sending.take() {
-            // Ignores a panic, whose message was printed already.
+            // Ignores a panic of the thread, because its message was printed already.
             let _ = sending.join();
         }
     }
 }
 
-/// A router with two sinks, and its addresses.
+/// A running router with two sinks, and the addresses of the router.
 struct Scene {
     dir: TempDir,
     admin: SocketAddr,
@@ -93,10 +93,11 @@ impl Scene {
         Tapfan::start(self.dir.path(), &tapfile, &listening)
     }
 
-    /// Starts `top` in a terminal, with an interval of 200 ms.
+    /// Starts `tapfan top` in a terminal, with an interval of 200 ms.
     fn top(&self) -> Tmux {
         let tmux = Tmux::start(self.dir.path());
-        // Saves the terminal's state, for the comparison with the state after `top`.
+        // Saves the settings of the terminal, to compare them with the settings after `tapfan top`
+        // has ended.
         tmux.type_line("stty -g > before");
         self.run_top(&tmux);
         tmux
@@ -110,15 +111,15 @@ impl Scene {
         ));
     }
 
-    /// The pid of the latest `top`.
+    /// The pid of the `tapfan top` that was started last.
     fn pid_of_top(&self) -> i32 {
         let pid = self.dir.path().join("pid");
         let pid = fs::read_to_string(pid).expect("a file of the shell's");
         pid.trim().parse().expect("a number")
     }
 
-    /// Asserts that the terminal is restored: the shell's screen is back, and the shell echoes and
-    /// shows its cursor.
+    /// Asserts that the terminal is as it was before `tapfan top`: it shows the shell's screen and
+    /// the cursor, and echoes input.
     fn assert_terminal_restored(tmux: &Tmux) {
         let screen = tmux.shows("left with 0");
         assert!(
@@ -145,7 +146,7 @@ fn top_shows_a_collector_go_down_and_come_back() {
     let tmux = scene.top();
 
     tmux.shows("all 2 sinks are up");
-    // Sinks are in the order of the Tapfile, and frames flow.
+    // The sinks must be in the order of the Tapfile, and frames must be delivered.
     let row = |screen: &str, sink: &str| -> Option<usize> {
         screen
             .lines()
@@ -167,7 +168,7 @@ fn top_shows_a_collector_go_down_and_come_back() {
         row(&screen.0, "archive") < row(&screen.0, "siem"),
         "{screen}"
     );
-    // The selection moved with its sink.
+    // After the rows were sorted, the same sink must still be selected.
     assert!(screen.line("> siem").is_some(), "{screen}");
 
     siem.stop();
@@ -240,7 +241,8 @@ fn top_exits_when_its_terminal_closes() {
     let process = format!("/proc/{}/cmdline", scene.pid_of_top());
     tmux.close();
     eventually("the end of top", || {
-        // A process that has exited may still be there as a zombie, with an empty command line.
+        // A process that has exited may still be in `/proc` as a zombie. The command line of a
+        // zombie is empty.
         match fs::read(&process) {
             Ok(line) if !line.is_empty() => Err("it runs"),
             _ => Ok(()),

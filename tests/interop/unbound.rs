@@ -1,4 +1,5 @@
-//! Unbound: forwards everything, over each transport and handshake that it supports.
+//! Unbound as a forwarder for all names, with each transport and handshake for dnstap that it
+//! supports.
 
 use std::{fs, process::Command};
 

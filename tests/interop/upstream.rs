@@ -1,5 +1,5 @@
-//! The DNS server that resolvers and load balancers under test query: it answers every question
-//! with one address.
+//! The DNS server to which the resolvers and load balancers under test send their queries. It
+//! answers every question with one address.
 
 use std::{
     net::{Ipv4Addr, SocketAddr, UdpSocket},
@@ -9,10 +9,10 @@ use std::{
 
 use crate::dns::{Exchange, question_end, question_name};
 
-/// A running upstream. Its thread ends with the test process.
+/// A running upstream server. Its thread ends with the test process.
 #[derive(Debug, Clone)]
 pub(crate) struct Upstream {
-    /// The address at which it listens.
+    /// The address at which the upstream listens.
     pub(crate) address: SocketAddr,
     exchanges: Arc<Mutex<Vec<Exchange>>>,
 }
@@ -20,7 +20,7 @@ pub(crate) struct Upstream {
 // === impl Upstream ===
 
 impl Upstream {
-    /// Starts it on a free port of loopback.
+    /// Starts the upstream on a free port of loopback.
     pub(crate) fn start() -> Self {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port of loopback");
         let upstream = Self {
@@ -31,7 +31,8 @@ impl Upstream {
         thread::spawn(move || {
             let mut buffer = [0; 4096];
             loop {
-                // Continues after an error: a read fails if an earlier client has gone.
+                // Continues after an error: a read fails if an earlier client has closed its
+                // socket.
                 let Ok((read, client)) = socket.recv_from(&mut buffer) else {
                     continue;
                 };
@@ -48,7 +49,7 @@ impl Upstream {
         upstream
     }
 
-    /// The queries for names under `zone`, with the responses.
+    /// The queries that the upstream received for names under `zone`, each with its response.
     pub(crate) fn exchanges(&self, zone: &str) -> Vec<Exchange> {
         let exchanges = self.exchanges.lock().expect("no thread panics");
         let within = |exchange: &&Exchange| {

@@ -1,5 +1,5 @@
-//! Collectors that can no longer answer: the network drops packets, the collector's machine is
-//! gone, or another machine has its address.
+//! Tests of collectors that can no longer answer: the network drops packets, the collector's
+//! machine is gone, or another machine has its address.
 
 use std::{fs, time::Duration};
 
@@ -12,17 +12,18 @@ use crate::{
     wait::until,
 };
 
-/// The `write_timeout`; all other times follow from it.
+/// The `write_timeout` of the sink. The test computes all other times from it.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(3);
-/// The delay that the kernel can add: the time until its first retransmission, or the interval
-/// between two probes.
+/// The delay that the kernel can add to a timeout: the time until its first retransmission, or the
+/// interval between two keepalive probes.
 const KERNEL: Duration = Duration::from_secs(1);
-/// Extra time for a busy machine.
+/// Extra time, because the machine may be busy.
 const SLACK: Duration = Duration::from_millis(1500);
 
 const OPTION: &str = "write_timeout 3s";
 
-/// Waits until the connection in use has ended. Returns the reason and the duration of the wait.
+/// Waits until the connection that the sink uses has ended. Returns the reason, and the duration of
+/// the wait.
 async fn notices(pipeline: &Pipeline) -> (&'static str, Duration) {
     let begun = Instant::now();
     let ended = |status: &SinkHealth| !disconnects(status).is_empty();
@@ -34,10 +35,12 @@ async fn notices(pipeline: &Pipeline) -> (&'static str, Duration) {
     (reason, took)
 }
 
-/// Waits until the collector's machine has acknowledged all data. The last data is START.
+/// Waits until the collector's machine has acknowledged all data of the router. In this test, the
+/// last data is START.
 async fn all_is_acknowledged() {
     until("nothing is in flight", || {
-        // The test's thread runs in the router's namespace.
+        // The thread of the test runs in the network namespace of the router, so this file lists
+        // the router's connections.
         let connections = fs::read_to_string("/proc/thread-self/net/tcp").expect("Linux");
         let mut connections = connections.lines().map(str::split_ascii_whitespace);
         connections.all(|mut columns| {
@@ -48,8 +51,9 @@ async fn all_is_acknowledged() {
     .await;
 }
 
-/// The network drops the data in flight. The router notices that in time and uses the next address.
-/// Only the data in the kernel's buffers of the old connection is lost.
+/// Tests a network that drops all packets to the collector in use. The router must notice this in
+/// time and use the next address. Only data in the kernel's buffers of the old connection may be
+/// lost.
 async fn black_hole(network: Network, rate: u64, disconnect: fn(&Network, &Host)) {
     let mut fleet = Fleet::new(network, 2);
     let pipeline = fleet
@@ -65,7 +69,7 @@ async fn black_hole(network: Network, rate: u64, disconnect: fn(&Network, &Host)
         took > WRITE_TIMEOUT / 2 && took < WRITE_TIMEOUT + KERNEL + SLACK,
         "{took:?}"
     );
-    // Waits until all frames that are queued now, and some later ones, have arrived.
+    // Waits until the frames that are in the queue now, and some later ones, have arrived.
     fleet
         .receives(usize::try_from(rate * 4).expect("few"))
         .await;
@@ -76,14 +80,15 @@ async fn black_hole(network: Network, rate: u64, disconnect: fn(&Network, &Host)
         (outcome.sent, 0)
     );
     fleet.gone.push(pod);
-    // The first collector does not notice that its connection has ended.
+    // The first collector is cut off, so it never learns that its connection has ended.
     let streams = fleet.streams();
     let [before, after] = &streams[..] else {
         panic!("{} streams", streams.len())
     };
     let got = before.numbers.len() as u64;
     assert!(before.numbers.iter().copied().eq(0..got));
-    // The second stream continues where the ledger of the first connection ended.
+    // The second stream must start with the frame after the last one that was counted as delivered
+    // on the first connection.
     let goes_on = after.numbers[0];
     assert!(after.numbers.iter().copied().eq(goes_on..outcome.sent));
     assert!(
@@ -92,7 +97,8 @@ async fn black_hole(network: Network, rate: u64, disconnect: fn(&Network, &Host)
     );
 }
 
-/// The machine vanishes while nothing is in flight: the keepalive probes notice it.
+/// Tests a machine that vanishes while no data is in flight. The keepalive probes of the router's
+/// kernel notice it.
 async fn vanished_while_idle(network: Network) {
     let mut fleet = Fleet::new(network, 2);
     let pipeline = fleet.start_with(Endpoints::Failover, 0, 1, OPTION).await;
@@ -102,8 +108,8 @@ async fn vanished_while_idle(network: Network) {
     fleet.network.vanish(&pod.host);
     let (reason, took) = notices(&pipeline).await;
     assert_eq!(reason, "unreachable");
-    // The router must not give up earlier, because a peer that was silent for a shorter time may
-    // still work.
+    // The router must not give up before that time, because a peer that answers no probe for a
+    // shorter time may still work.
     assert!(
         took > WRITE_TIMEOUT / 2 && took < WRITE_TIMEOUT + KERNEL + SLACK,
         "{took:?}"
@@ -112,8 +118,8 @@ async fn vanished_while_idle(network: Network) {
     pipeline.end().await;
 }
 
-/// Another machine takes over the address. It does not know the connection and answers the first
-/// packet with RST. That packet is data or a keepalive probe.
+/// Tests another machine that takes over the collector's address. This machine does not know the
+/// connection, and answers the first packet, which is data or a keepalive probe, with RST.
 async fn replaced(network: Network, rate: u64, within: Duration) {
     let mut fleet = Fleet::new(network, 1);
     let pipeline = fleet.start_with(Endpoints::Failover, rate, 8, OPTION).await;
@@ -149,7 +155,7 @@ async fn replaced(network: Network, rate: u64, within: Duration) {
     assert!(outcome.sent - received <= most_that_sockets_hold());
 }
 
-/// The first addresses of the name are dead: the router does not wait for them.
+/// Tests a name whose first addresses are dead. The router must not wait for them.
 async fn an_address_beside_dead_ones(network: Network) {
     let mut fleet = Fleet::new(network, 3);
     for pod in &fleet.live[..2] {
@@ -157,11 +163,11 @@ async fn an_address_beside_dead_ones(network: Network) {
     }
     let begun = Instant::now();
     let pipeline = fleet.start_with(Endpoints::Failover, 1000, 8, "").await;
-    // The router tries the next address 250 ms after the previous one. The attempt at a dead
-    // address alone would take 4 s.
+    // The router tries the next address 250 ms after the previous one. If it waited for the attempt
+    // at a dead address to fail, this would take 4 s.
     assert!(begun.elapsed() < SLACK, "{:?}", begun.elapsed());
     fleet.live[2].begins().await;
-    // The router also reconnects quickly after the good collector was killed and has come back.
+    // The good collector is killed and comes back. The router must reconnect to it quickly, too.
     let pod = fleet.live.pop().expect("three");
     let address = pod.host.address();
     fleet.network.vanish(&pod.host);
@@ -188,7 +194,8 @@ fn a_black_hole_is_noticed_and_another_address_takes_over() {
 #[test]
 #[ignore = "needs root and iproute2"]
 fn a_black_hole_is_noticed_with_little_data_in_flight() {
-    // At this rate the send buffer takes all data, so only the kernel can notice the outage.
+    // At this rate, the router's send buffer has room for all data, so no write stalls. Only the
+    // kernel can notice the outage.
     on_network(|network| black_hole(network, 100, Network::cut));
 }
 
@@ -207,8 +214,8 @@ fn a_machine_that_vanishes_is_noticed_with_nothing_to_write() {
 #[test]
 #[ignore = "needs root and iproute2"]
 fn a_replaced_machine_is_noticed_with_the_next_data() {
-    // The next retransmission gets the RST. The intervals between retransmissions grow while the
-    // machine is away.
+    // The new machine answers the next retransmission with RST. The kernel makes the interval
+    // between retransmissions longer while the machine is away.
     on_network(|network| replaced(network, 20_000, Duration::from_secs(2)));
 }
 

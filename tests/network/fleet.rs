@@ -1,4 +1,4 @@
-//! Several collectors behind one name, like a headless Service.
+//! Several collectors behind one host name, like the Pods of a headless Service in Kubernetes.
 
 use std::{fs, net::Ipv4Addr, time::Duration};
 
@@ -21,14 +21,15 @@ use crate::{
     wait::until,
 };
 
-/// Frames per second.
+/// The rate of the sender, in frames per second.
 pub(crate) const RATE: u64 = 20_000;
 
-/// The time in which a change of the name must take effect: 1.2 times the TTL of one second, and
+/// The time within which the router must follow a change of the name's addresses. The TTL is one
+/// second, and the router looks the name up again after at most 1.2 times the TTL. The rest is
 /// extra time for a busy machine.
 pub(crate) const TTL: Duration = Duration::from_secs(4);
 
-/// The present and former collectors of a name.
+/// The present and former collectors of one host name.
 pub(crate) struct Fleet {
     pub(crate) network: Network,
     pub(crate) server: NameServer,
@@ -36,13 +37,13 @@ pub(crate) struct Fleet {
     pub(crate) gone: Vec<Pod>,
 }
 
-/// A collector on its own machine.
+/// A collector that runs on its own machine.
 pub(crate) struct Pod {
     pub(crate) host: Host,
     pub(crate) collector: Collector,
 }
 
-/// A router with one sink for the fleet, and a sender that sends continuously.
+/// A router with one sink for the collectors of the fleet, and a sender that sends continuously.
 pub(crate) struct Pipeline {
     endpoints: Endpoints,
     pub(crate) router: Router,
@@ -51,9 +52,9 @@ pub(crate) struct Pipeline {
     _folder: Folder,
 }
 
-/// The totals at the end.
+/// The totals at the end of a test.
 pub(crate) struct Outcome {
-    /// Frames that the sender wrote.
+    /// The number of frames that the sender wrote.
     pub(crate) sent: u64,
     pub(crate) sink: SinkReport,
 }
@@ -61,19 +62,21 @@ pub(crate) struct Outcome {
 /// A way to remove a collector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Removal {
-    /// The collector is first removed from the name. It stops when the router has ended the stream
-    /// with STOP, as with a `preStop` hook.
+    /// The name server first removes the collector's address from the name. The collector stops
+    /// only after the router has ended the stream with STOP. A `preStop` hook in Kubernetes has
+    /// this effect.
     LeavesDns,
-    /// The collector shuts down cleanly and reads to the end. Then it is removed from the name.
+    /// The collector shuts down cleanly and reads to the end of its stream. The name server then
+    /// removes its address from the name.
     ShutsDown(Shutdown),
-    /// The collector is killed. Then it is removed from the name.
+    /// The collector is killed. The name server then removes its address from the name.
     Dies,
 }
 
 /// One stream: the numbers of its frames, in the order received.
 #[derive(Debug)]
 pub(crate) struct Stream {
-    /// The collector that received it.
+    /// The address of the collector that received the stream.
     pub(crate) to: Ipv4Addr,
     pub(crate) numbers: Vec<u64>,
     pub(crate) ended: Option<Ended>,
@@ -82,7 +85,7 @@ pub(crate) struct Stream {
 // === impl Fleet ===
 
 impl Fleet {
-    /// Makes a fleet of `pods` collectors. The name resolves to all of them.
+    /// Makes a fleet of `pods` collectors. The host name resolves to all of them.
     pub(crate) fn new(network: Network, pods: usize) -> Self {
         let mut fleet = Self {
             server: network.name_server(&[]),
@@ -98,12 +101,12 @@ impl Fleet {
         fleet
     }
 
-    /// Makes a further collector, to which the name does not resolve yet.
+    /// Makes a further collector. The host name does not resolve to it yet.
     pub(crate) fn pod(&self) -> Pod {
         Pod::on(self.network.host())
     }
 
-    /// Makes a collector at this address, to which the name does not resolve yet.
+    /// Makes a collector at this address. The host name does not resolve to it yet.
     pub(crate) fn pod_at(&self, address: Ipv4Addr) -> Pod {
         Pod::on(self.network.host_at(address))
     }
@@ -113,18 +116,18 @@ impl Fleet {
         self.live.iter().map(|pod| pod.host.address()).collect()
     }
 
-    /// Makes the name resolve to the present collectors.
+    /// Makes the host name resolve to the present collectors.
     pub(crate) fn announce(&self) {
         self.server.set_addresses(&self.addresses());
     }
 
-    /// Starts a router whose sink is the fleet, and a sender.
+    /// Starts a router whose sink sends to the collectors of the fleet, and a sender.
     pub(crate) async fn start(&self, endpoints: Endpoints) -> Pipeline {
         self.start_with(endpoints, RATE, 8, "").await
     }
 
-    /// Starts a router and a sender with `rate` frames per second. The sink has a queue for `queue`
-    /// times 10,000 frames, and these options.
+    /// Starts a router, and a sender that sends `rate` frames per second. The router's sink has a
+    /// queue for `queue` times 10,000 frames, and these options.
     pub(crate) async fn start_with(
         &self,
         endpoints: Endpoints,
@@ -158,7 +161,7 @@ impl Fleet {
     }
 
     /// Waits until a present collector has a connection. Returns the index of the first collector
-    /// with one.
+    /// that has one.
     pub(crate) async fn used(&self) -> usize {
         let open = |one: &Connection| one.begun && one.ended.is_none();
         let used = |pod: &Pod| pod.collector.inspect(|all| all.iter().any(open));
@@ -171,7 +174,7 @@ impl Fleet {
         first.expect("waited for")
     }
 
-    /// Removes a collector.
+    /// Removes the collector with the index `pod` from the fleet, in the way that `removal` says.
     pub(crate) async fn remove(&mut self, pod: usize, removal: Removal) {
         let mut pod = self.live.remove(pod);
         match removal {
@@ -199,20 +202,20 @@ impl Fleet {
         self.announce();
     }
 
-    /// Waits until the present collectors have received this many further frames.
+    /// Waits until the present collectors together have received this many further frames.
     pub(crate) async fn receives(&self, more: usize) {
         let got = || self.live.iter().map(Pod::got).sum::<usize>();
         let wanted = got() + more;
         until("traffic flows", || got() >= wanted).await;
     }
 
-    /// Waits until the collector added last has received frames.
+    /// Waits until the collector that was added last has received frames.
     pub(crate) async fn last_receives(&self) {
         let last = self.live.last().expect("a collector");
         until("the added collector receives frames", || last.got() > 0).await;
     }
 
-    /// Waits until all past and present connections have ended.
+    /// Waits until all connections to the present and former collectors have ended.
     pub(crate) async fn all_ended(&self) {
         let ended = |pod: &Pod| {
             pod.collector
@@ -222,7 +225,7 @@ impl Fleet {
         until("all streams have ended", || pods().all(ended)).await;
     }
 
-    /// Returns all past and present streams, ordered by their first frame.
+    /// Returns all streams to the present and former collectors, ordered by their first frame.
     pub(crate) fn streams(&self) -> Vec<Stream> {
         let mut streams = Vec::new();
         for pod in self.live.iter().chain(&self.gone) {
@@ -248,26 +251,27 @@ impl Pod {
         Self { host, collector }
     }
 
-    /// The number of frames received.
+    /// The number of frames that this collector received.
     pub(crate) fn got(&self) -> usize {
         let frames = |all: &[Connection]| all.iter().map(|one| one.frames.len()).sum();
         self.collector.inspect(frames)
     }
 
-    /// Returns the number of streams. A connection that lost the race between addresses has no
-    /// stream.
+    /// Returns the number of streams that this collector received. The router connects to several
+    /// addresses in parallel and starts a stream on only one of these connections, so some
+    /// connections have no stream.
     pub(crate) fn streams(&self) -> usize {
         let begun = |all: &[Connection]| all.iter().filter(|one| one.begun).count();
         self.collector.inspect(begun)
     }
 
-    /// Waits until a stream has begun.
+    /// Waits until a stream to this collector has begun.
     pub(crate) async fn begins(&self) {
         let begun = |all: &[Connection]| all.iter().any(|one| one.begun);
         self.collector.until("a stream begins", begun).await;
     }
 
-    /// Waits until all its streams have ended with STOP.
+    /// Waits until all streams to this collector have ended with STOP.
     pub(crate) async fn stopped(&self) {
         let over = |one: &Connection| !one.begun || one.ended == Some(Ended::Stopped);
         let all_over = |all: &[Connection]| all.iter().all(over);
@@ -293,7 +297,7 @@ impl Pipeline {
         self.router.status(0)
     }
 
-    /// Waits until `condition` holds of the status.
+    /// Waits until `condition` holds for the status of the sink.
     pub(crate) async fn until(
         &self,
         what: &str,
@@ -302,17 +306,18 @@ impl Pipeline {
         self.router.until(0, what, condition).await
     }
 
-    /// Waits until the sink is no longer up. No frame is in flight then.
+    /// Waits until the sink is no longer up. After that, no frame is in flight.
     pub(crate) async fn down(&self) {
         let down = |status: &SinkHealth| status.state != State::Up;
         self.until("is down", down).await;
     }
 
-    /// Ends the sender, the router and the audit. Returns the totals.
+    /// Ends the sender, the router and the checks of the ledgers. Returns the totals.
     pub(crate) async fn end(self) -> Outcome {
         let sent = self.load.end().await;
-        // With `all`, each endpoint is offered only the frames that the router receives while the
-        // endpoint exists.
+        // With `endpoints all`, the router offers each endpoint only the frames that it receives
+        // while the endpoint exists. So the frames offered cannot be compared with the frames
+        // received.
         let report = match self.endpoints {
             Endpoints::All => {
                 self.router
@@ -327,25 +332,26 @@ impl Pipeline {
     }
 }
 
-/// The numbers of connections that ended, by reason.
+/// The numbers of connections of the sink that have ended, by reason.
 pub(crate) fn disconnects(status: &SinkHealth) -> Vec<(&'static str, u64)> {
     let disconnects = Disconnect::LABELS.map(|label| (label, status.disconnects[label]));
     let disconnects = disconnects.into_iter();
     disconnects.filter(|(_, count)| *count > 0).collect()
 }
 
-/// The largest number of frames in the kernels' buffers on both sides of a connection.
+/// The largest number of frames that the kernels' buffers on both sides of a connection can hold.
 ///
-/// The router counts a frame as delivered when its own kernel has accepted it, because dnstap has
-/// no acknowledgement. So a connection that is reset can lose up to this many frames that are not
-/// counted as dropped.
+/// dnstap has no acknowledgement, so the router counts a frame as delivered when its own kernel has
+/// accepted the frame. If the connection is then reset, up to this many frames can be lost although
+/// none of them is counted as dropped.
 pub(crate) fn most_that_sockets_hold() -> u64 {
     let last = |setting: &str| {
         let text = fs::read_to_string(format!("/proc/sys/net/{setting}")).expect("Linux");
         let last = text.split_ascii_whitespace().last().expect("a number");
         last.parse::<u64>().expect("a number")
     };
-    // socket(7): the kernel doubles the requested size, up to the limit.
+    // According to socket(7), the kernel doubles the buffer size that a program asks for, up to the
+    // limit.
     let (sent, received) = (2 * last("core/wmem_max"), last("ipv4/tcp_rmem"));
     (sent + received) / numbered(0).len() as u64
 }

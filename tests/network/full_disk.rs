@@ -1,4 +1,5 @@
-//! A disk that fills up, in a mount namespace of its own.
+//! Tests a sink that writes files when the disk fills up. The disk is mounted in its own mount
+//! namespace.
 
 use std::{
     fs::{self, File},
@@ -18,10 +19,10 @@ use crate::{
     wait::until,
 };
 
-/// Frames of 400 bytes, twice as many as the disk holds.
+/// The number of frames, of 400 bytes each. Together they are twice as large as the disk.
 const FRAMES: u64 = 8000;
 
-/// Mounts a disk of 2 MiB in the namespace of this thread.
+/// Mounts a disk of 2 MiB in the mount namespace of this thread.
 fn mount(folder: &Path) {
     unshare(CloneFlags::CLONE_NEWNS).expect("these tests need root");
     for arguments in [
@@ -37,7 +38,7 @@ fn mount(folder: &Path) {
     }
 }
 
-/// Reads the numbers of the finished files, and deletes the files.
+/// Adds the frame numbers in the finished files to `taken`, and deletes these files.
 fn take_finished(folder: &Path, taken: &mut Vec<u64>) {
     let entries = fs::read_dir(folder).expect("a folder");
     for path in entries.map(|entry| entry.expect("an entry").path()) {
@@ -77,7 +78,8 @@ async fn fill(folder: &Folder, disk: &Path) {
         .await;
     sender.stop().await;
 
-    // The file in use was completed. No other file can be opened, and a warning says so once.
+    // The sink has completed its file. It cannot open another file, because the disk is full, and
+    // it must log one warning about that.
     until("there were ten attempts", || {
         count("\"sink is still down\"") >= 10
     })
@@ -89,7 +91,8 @@ async fn fill(folder: &Folder, disk: &Path) {
     let mut taken = Vec::new();
     until("all frames are in files", || {
         take_finished(disk, &mut taken);
-        // The last file is complete only when the program ends.
+        // The loop cannot wait for all frames, because the program completes the last file only
+        // when it ends.
         taken.len() as u64 > FRAMES / 2
     })
     .await;
@@ -108,5 +111,6 @@ fn a_full_disk_is_reported_once_and_loses_nothing() {
     mount(&disk);
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(fill(&folder, &disk));
-    // The namespace, and the disk with it, end with this thread and the program.
+    // The kernel removes the namespace and the disk in it when this thread and the program have
+    // ended.
 }

@@ -1,4 +1,4 @@
-//! Responses of the name server: addresses that come and go, errors, and silence.
+//! Tests of the name server's responses: addresses that come and go, errors, and silence.
 
 use std::{env, time::Duration};
 
@@ -16,10 +16,11 @@ use crate::{
     network::{Network, on_network},
 };
 
-/// The seconds for which the name server fails. `TAPFAN_NETWORK_SECONDS` overrides them.
+/// The number of seconds for which the name server fails. The environment variable
+/// `TAPFAN_NETWORK_SECONDS` overrides it.
 const SECONDS: u64 = 4;
 
-/// A failure of the name server, of any kind, does not affect the connection.
+/// Tests that a failure of the name server, of any kind, does not affect the sink's connection.
 async fn nothing_changes(network: Network, failure: Answer) {
     let seconds = env::var("TAPFAN_NETWORK_SECONDS");
     let seconds = seconds.map_or(SECONDS, |it| it.parse().expect("a number"));
@@ -50,8 +51,8 @@ async fn nothing_changes(network: Network, failure: Answer) {
     assert_eq!(streams[0].ended, Some(Ended::Stopped));
 }
 
-/// A collector is killed while its name cannot be looked up. The router then uses another address
-/// of the last successful lookup.
+/// Tests a collector that is killed while lookups of its name fail. The router must use another
+/// address of the last successful lookup.
 async fn the_last_good_addresses_are_used(network: Network, failure: Answer) {
     let mut fleet = Fleet::new(network, 3);
     let pipeline = fleet.start(Endpoints::Failover).await;
@@ -63,7 +64,7 @@ async fn the_last_good_addresses_are_used(network: Network, failure: Answer) {
     for connects in [2, 3] {
         let used = fleet.used().await;
         fleet.remove(used, Removal::Dies).await;
-        // Lookups must still fail, so this undoes the update of the name server by `remove`.
+        // `remove` has updated the name server, so this makes lookups fail again.
         fleet.server.set_answer(failure.clone());
         let begun = Instant::now();
         let again = |status: &SinkHealth| status.connects == connects;
@@ -83,15 +84,15 @@ async fn the_last_good_addresses_are_used(network: Network, failure: Answer) {
     assert_eq!(outcome.sink.ledger.delivered, outcome.sent);
 }
 
-/// With failover, the sink can use an added collector within the TTL, if it needs another
-/// collector. The sink leaves a removed collector within the TTL and never uses that collector
-/// again.
+/// Tests `endpoints failover`. If the sink needs another collector, it must be able to use a newly
+/// added collector within the TTL. If a collector is removed from the name, the sink must leave it
+/// within the TTL and never use it again.
 async fn failover_follows_the_name(network: Network) {
     let mut fleet = Fleet::new(network, 1);
     let pipeline = fleet.start(Endpoints::Failover).await;
     fleet.receives(2000).await;
     fleet.add();
-    // A lookup makes two queries.
+    // Waits for three lookups, each of which makes two queries.
     fleet.server.wait_for_queries(6).await;
     fleet.receives(2000).await;
     assert_eq!(
@@ -100,7 +101,7 @@ async fn failover_follows_the_name(network: Network) {
         "moved although the first collector works"
     );
 
-    // The first collector is removed from the name, but still listens.
+    // The name server no longer lists the first collector, but this collector still listens.
     let removed = fleet.live.remove(0);
     let begun = Instant::now();
     fleet.announce();
@@ -111,8 +112,8 @@ async fn failover_follows_the_name(network: Network) {
     assert_eq!(disconnects(&pipeline.status()), [("moved", 1)]);
     fleet.receives(20_000).await;
 
-    // The router does not return to the removed collector either when the other collector is
-    // killed.
+    // The second collector is killed. The router must not return to the first one, because the name
+    // server no longer lists it.
     fleet.remove(0, Removal::Dies).await;
     pipeline.down().await;
     let failed = pipeline.status().failed_connects;
@@ -130,8 +131,9 @@ async fn failover_follows_the_name(network: Network) {
     fleet.all_ended().await;
 }
 
-/// With several endpoints, an added collector gets frames within the TTL. The router ends the
-/// stream to a removed collector with STOP within the TTL and sends it no more frames.
+/// Tests `endpoints balance` and `all`. A collector that was added must get frames within the TTL.
+/// Within the same time, the router must end the stream to a removed collector with STOP. After
+/// that, it must send this collector no more frames.
 async fn several_follow_the_name(network: Network, endpoints: Endpoints) {
     let mut fleet = Fleet::new(network, 2);
     let pipeline = fleet.start(endpoints).await;
@@ -148,7 +150,8 @@ async fn several_follow_the_name(network: Network, endpoints: Endpoints) {
         removed.stopped().await;
         assert!(begun.elapsed() < TTL, "{:?}", begun.elapsed());
         let had = (removed.got(), removed.streams());
-        // Waits for two further lookups, during which the removed collector still listens.
+        // Waits for two further lookups. During this time the removed collector still listens, so
+        // the router could connect to it.
         fleet.server.wait_for_queries(4).await;
         fleet.receives(20_000).await;
         assert_eq!((removed.got(), removed.streams()), had);

@@ -1,4 +1,4 @@
-//! A network namespace without a name.
+//! A Linux network namespace that has no name.
 
 use std::{
     fs::File,
@@ -13,13 +13,13 @@ use nix::sched::{CloneFlags, setns, unshare};
 
 /// A network namespace with its own interfaces, addresses, routes and sockets.
 ///
-/// It has no name, only this descriptor, so tests that run in parallel cannot clash. A run that is
-/// killed leaves nothing behind: the kernel removes the namespace with its interfaces when the last
-/// descriptor, socket and process of it is gone.
+/// The namespace has no name, only this descriptor, so the namespaces of tests that run in parallel
+/// cannot clash. If a run is killed, it leaves nothing behind. The kernel removes the namespace and
+/// its interfaces when no descriptor, socket or process uses the namespace any more.
 pub(crate) struct Namespace(File);
 
 impl Namespace {
-    /// A namespace with only a loopback interface.
+    /// Makes a namespace that has only a loopback interface.
     pub(crate) fn new() -> Self {
         let made = thread::spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET).expect("these tests need root");
@@ -30,13 +30,14 @@ impl Namespace {
         namespace
     }
 
-    /// Moves this thread, and the processes that it starts from now on, into the namespace.
+    /// Moves this thread into the namespace. The processes that this thread starts from now on are
+    /// in the namespace, too.
     pub(crate) fn move_in(&self) {
         setns(&self.0, CloneFlags::CLONE_NEWNET).expect("root may");
     }
 
-    /// Runs `act` in the namespace. A socket that `act` creates stays in the namespace, even if
-    /// another thread uses it.
+    /// Runs `act` on another thread, which is in the namespace. A socket that `act` creates stays
+    /// in the namespace, also when other threads use it.
     pub(crate) fn visit<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
         let result = thread::scope(|scope| {
             let visit = scope.spawn(|| {
@@ -48,7 +49,7 @@ impl Namespace {
         result.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
-    /// Runs commands of `ip`, one per line.
+    /// Runs commands of the program `ip` in the namespace. `commands` has one command per line.
     pub(crate) fn ip(&self, commands: &str) {
         let output = self.visit(|| {
             let mut ip = Command::new("ip")
@@ -67,7 +68,8 @@ impl Namespace {
         assert!(output.status.success(), "{commands}\n{complaint}");
     }
 
-    /// Returns a path to the namespace for `ip`. The path is valid until this value is dropped.
+    /// Returns a path that names the namespace in commands of `ip`. The path is valid until this
+    /// value is dropped.
     pub(crate) fn path(&self) -> String {
         format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd())
     }

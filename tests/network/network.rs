@@ -1,4 +1,5 @@
-//! A small network: a router, a name server, and hosts that come and go, on one bridge.
+//! A small network with one bridge. A router, a name server and a changing number of machines are
+//! connected to the bridge.
 
 use std::{
     future::Future,
@@ -16,16 +17,16 @@ use tokio::{net::UdpSocket, runtime};
 
 use crate::{collector::Collector, name_server::NameServer, namespace::Namespace};
 
-/// A bridge and the machines connected to it. The network uses addresses that are reserved for
-/// documentation (RFC 5737), and has no route to other networks.
+/// A bridge and the machines that are connected to it. The network uses addresses that are reserved
+/// for documentation (RFC 5737), and has no route to other networks.
 pub(crate) struct Network {
-    /// Contains the bridge and the name server.
+    /// The namespace that contains the bridge and the name server.
     wire: Namespace,
     router: Arc<Namespace>,
     plugged_in: AtomicU8,
 }
 
-/// A machine with one address.
+/// A machine that has one address.
 pub(crate) struct Host {
     namespace: Arc<Namespace>,
     address: Ipv4Addr,
@@ -33,7 +34,7 @@ pub(crate) struct Host {
     port: String,
 }
 
-/// The port of every collector.
+/// The TCP port of every collector.
 pub(crate) const PORT: u16 = 6000;
 
 const NAME_SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -43,7 +44,7 @@ const FIRST_HOST: u8 = 10;
 /// Creates a network and runs a test on it. The test, its tasks and its `Router` run in the
 /// router's namespace. The sockets of its collectors and its name server are in other namespaces.
 pub(crate) fn on_network<F: Future<Output = ()>>(test: impl FnOnce(Network) -> F + Send) {
-    // The router's log is printed if the test fails.
+    // The log of the router is printed only if the test fails.
     let log = tracing_subscriber::fmt().with_test_writer();
     let _ = log.with_env_filter("tapfan=debug").try_init();
     let network = Network::new();
@@ -69,8 +70,8 @@ pub(crate) fn on_network<F: Future<Output = ()>>(test: impl FnOnce(Network) -> F
 impl Network {
     fn new() -> Self {
         let (wire, router) = (Namespace::new(), Namespace::new());
-        // Sets a fixed hardware address. Without one, the bridge uses the lowest address among its
-        // ports, which can change with each new port.
+        // Gives the bridge a fixed hardware address. Without one, the bridge uses the lowest
+        // hardware address of its ports, and this address can change when a port is added.
         let mac = mac(NAME_SERVER);
         wire.ip(&format!(
             "link add wire address {mac} type bridge\naddress add {NAME_SERVER}/24 dev wire\nlink set wire up"
@@ -84,13 +85,13 @@ impl Network {
         network
     }
 
-    /// A machine at a new address.
+    /// Adds a machine with a new address.
     pub(crate) fn host(&self) -> Host {
         let number = FIRST_HOST + self.plugged_in.load(Relaxed);
         self.host_at(Ipv4Addr::new(192, 0, 2, number))
     }
 
-    /// A machine at this address.
+    /// Adds a machine with this address.
     pub(crate) fn host_at(&self, address: Ipv4Addr) -> Host {
         let namespace = Arc::new(Namespace::new());
         let port = self.plug_in(&namespace, address);
@@ -114,14 +115,14 @@ impl Network {
         port
     }
 
-    /// Disconnects a machine. The router's kernel soon notices that the address is unreachable,
-    /// because nothing answers ARP.
+    /// Disconnects a machine. Nothing answers ARP requests for its address any more, so the
+    /// router's kernel soon notices that the address is unreachable.
     pub(crate) fn unplug(&self, host: &Host) {
         self.wire.ip(&format!("link set {} down", host.port));
     }
 
-    /// Disconnects a machine as if it were behind a gateway: packets to it vanish without any
-    /// error.
+    /// Disconnects a machine in such a way that packets to it vanish without any error. A machine
+    /// behind a gateway would behave like this.
     pub(crate) fn cut(&self, host: &Host) {
         let (address, mac) = (host.address, mac(host.address));
         self.router.ip(&format!(
@@ -130,13 +131,14 @@ impl Network {
         self.unplug(host);
     }
 
-    /// Removes a machine and its state. Disconnects it first, so that no peer is notified.
+    /// Removes a machine with all its connections. First disconnects it, so that its kernel cannot
+    /// notify a peer.
     pub(crate) fn vanish(&self, host: &Host) {
         self.cut(host);
         self.wire.ip(&format!("link delete {}", host.port));
     }
 
-    /// A name server that knows one name. The TTL of its answers is one second.
+    /// Starts a name server that knows one host name. The TTL of its answers is one second.
     pub(crate) fn name_server(&self, answer: &[Ipv4Addr]) -> NameServer {
         let socket = self.wire.visit(|| {
             let socket = std::net::UdpSocket::bind((NAME_SERVER, 53)).expect("bound");
@@ -158,7 +160,7 @@ impl Host {
         self.address
     }
 
-    /// A collector on this machine, which does not listen yet.
+    /// Makes a collector on this machine. It does not listen yet.
     pub(crate) fn collector(&self) -> Collector {
         let namespace = Arc::clone(&self.namespace);
         let listener = move |address| namespace.visit(|| listen(address));
@@ -175,7 +177,7 @@ fn listen(address: SocketAddr) -> TcpListener {
 }
 
 /// Returns the hardware address for an IP address. A machine that takes over an IP address gets the
-/// same hardware address, so that packets reach it immediately.
+/// same hardware address as the previous machine, so that packets reach it immediately.
 fn mac(address: Ipv4Addr) -> String {
     let [a, b, c, d] = address.octets();
     format!("02:00:{a:02x}:{b:02x}:{c:02x}:{d:02x}")

@@ -1,4 +1,4 @@
-//! The program itself, in the router's namespace.
+//! Runs the program `tapfan run` in the network namespace of the router.
 
 use std::{
     fs::{self, File},
@@ -28,7 +28,7 @@ use crate::{
 pub(crate) struct Program(pub(crate) Child);
 
 impl Program {
-    /// Sends SIGTERM, and asserts that it exits with status 0.
+    /// Sends SIGTERM, and asserts that the program exits with status 0.
     pub(crate) async fn ends_well(mut self) {
         let pid = i32::try_from(self.0.id()).expect("a pid");
         kill(Pid::from_raw(pid), Signal::SIGTERM).expect("sent");
@@ -50,7 +50,7 @@ impl Drop for Program {
     }
 }
 
-/// The sink's final ledger in the log.
+/// Returns the final ledger of the sink, which is in the log.
 fn ledger(log: &str) -> Value {
     let lines = log.lines().map(serde_json::from_str::<Value>);
     let mut lines = lines.map(|line| line.expect("JSON"));

@@ -1,5 +1,5 @@
-//! Rolling restarts: under load, every collector shuts down or is killed once, and comes back at
-//! another address.
+//! Tests of rolling restarts under load: every collector shuts down or is killed once, and comes
+//! back at another address.
 
 use std::collections::BTreeMap;
 
@@ -14,12 +14,12 @@ use crate::{
 
 const PODS: usize = 3;
 
-/// Restarts every collector once. Each time it takes a connected collector, if any is left, because
-/// that is the hardest case.
+/// Restarts every collector once. As long as a collector that has not restarted yet is connected,
+/// the next one to restart is such a collector, because this is the hardest case.
 pub(crate) async fn restart_all(fleet: &mut Fleet, endpoints: Endpoints, removal: Removal) {
     for left in (1..=PODS).rev() {
         let used = fleet.used().await;
-        // Restarted collectors are at the end of the list.
+        // Collectors that have restarted are at the end of the list.
         let pod = if used < left { used } else { 0 };
         fleet.remove(pod, removal).await;
         fleet.receives(2000).await;
@@ -64,8 +64,8 @@ async fn nothing_is_lost(network: Network, endpoints: Endpoints, removal: Remova
     }
 }
 
-/// The collectors are killed one after the other, and the queue has enough room. Only frames in the
-/// kernels' buffers of a reset connection are lost.
+/// Kills the collectors one after the other. The sink's queue has enough room for all frames that
+/// arrive meanwhile. So only frames in the kernels' buffers of a reset connection may be lost.
 async fn only_what_was_handed_over_is_lost(network: Network, endpoints: Endpoints) {
     let mut fleet = Fleet::new(network, PODS);
     let pipeline = fleet.start(endpoints).await;
@@ -89,9 +89,9 @@ async fn only_what_was_handed_over_is_lost(network: Network, endpoints: Endpoint
     }
 }
 
-/// Asserts that every offered frame was delivered. `all` is an exception: when a collector is gone
-/// while the name still lists it, its frames are dropped later as `endpoint_gone`, or as `shutdown`
-/// if the router ends first.
+/// Asserts that every offered frame was delivered. `endpoints all` is an exception if a collector
+/// stops while the name server still lists it. In that case the frames for this collector are
+/// dropped later: as `endpoint_gone`, or as `shutdown` if the router ends before that.
 fn assert_no_other_drops(endpoints: Endpoints, removal: Removal, outcome: &Outcome) {
     let ledger = &outcome.sink.ledger;
     let left = [DropReason::EndpointGone, DropReason::Shutdown];
@@ -105,8 +105,8 @@ fn assert_no_other_drops(endpoints: Endpoints, removal: Removal, outcome: &Outco
     }
 }
 
-/// Asserts, for `all`, that each collector has a run of frames without gaps, and that the present
-/// collectors have the last frame.
+/// Checks a run with `endpoints all`. Asserts that each collector received a sequence of frames
+/// without gaps, and that the present collectors received the last frame.
 fn assert_each_has_all_from_its_first_to_its_last(
     fleet: &Fleet,
     streams: &[Stream],
@@ -126,8 +126,8 @@ fn assert_each_has_all_from_its_first_to_its_last(
     assert!(runs.values().any(|run| run.first() == Some(&0)));
 }
 
-/// All collectors are killed and stay away until the queue overflows. Every dropped frame is
-/// counted.
+/// Kills all collectors, and lets them return only after the queue has overflowed. Every dropped
+/// frame must be counted.
 async fn what_the_queue_has_no_room_for_is_counted(network: Network, endpoints: Endpoints) {
     let mut fleet = Fleet::new(network, PODS);
     let pipeline = fleet.start_with(endpoints, RATE, 1, "").await;
@@ -183,7 +183,9 @@ fn assert_each_is_in_order(streams: &[Stream]) {
     }
 }
 
-/// In failover, the streams follow one another, so each missing frame can be assigned to a stream.
+/// Asserts that frames are missing only between the end of the stream to a killed collector and the
+/// start of the next stream. With `endpoints failover`, there is only one stream at a time, so each
+/// missing frame belongs to such a gap.
 fn assert_only_ends_of_killed_streams_are_missing(streams: &[Stream], sent: u64) {
     let mut next = 0;
     let mut may_miss = false;
@@ -200,7 +202,7 @@ fn assert_only_ends_of_killed_streams_are_missing(streams: &[Stream], sent: u64)
     assert_eq!(next, sent);
 }
 
-/// A module with the same tests for each mode.
+/// Makes a module for each value of `endpoints`. All these modules have the same tests.
 macro_rules! of_each_mode {
     ($($name:ident: $mode:ident,)*) => {$(
         mod $name {

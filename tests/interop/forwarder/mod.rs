@@ -1,5 +1,6 @@
-//! `examples/forwarder` between `dig` and golang-dnstap's `dnstap`: each transaction causes exactly the messages that
-//! `CoreDNS` would send, with the bytes, the addresses and the upstream of the transaction.
+//! Tests of `examples/forwarder`, a DNS forwarder that taps its traffic. `dig` sends it queries, and golang-dnstap's
+//! `dnstap` collects its messages. Each DNS transaction must cause exactly the messages that `CoreDNS` would send. Each
+//! message must have the bytes, the addresses and the upstream of the transaction.
 
 mod raw;
 mod tap;
@@ -24,15 +25,15 @@ use crate::{
     scripted_upstream::ScriptedUpstream,
 };
 
-/// The codes of responses.
+/// DNS response codes.
 const NOERROR: u8 = 0;
 const FORMERR: u8 = 1;
 const SERVFAIL: u8 = 2;
 const NOTIMP: u8 = 4;
 const REFUSED: u8 = 5;
 
-/// Checks the last message against the response that `dig` printed, and returns the bytes of the message. `dig` does not
-/// print the bytes that it received.
+/// Checks that the last tapped message is the response that `dig` printed, and returns the bytes of this message. They
+/// must come from the tap, because `dig` does not print the bytes that it received.
 fn check_answer(taps: &[Tap], answer: &Answer, name: &str, code: u8, records: &[&str]) -> Vec<u8> {
     assert_eq!(answer.records, records, "{name}");
     let wire = &taps.last().expect("a message").wire;
@@ -56,7 +57,7 @@ fn transactions_over(protocol: Protocol) {
         ("absent.example.test", "NXDOMAIN", 3, &[]),
         ("failed.example.test", "SERVFAIL", SERVFAIL, &[]),
         ("refused.example.test", "REFUSED", REFUSED, &[]),
-        // The first upstream is silent.
+        // The first upstream does not answer queries for this name, so the second upstream does.
         (
             "second.example.test",
             "NOERROR",
@@ -77,7 +78,7 @@ fn transactions_over(protocol: Protocol) {
         assert_eq!(attempts.len(), if is_second { 2 } else { 1 });
         assert_eq!(last, if is_second { second } else { first });
 
-        // Only the ID differs between the query of `dig` and that of the forwarder.
+        // The query of `dig` and the query that the forwarder sends are equal except for the ID.
         let query = [&answer.id.to_be_bytes(), &attempts[0].1.query[2..]].concat();
         let mut expected = vec![Tap::client_query(client, &query)];
         for (upstream, seen) in attempts {
@@ -120,7 +121,8 @@ fn a_forwarder_taps_attempts_with_dead_upstreams() {
         assert_eq!(answer.status, "SERVFAIL");
         let taps = bed.taps(4);
         let response = check_answer(&taps, &answer, name, SERVFAIL, &[]);
-        // The queries did not arrive at an upstream, so only the forwarder knows its own ports, over TCP not even it.
+        // The queries did not arrive at an upstream, so the test cannot know from which ports the forwarder sent them.
+        // Over TCP no connection was made, so even the forwarder has no address to report.
         let own = |tap: &Tap| match protocol {
             Protocol::Udp => {
                 let own = tap.query.expect("an address of its own");
@@ -148,7 +150,8 @@ fn a_forwarder_taps_attempts_with_dead_upstreams() {
     bed.stop();
 }
 
-/// Queries that are not forwarded, with the code of the answer; without one if there is no answer.
+/// Queries that the forwarder must not forward, each with a description and the response code of the forwarder's
+/// answer. The code is `None` if the forwarder must not answer.
 fn not_forwarded() -> Vec<(&'static str, Vec<u8>, Option<u8>)> {
     let good = query("found.example.test", 1, true);
     let altered = |at: usize, byte: u8| {
@@ -196,7 +199,7 @@ fn a_forwarder_taps_queries_that_it_does_not_forward() {
         }
         assert_eq!(upstream.seen(), []);
 
-        // The next query is answered as ever.
+        // The forwarder still answers a normal query on the same connection.
         let query = query("found.example.test", 2, true);
         raw.send(&query);
         let response = raw.receive();
@@ -226,7 +229,7 @@ fn a_forwarder_does_not_tap_a_response_that_no_client_takes() {
     let Raw::Tcp(stream) = raw else {
         panic!("a stream");
     };
-    // Resets the connection, so that the forwarder cannot write its SERVFAIL.
+    // Makes the kernel reset the connection, so that the forwarder cannot write its SERVFAIL response.
     let linger = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
     linger.expect("an option of the socket");
     drop(stream);

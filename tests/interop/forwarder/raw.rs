@@ -1,4 +1,4 @@
-//! A client that has the bytes of its queries and responses.
+//! A DNS client with which a test sends queries and receives responses as bytes.
 
 use std::{
     io::{Read, Write},
@@ -8,7 +8,7 @@ use std::{
 use super::tap::{Client, Protocol};
 use crate::process::TIMEOUT;
 
-/// A client over UDP or on a stream.
+/// A DNS client that uses UDP or a TCP stream.
 pub(super) enum Raw {
     Udp(UdpSocket),
     Tcp(TcpStream),

@@ -1,4 +1,4 @@
-//! The messages of a transaction, as the collector receives them and as the tests expect them.
+//! The dnstap messages of a DNS transaction, as the tests compare them.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -7,7 +7,7 @@ use crate::{
     scripted_upstream::Seen,
 };
 
-/// A client that the test knows.
+/// The address and the protocol of a client of the forwarder.
 #[derive(Clone, Copy)]
 pub(super) struct Client {
     pub(super) address: SocketAddr,
@@ -42,21 +42,21 @@ pub(super) enum Protocol {
     Dot = 3,
 }
 
-/// Fields of `Message`.
+/// Field numbers of `Message` in dnstap.proto.
 const SOCKET_FAMILY: u64 = 2;
 const SOCKET_PROTOCOL: u64 = 3;
 const QUERY_ADDRESS: u64 = 4;
 const RESPONSE_ADDRESS: u64 = 5;
 const QUERY_PORT: u64 = 6;
 const RESPONSE_PORT: u64 = 7;
-/// Seconds and nanoseconds.
+/// The field numbers of the seconds and of the nanoseconds.
 const QUERY_TIME: [u64; 2] = [8, 9];
 const RESPONSE_TIME: [u64; 2] = [12, 13];
 
 /// `SocketFamily.INET`.
 const INET: u64 = 1;
 
-/// The value of `extra` before an upstream is known.
+/// The content of the field `extra` in messages that do not belong to an upstream.
 const NO_UPSTREAM: &str = "upstream: -";
 
 // === impl Tap ===
@@ -84,7 +84,8 @@ impl Tap {
             let port = u16::try_from(port).expect("16 bits");
             Some(SocketAddr::from((Ipv4Addr::from(address), port)))
         };
-        // The family is IPv4, and the other message is absent.
+        // The address family must be IPv4, and a query must not contain a response message or a response a query
+        // message.
         assert_eq!(frame.message_number(SOCKET_FAMILY), Some(INET));
         let (wire, other) = match kind {
             Kind::ClientQuery | Kind::ForwarderQuery => (QUERY_MESSAGE, RESPONSE_MESSAGE),
@@ -125,7 +126,8 @@ impl Tap {
         }
     }
 
-    /// The messages of an attempt, from what the upstream saw.
+    /// Returns the messages that an attempt at an upstream must cause, computed from what the upstream received and
+    /// sent.
     pub(super) fn attempt(client: Client, upstream: SocketAddr, seen: &Seen) -> Vec<Self> {
         let query = Self {
             kind: Kind::ForwarderQuery,
@@ -151,7 +153,8 @@ pub(super) fn extra(upstream: SocketAddr) -> String {
 // === impl Client ===
 
 impl Client {
-    /// The forwarder asks over UDP if its client does, else over TCP.
+    /// Returns the protocol of the forwarder's queries to upstreams: UDP if the client used UDP, and TCP if the client
+    /// used TCP or TLS.
     pub(super) fn upstream_protocol(self) -> Protocol {
         match self.protocol {
             Protocol::Udp => Protocol::Udp,
@@ -160,7 +163,8 @@ impl Client {
     }
 }
 
-/// Messages of one transaction have the same `query_time`, and each response is later than its query.
+/// Asserts that all messages of a transaction have the same `query_time`, and that no response is earlier than its
+/// query.
 pub(super) fn check_times(frames: &[Dnstap]) {
     let time = |frame: &Dnstap, [seconds, nanoseconds]: [u64; 2]| {
         let seconds = frame.message_number(seconds)?;

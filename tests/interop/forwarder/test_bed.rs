@@ -1,4 +1,4 @@
-//! The forwarder and its collector.
+//! The environment of a test of the forwarder: the forwarder and its collector.
 
 use std::{
     env, fs,
@@ -20,17 +20,17 @@ use crate::{
     process::{Process, eventually, free_address},
 };
 
-/// The forwarder with its collector.
+/// A running forwarder and its collector.
 pub(super) struct TestBed {
     dir: TempDir,
     certificates: Certificates,
     forwarder: Process,
-    /// Its address for UDP and TCP.
+    /// The address of the forwarder for UDP and TCP.
     pub(super) dns: SocketAddr,
-    /// Its address for TLS.
+    /// The address of the forwarder for TLS.
     dot: SocketAddr,
     collector: GolangDnstap,
-    /// The messages that the collector has received so far.
+    /// The number of messages that the collector has received so far.
     received: usize,
 }
 
@@ -79,7 +79,7 @@ impl TestBed {
         }
     }
 
-    /// Lets `dig` ask for a name. Returns its address too.
+    /// Runs `dig` with a query for a name. Returns the address that `dig` used, and the answer.
     pub(super) fn dig(&self, protocol: Protocol, name: &str) -> (Client, Answer) {
         let address = free_address();
         let (server, transport) = match protocol {
@@ -91,7 +91,8 @@ impl TestBed {
         (Client { address, protocol }, answer)
     }
 
-    /// Waits for this many messages, and checks what they have in common.
+    /// Waits until the collector has received `count` further messages. Checks the times in them
+    /// and returns them.
     pub(super) fn taps(&mut self, count: usize) -> Vec<Tap> {
         let frames = self.collector.collected(count);
         self.received += frames.len();
@@ -100,7 +101,7 @@ impl TestBed {
         frames.iter().map(Tap::of).collect()
     }
 
-    /// Asserts that exactly these messages came since the last call.
+    /// Asserts that the collector has received exactly these messages since the last call.
     pub(super) fn expect(&mut self, what: &str, expected: &[Tap]) {
         let taps = self.taps(expected.len());
         for (number, (tap, expected)) in taps.iter().zip(expected).enumerate() {
@@ -109,7 +110,8 @@ impl TestBed {
         assert_eq!(taps.len(), expected.len(), "{what}: messages in {taps:#?}");
     }
 
-    /// Ends the forwarder with SIGTERM. It drains, and nothing is lost.
+    /// Sends the forwarder SIGTERM, which makes it drain. Asserts that it exits and has lost no
+    /// message.
     pub(super) fn stop(mut self) {
         let (status, _) = self.forwarder.terminate();
         let output = self.forwarder.output();
@@ -123,7 +125,8 @@ impl TestBed {
     }
 }
 
-/// The path of the example, which cargo builds if it is missing or old.
+/// Returns the path of the built example. cargo builds the example if it is missing or older than
+/// its sources.
 fn example() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
