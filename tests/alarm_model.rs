@@ -1,13 +1,16 @@
-//! A test of the alarm of the taps with loom, which runs every interleaving of senders and the flusher.
+//! A test of the alarm with which senders of taps wake the flusher. The test uses loom, which runs every interleaving
+//! of the senders and the flusher.
 //!
-//! The alarm is compiled from the same source as in the crate, with loom's atomics instead of the standard library's.
+//! The alarm is compiled from the same source as in the crate, but with loom's atomics instead of the standard
+//! library's.
 
 #![allow(missing_docs, dead_code, unreachable_pub)]
 
 mod sync {
     pub(super) use loom::sync::atomic::{AtomicBool, Ordering, fence};
 
-    /// tokio's `Notify` with loom's: a notification that nobody waits for is kept.
+    /// Has the interface of tokio's `Notify`, and uses the `Notify` of loom. If no task waits when `notify_one` is
+    /// called, the next call of `notified` returns immediately.
     #[derive(Debug, Default)]
     pub(super) struct Notify(loom::sync::Notify);
 
@@ -35,19 +38,21 @@ use loom::{
     thread,
 };
 
-/// The number of threads that send a message.
+/// The number of threads, each of which sends one message.
 const SENDERS: usize = 2;
 
-/// The alarm, and whether each thread has sent its message. No lock orders the messages, so only the alarm does.
+/// The alarm, and a flag for each thread that says whether the thread has sent its message. The messages have no lock.
+/// So only the alarm makes sure that the flusher sees them.
 #[derive(Debug, Default)]
 struct Taps {
     alarm: Alarm,
     messages: [AtomicBool; SENDERS],
 }
 
-/// The flusher, and whether it has taken the message of each thread.
+/// The flusher, and a flag for each thread that says whether the flusher has taken the thread's message.
 ///
-/// It does not mark the message itself as taken: loom lets a `swap` return an older value than it may.
+/// The flusher does not use a `swap` to mark messages as taken, because in loom a `swap` may return an older value than
+/// the memory model allows.
 #[derive(Debug, Default)]
 struct Flusher {
     taken: [bool; SENDERS],
@@ -61,7 +66,7 @@ impl Taps {
 }
 
 impl Flusher {
-    /// Takes the messages that have arrived. Returns whether there were any.
+    /// Takes the messages that have arrived. Returns whether it has taken any.
     fn flush(&mut self, taps: &Taps) -> bool {
         let mut found = false;
         for (message, taken) in taps.messages.iter().zip(&mut self.taken) {
@@ -73,10 +78,12 @@ impl Flusher {
         found
     }
 
-    /// Runs as `Intake::flush_forever` does, until all messages are taken.
+    /// Waits for the alarm and takes messages, in the same order as `Intake::flush_forever`, until all messages are
+    /// taken.
     fn run(&mut self, taps: &Taps) {
         while self.taken != [true; SENDERS] {
-            // After a lost wake, this would block forever, and loom would report a deadlock.
+            // If the alarm failed to wake the flusher, the flusher would wait here forever, and loom would report a
+            // deadlock.
             block_on(taps.alarm.wait());
             while self.flush(taps) || taps.alarm.stays_awake(|| self.flush(taps)) {
                 thread::yield_now();

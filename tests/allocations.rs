@@ -1,7 +1,7 @@
-//! Nothing is allocated for a frame once all buffers have their size: in templates of `extra`, in the rewrite of a
-//! sink, and in taps.
+//! Tests that no memory is allocated for a frame after all buffers have grown to their size. This applies to templates
+//! of `extra`, to the edits of a sink, and to taps.
 //!
-//! `allocation_counter` replaces the allocator of this test, and counts the allocations of one thread.
+//! `allocation_counter` replaces the allocator of this test and counts the allocations of one thread.
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -19,7 +19,7 @@ use tapfan::{
 /// The number of frames for which each template is evaluated.
 const FRAMES: usize = 1000;
 
-/// Recorded queries and responses of several servers.
+/// The recorded queries and responses of several servers.
 fn frames() -> Vec<Vec<u8>> {
     let mut frames = Vec::new();
     for name in ["bind", "unbound", "dnsdist", "coredns"] {
@@ -32,7 +32,7 @@ fn frames() -> Vec<Vec<u8>> {
     frames
 }
 
-/// Every placeholder in the document of the configuration.
+/// Every placeholder that the document about the configuration lists.
 fn placeholders() -> Vec<String> {
     let document = include_str!("../docs/configuration.md");
     let (_, section) = document
@@ -86,7 +86,7 @@ fn the_value_of_a_template_is_evaluated_without_an_allocation() {
             }
             bytes
         };
-        // The buffers get their sizes.
+        // The first evaluation makes the buffers grow to their size, so its allocations are not counted.
         assert!(evaluate() > 0, "{text}");
         let mut bytes = 0;
         let allocated = measure(|| bytes = evaluate());
@@ -98,7 +98,7 @@ fn the_value_of_a_template_is_evaluated_without_an_allocation() {
 #[test]
 fn most_messages_of_a_tap_are_sent_without_an_allocation() {
     const MESSAGES: usize = 20_000;
-    // Nothing listens there. The queue of the sink is full after a while and drops messages.
+    // No collector listens at this address. So the queue of the sink fills up, and the sink drops messages.
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = listener.local_addr().expect("it is bound");
     drop(listener);
@@ -123,8 +123,9 @@ fn most_messages_of_a_tap_are_sent_without_an_allocation() {
         };
         (0..MESSAGES).for_each(|_| send());
         let allocating = (0..MESSAGES).filter(|_| measure(send).count_total > 0);
-        // Each chunk of up to 64 KiB is allocated, and the first chunks after an early flush are smaller. A message has
-        // 150 bytes, and the smallest chunk whose buffer is given away has 2 KiB.
+        // Messages are collected in chunks of up to 64 KiB, and each new chunk needs an allocation. An early flush may
+        // end a chunk before it is full, but a chunk of less than 2 KiB does not give its buffer away. A message has
+        // 150 bytes. So at most about one message in 13 needs an allocation.
         let allocating = allocating.count();
         assert!(
             allocating < MESSAGES / 10,

@@ -1,4 +1,4 @@
-//! Senders cannot use the descriptors that sinks need.
+//! Tests that senders cannot use up the file descriptors that sinks need.
 
 use std::{
     fs,
@@ -13,10 +13,11 @@ use std::{
 
 use tapfan::internals::Control;
 
-/// The number of senders, larger than the router's soft limit on descriptors.
+/// The number of senders. It is larger than the router's soft limit on file descriptors.
 const SENDERS: usize = 100;
 
-/// Kills the router when the test ends, even on failure.
+/// A running router. Dropping this value kills the router, so that a failed test leaves no process
+/// behind.
 struct Tapfan(Child);
 
 impl Drop for Tapfan {

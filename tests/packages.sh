@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs packages of Debian or Ubuntu: tests/packages.sh FOR PACKAGE... FOR says in the output what needs the
-# packages. The script needs root, or sudo without a password. It is quick if all packages are installed.
+# Usage: tests/packages.sh FOR PACKAGE...
+# Installs packages of Debian or Ubuntu. FOR is printed at the start of each message, and says what needs the packages.
+# The script needs root, or sudo without a password. If all packages are installed, it ends quickly.
 set -euo pipefail
 
 for=$1

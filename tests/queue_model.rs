@@ -1,6 +1,7 @@
-//! Tests of the queue with loom, which runs every interleaving of a router, a driver and the end of the queue.
+//! Tests of a sink's queue with loom, which runs every interleaving of three actions: the router adds frames, the sink
+//! takes frames, and the queue is closed.
 //!
-//! The queue is compiled from the same source as in the crate, with loom's lock instead of the standard library's.
+//! The queue is compiled from the same source as in the crate, but with loom's lock instead of the standard library's.
 
 #![allow(missing_docs, dead_code, unreachable_pub)]
 
@@ -58,8 +59,8 @@ use progress::Progress;
 use queue::Queue;
 use taken::Taken;
 
-/// Explores every interleaving with at most three preemptions. More preemptions have found no further faults in
-/// practice, and take far too long.
+/// Explores every interleaving in which loom interrupts threads at most three times. Interleavings with more
+/// interruptions have found no further faults in practice, and would take far too long.
 fn model(run: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(3);
@@ -79,7 +80,7 @@ fn frames(taken: &Taken) -> usize {
     taken.chunks().map(Chunk::len).sum()
 }
 
-/// Takes and delivers batches until the queue has ended. Returns the number of frames.
+/// Takes batches from the queue and delivers them until the queue has ended. Returns the number of frames.
 fn consume(queue: &Arc<Queue>) -> usize {
     let mut written = 0;
     while let Some(taken) = block_on(poll_fn(|cx| queue.poll_take(cx))) {
@@ -111,7 +112,8 @@ fn no_wake_is_lost_between_push_take_and_close() {
                 queue.close();
             })
         };
-        // After a lost wake, this would block forever, and loom would report a deadlock.
+        // If the queue failed to wake the thread that takes frames, this call would wait forever, and loom would report
+        // a deadlock.
         assert_eq!(consume(&queue), 2);
         router.join().expect("no panic");
         assert_eq!(queue.ledger().delivered, 2);
@@ -176,7 +178,7 @@ fn a_chunk_returned_by_another_thread_is_taken_again() {
         queue.close();
         let gives_back = thread::spawn(move || drop(first));
         let writes = thread::spawn(move || write(second));
-        // The consumer must notice both the returned chunk and the end.
+        // `consume` must notice that a chunk was returned to the queue, and also that the queue has ended.
         assert_eq!(consume(&queue), 1);
         gives_back.join().expect("no panic");
         assert_eq!(writes.join().expect("no panic"), 1);

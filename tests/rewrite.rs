@@ -1,7 +1,7 @@
-//! Tests of `dnstap::validate` and `dnstap::Rewrite` with arbitrary dnstap messages and recorded traffic.
+//! Tests of `dnstap::validate` and `dnstap::Rewrite` with arbitrary dnstap messages and with recorded traffic.
 //!
-//! The results are checked in two ways: against prost, which decodes the frames, and against a model of a frame as a
-//! list of fields, which predicts every byte of the rewritten frame.
+//! The results are checked in two ways. prost decodes the rewritten frames, and the tests compare the fields. A model,
+//! in which a frame is a list of fields, predicts every byte of the rewritten frame.
 
 mod model;
 
@@ -29,7 +29,8 @@ fn edits() -> impl Strategy<Value = FieldValues> {
     })
 }
 
-/// Applies a rewrite. If the frame is valid, the outline of the frame must not change the result.
+/// Rewrites a frame and returns the result. If the frame is valid, also rewrites it with the help of its `outline`, and
+/// asserts that the result is the same.
 fn apply(full: bool, edits: &FieldValues, frame: &[u8]) -> Result<Vec<u8>, Malformed> {
     let rewrite = Rewrite::new(full, edits);
     let mut out = BytesMut::new();
@@ -42,7 +43,7 @@ fn apply(full: bool, edits: &FieldValues, frame: &[u8]) -> Result<Vec<u8>, Malfo
     result.map(|()| out.into())
 }
 
-/// Returns whether the fields that the schema requires are present.
+/// Returns whether a frame has all the fields that the dnstap schema requires.
 fn is_complete(pieces: &[Piece]) -> bool {
     let kind = pieces.iter().rev().find_map(|piece| match piece.body {
         Body::Varint(number, _) if piece.number == TYPE => Some(number & 0xffff_ffff),
@@ -59,7 +60,7 @@ fn is_complete(pieces: &[Piece]) -> bool {
     }
 }
 
-/// The expected bytes of the rewritten frame.
+/// The bytes that the rewritten frame must have, according to the model.
 fn rewritten(full: bool, edits: &FieldValues, pieces: &[Piece]) -> Vec<u8> {
     let mut values = [&edits.identity, &edits.version, &edits.extra].map(Clone::clone);
     let set = values.clone();
@@ -108,7 +109,7 @@ fn rewritten(full: bool, edits: &FieldValues, pieces: &[Piece]) -> Vec<u8> {
     encode(&front)
 }
 
-/// The expected rewritten frame, decoded by prost.
+/// The content that the rewritten frame must have, according to prost.
 fn rewritten_by_prost(full: bool, edits: &FieldValues, frame: &[u8]) -> Dnstap {
     let mut tap = Dnstap::decode(frame).expect("prost accepts it");
     if let (Some(message), false) = (&mut tap.message, full) {
@@ -127,8 +128,8 @@ fn rewritten_by_prost(full: bool, edits: &FieldValues, frame: &[u8]) -> Dnstap {
     tap
 }
 
-/// Returns whether [`validate`] deliberately returns this error for some frames that prost accepts. The documentation
-/// of `validate` explains why.
+/// Returns whether [`validate`] returns this error also for some frames that prost accepts. The documentation of
+/// `validate` explains why it does so.
 fn is_stricter_than_prost(error: Malformed) -> bool {
     use Malformed as M;
     matches!(
@@ -181,7 +182,7 @@ fn harm(frame: &mut Vec<u8>, damage: &Damage) {
     }
 }
 
-/// Checks the properties that hold for arbitrary bytes.
+/// Checks the properties that must hold for any bytes, even if they are not a valid frame.
 fn check_any_bytes(bytes: &[u8], full: bool, edits: &FieldValues) -> Result<(), TestCaseError> {
     let rewritten = apply(full, edits, bytes);
     match validate(bytes) {
@@ -259,7 +260,8 @@ proptest! {
     }
 }
 
-/// Three complete frames with `fields` in `Dnstap`, in `Message` and in `Policy`.
+/// Returns three complete frames. They contain `fields` in the message `Dnstap`, in the message `Message`, and in the
+/// message `Policy`.
 fn at_each_level(fields: &[Piece]) -> [Vec<u8>; 3] {
     let typed = |fields: &[Piece]| {
         let kind = Piece::plain(1, Body::Varint(5, 0));
@@ -318,7 +320,7 @@ fn every_text_is_judged_as_by_prost() {
     }
 }
 
-/// The payloads of every recorded data frame of a Frame Streams file.
+/// The payloads of all data frames in a recorded Frame Streams file.
 fn recorded(name: &str) -> Vec<Vec<u8>> {
     let path = format!("{}/tests/data/{name}.fstrm", env!("CARGO_MANIFEST_DIR"));
     let file = std::fs::read(&path).expect("a recording");
@@ -326,7 +328,7 @@ fn recorded(name: &str) -> Vec<Vec<u8>> {
     let mut rest = file.as_slice();
     while let Some((length, after)) = rest.split_first_chunk() {
         if *length == [0; 4] {
-            // A control frame. Its length follows.
+            // This is a control frame. The next four bytes are its length.
             let (length, after) = after.split_first_chunk().expect("a control frame");
             rest = &after[u32::from_be_bytes(*length) as usize..];
         } else {

@@ -1,4 +1,4 @@
-//! A browser with one tab.
+//! A running browser that has one tab.
 
 use std::{fmt::Display, time::Duration};
 
@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::{wait::TIMEOUT, webdriver::Driver};
 
-/// A headless Chromium with a new profile and without background traffic.
+/// A headless Chromium with a new profile. It makes no requests of its own.
 pub(crate) struct Chromium {
     driver: Driver,
     session: String,
@@ -45,7 +45,8 @@ impl Chromium {
             session,
             _profile: profile,
         };
-        // Discards the log of the first tab, because its page loads files of the browser itself.
+        // Discards the log so far, because the first page of the tab has loaded files of the
+        // browser itself.
         browser.open("about:blank");
         browser.requests();
         browser
@@ -56,13 +57,13 @@ impl Chromium {
         self.post("url", &json!({ "url": url }));
     }
 
-    /// Runs a script, which is the body of a function, and returns its result.
+    /// Runs a script and returns its result. The script is the body of a function.
     pub(crate) fn run(&self, script: &str) -> Value {
         self.post("execute/sync", &json!({"script": script, "args": []}))
     }
 
-    /// Returns the text of the first element that matches the selector. It is empty if there is no
-    /// such element or if it is not visible.
+    /// Returns the text of the first element that the selector matches. Returns an empty text if no
+    /// element matches or if the element is not visible.
     pub(crate) fn text(&self, selector: &str) -> String {
         let selector = json!(selector);
         let script = format!(
@@ -77,7 +78,8 @@ impl Chromium {
         title.as_str().expect("text").to_owned()
     }
 
-    /// Waits until the text of the element satisfies `condition`, and returns it.
+    /// Waits until the text of the element that `selector` matches satisfies `condition`, and
+    /// returns the text.
     pub(crate) async fn until(
         &self,
         what: impl Display,
@@ -99,7 +101,7 @@ impl Chromium {
         }
     }
 
-    /// Presses a key, given by its code in `WebDriver`.
+    /// Presses a key. `key` is the code of the key in `WebDriver`.
     pub(crate) fn press(&self, key: char) {
         let down = json!({"type": "keyDown", "value": key.to_string()});
         let up = json!({"type": "keyUp", "value": key.to_string()});
@@ -107,7 +109,7 @@ impl Chromium {
         self.post("actions", &json!({ "actions": [keys] }));
     }
 
-    /// Emulates a window of this width and scale, and a user with this colour scheme.
+    /// Makes the page see a window of this width and scale, and a user with this colour scheme.
     pub(crate) fn emulate(&self, width: u32, scale: f64, scheme: &str) {
         let features = json!([
             {"name": "prefers-color-scheme", "value": scheme},
@@ -121,7 +123,7 @@ impl Chromium {
         self.devtools("Emulation.setDeviceMetricsOverride", &size);
     }
 
-    /// A screenshot of the whole page: PNG in base64.
+    /// A screenshot of the whole page, as PNG in base64.
     pub(crate) fn screenshot(&self) -> String {
         let height = self.run("return document.documentElement.scrollHeight");
         let width = self.run("return innerWidth");
@@ -131,7 +133,7 @@ impl Chromium {
         picture["data"].as_str().expect("a picture").to_owned()
     }
 
-    /// The messages of the console since the last call.
+    /// The messages in the console of the page since the last call.
     pub(crate) fn console(&self) -> Vec<String> {
         self.log("browser")
             .iter()
@@ -139,7 +141,7 @@ impl Chromium {
             .collect()
     }
 
-    /// The URLs requested since the last call.
+    /// The URLs that the browser has requested since the last call.
     pub(crate) fn requests(&self) -> Vec<String> {
         let events = self.log("performance");
         let events = events.iter().map(|entry| {
@@ -177,8 +179,8 @@ impl Chromium {
 impl Drop for Chromium {
     fn drop(&mut self) {
         let path = format!("/session/{}", self.session);
-        // Chromium ends with its session. If the driver were killed first, the browser would keep
-        // running.
+        // Deleting the session ends Chromium. If the test killed only the driver, Chromium would
+        // keep running.
         let _ = self.driver.ask("DELETE", &path, &Value::Null);
     }
 }

@@ -1,9 +1,9 @@
-//! The contrast of the page's text.
+//! Checks the contrast between the text of the page and its background.
 
 use crate::chromium::Chromium;
 
-/// Returns every text of the page, in HTML and SVG, with less contrast than level AA of WCAG 2
-/// requires: 4.5, or 3 for large text.
+/// Returns every text of the page, in HTML and SVG, whose contrast is lower than level AA of WCAG 2
+/// requires. The limit is 4.5, or 3 for large text.
 pub(crate) fn faint_texts(browser: &Chromium) -> Vec<String> {
     let found = browser.run(
         "const rgb = (color) => color.match(/[\\d.]+/g).map(Number);

@@ -1,10 +1,11 @@
-//! The page in Chromium, with the real program and real collectors.
+//! Tests of the page of the admin endpoint in Chromium, with the real program and real collectors.
 //!
-//! `tests/browser/install.sh` installs Chromium and its driver; `.ci/run` runs these tests with
-//! `cargo test --test browser -- --ignored`. The router's peers are those of `tests/behaviour`.
+//! `tests/browser/install.sh` installs Chromium and its driver. `.ci/run` runs these tests with
+//! `cargo test --test browser -- --ignored`. The senders and collectors are those of
+//! `tests/behaviour`.
 //!
-//! With `TAPFAN_SCREENSHOTS=docs` the test of the outage saves screenshots to the folder `docs`:
-//! `page.png` for the README, and further variants.
+//! If the environment variable `TAPFAN_SCREENSHOTS` is `docs`, the test of the outage saves
+//! screenshots to the folder `docs`: `page.png` for the README, and further variants.
 
 #[allow(dead_code, reason = "tests/behaviour uses the rest")]
 #[path = "../behaviour/collector.rs"]

@@ -1,5 +1,4 @@
-//! The page while a collector goes down and comes back, and then while the router goes down and
-//! comes back.
+//! Tests of the page while a collector goes down and comes back, and while the router does so.
 
 use std::{
     env, fs,
@@ -27,14 +26,14 @@ use crate::{
 const TAB: char = '\u{e004}';
 const ENTER: char = '\u{e007}';
 
-/// Selectors within the row of the sink `analytics`.
+/// A CSS selector for an element within the row of the sink `analytics`.
 macro_rules! analytics {
     ($within:literal) => {
         concat!("[data-sink=analytics] ", $within)
     };
 }
 
-/// Starts a DNS server's load on this socket.
+/// Starts a sender that sends frames to this socket, as a DNS server does.
 async fn load(folder: &Path, socket: &str, rate: u64) -> Load {
     let profile = LoadProfile {
         mode: Mode::Bidirectional,
@@ -95,7 +94,7 @@ async fn the_page_shows_an_outage_from_start_to_end() {
     analytics.listen();
     assert_shown_up_again(&browser).await;
 
-    // The page logged no error, and sent no request to another host.
+    // The page must have logged no error, and must have sent no request to another host.
     assert_eq!(browser.console(), [""; 0]);
     let requests = browser.requests();
     assert!(
@@ -141,13 +140,13 @@ async fn the_page_reconnects_to_a_lost_router() {
     let sending = load(folder.path(), "bind.sock", 100).await;
     assert_router_found(&browser).await;
 
-    // A stopped process closes no connection and sends nothing.
+    // SIGSTOP stops the router without ending it: its connections stay open, and it sends nothing.
     tapfan.signal(Signal::SIGSTOP);
     assert_router_lost(&browser).await;
     tapfan.signal(Signal::SIGCONT);
     assert_router_found(&browser).await;
 
-    // The only messages are about the missing router.
+    // The console must have only messages about requests that failed because the router was away.
     for message in browser.console() {
         assert!(
             message.contains("/events - Failed to load resource: net::ERR_"),
@@ -162,7 +161,8 @@ fn all_is_well(title: &str) -> bool {
     title == "Every sink is getting its taps"
 }
 
-/// Opens the details with the keyboard, and asserts that they stay open while the figures change.
+/// Opens the details of a sink with the keyboard. Asserts that they stay open while the figures in
+/// them change.
 async fn assert_details_stay_open(browser: &Chromium) {
     let fact = analytics!("details dd");
     browser.run("document.querySelector('[data-sink=archive] summary').focus()");
@@ -180,7 +180,7 @@ async fn assert_details_stay_open(browser: &Chromium) {
         .await;
 }
 
-/// Asserts that the page shows when the sink went down, why, and what was lost.
+/// Asserts that the page shows when the sink went down, why it did, and which frames were lost.
 async fn assert_shown_down(browser: &Chromium) {
     let down = |word: &str| word == "Down";
     let word = analytics!(".badge strong");
@@ -256,7 +256,8 @@ async fn assert_router_found(browser: &Chromium) {
     assert_eq!(browser.run("return document.body.className"), "");
 }
 
-/// Asserts that drawings have a text alternative, and that the headings form an outline.
+/// Asserts that each drawing has a text alternative, and that the headings of the page are the
+/// expected ones.
 fn assert_described(browser: &Chromium) {
     let pictures = browser.run(
         "return [...document.querySelectorAll('svg')].filter((one) => !one.closest('[aria-hidden]'))
@@ -287,8 +288,8 @@ fn assert_described(browser: &Chromium) {
     assert_eq!(headings, outline);
 }
 
-/// Checks the layout and the contrast at the widths of a phone and a desktop, in both colour
-/// schemes.
+/// Checks the layout and the contrast of the page at the widths of a phone and of a desktop, in
+/// both colour schemes.
 fn assert_readable(browser: &Chromium) {
     for (width, scheme) in [
         (360, "dark"),
@@ -314,7 +315,7 @@ fn screenshots() -> Option<PathBuf> {
     env::var_os("TAPFAN_SCREENSHOTS").map(PathBuf::from)
 }
 
-/// Makes five minutes of varied traffic for the screenshots.
+/// Sends varied traffic for five minutes, so that the screenshots show some history.
 async fn make_history(folder: &Path, siem: &mut Collector) {
     let hundreds = [
         3, 5, 4, 6, 8, 7, 9, 8, 11, 10, 12, 11, 13, 12, 10, 11, 9, 8, 9, 7, 6, 7, 5, 4, 5, 3, 4, 2,
@@ -341,7 +342,7 @@ async fn take_screenshots(browser: &Chromium, folder: &Path) {
         ("page-phone-dark.png", 360, 2.0, "dark"),
     ] {
         browser.emulate(width, scale, scheme);
-        // The flow diagram is redrawn for the new width.
+        // Waits until the page has redrawn its flow diagram for the new width.
         let drawn = format!(
             "return Math.abs(document.querySelector('.flow svg').clientWidth - document.querySelector('.flow').clientWidth) < 2 && innerWidth === {width}"
         );

@@ -1,4 +1,4 @@
-//! The program under test, with an admin endpoint that keeps its address over a restart.
+//! The program under test, with an admin endpoint that keeps its address when the program restarts.
 
 use std::{
     fs,
@@ -15,18 +15,19 @@ use socket2::{Domain, Socket, Type};
 
 use crate::wait::until;
 
-/// A program with a Tapfile and a fixed address for its admin endpoint. The program may be started
-/// and stopped several times.
+/// A program with a Tapfile and a fixed address for its admin endpoint. The test may start and stop
+/// the program several times.
 pub(crate) struct Tapfan {
     folder: PathBuf,
     admin: SocketAddr,
-    /// A bound socket that reserves the port while tapfan does not listen.
+    /// A bound socket that reserves the port of the admin endpoint while the program does not run.
     _reserved: Socket,
     child: Option<Child>,
 }
 
 impl Tapfan {
-    /// Writes the Tapfile to `folder`, the working directory. Does not start the program.
+    /// Writes the Tapfile to `folder`, which will be the working directory of the program. Does not
+    /// start the program.
     pub(crate) fn new(folder: &Path, tapfile: &str) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         socket.set_reuse_address(true).expect("set");
@@ -49,7 +50,7 @@ impl Tapfan {
         format!("http://{}/", self.admin)
     }
 
-    /// Starts the program, and waits until it listens.
+    /// Starts the program, and waits until its admin endpoint listens.
     pub(crate) async fn start(&mut self) {
         let log = fs::File::create(self.folder.join("log")).expect("a log");
         let child = Command::new(env!("CARGO_BIN_EXE_tapfan"))

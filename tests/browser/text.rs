@@ -1,4 +1,4 @@
-//! Text from the configuration is shown as text, even if it looks like markup.
+//! Tests that the page shows text from the configuration as text, even if the text looks like HTML.
 
 use serde_json::json;
 
@@ -27,7 +27,7 @@ async fn a_name_with_markup_is_shown_as_text_and_the_policy_holds() {
     assert_eq!(made, json!(0));
     assert_eq!(browser.console(), [""; 0]);
 
-    // Even if the page inserted text as markup, the browser would refuse that.
+    // The page also has a second protection: the browser must refuse to insert text as HTML.
     let refused = browser.run("try { document.body.innerHTML = '<p>'; return 'made' } catch (error) { return error.name }");
     assert_eq!(refused, json!("TypeError"));
     let ran = browser.run(

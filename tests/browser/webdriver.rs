@@ -1,4 +1,4 @@
-//! A minimal `WebDriver` client: JSON over HTTP to a driver on this machine.
+//! A minimal `WebDriver` client, which sends JSON over HTTP to a driver on this machine.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -39,7 +39,7 @@ impl Driver {
         }
     }
 
-    /// Sends a request. Returns the `value` of the response.
+    /// Sends a request to the driver. Returns the `value` of the response.
     pub(crate) fn ask(&self, method: &str, path: &str, body: &Value) -> Result<Value, String> {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).expect("a driver");
         stream

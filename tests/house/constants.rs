@@ -1,17 +1,17 @@
-//! The numbers in the sources: constants and fields with a number or a duration.
+//! Reads the numbers in the source code: constants, and struct fields that have a number or a duration as their value.
 
 use std::{fmt, time::Duration};
 
 use crate::source::{Source, sources};
 
-/// The sources, to look constants up in.
+/// The source files in which constants are looked up.
 pub(crate) struct Constants(Vec<(String, String)>);
 
-/// A time as the documents write it.
+/// A duration, which is printed as in the documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Time(pub(crate) Duration);
 
-/// A number of bytes as the documents write it.
+/// A number of bytes, which is printed as in the documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Size(pub(crate) u64);
 
@@ -23,7 +23,8 @@ impl Constants {
         Self(sources().iter().map(code).collect())
     }
 
-    /// Returns the value of the constant with this name. `path` is the file that declares it, or a folder above.
+    /// Returns the value of the constant `name`. `path` is the file that declares the constant, or a folder that
+    /// contains this file.
     pub(crate) fn count(&self, path: &str, name: &str) -> u64 {
         let declared = format!("const {name}: ");
         let found: Vec<(&str, &str)> = self
@@ -54,7 +55,8 @@ impl Constants {
         Size(self.count(path, name))
     }
 
-    /// Returns the value that a file gives to a field with this name. The value must be a plain number or duration.
+    /// Returns the value that the file `path` gives to a struct field with this name. The value must be a plain number
+    /// or a duration.
     pub(crate) fn field(&self, path: &str, name: &str) -> u64 {
         let (file, code) = self
             .below(path)
@@ -78,8 +80,8 @@ impl Constants {
         all.filter(move |(file, _)| below(file))
     }
 
-    /// Returns the value of an expression of numbers, durations and constants of the same file. Durations are in
-    /// milliseconds.
+    /// Returns the value of an expression that consists of numbers, durations and constants of the same file. A
+    /// duration is returned in milliseconds.
     fn evaluate(&self, file: &str, expression: &str) -> Option<u64> {
         let expression = expression.trim();
         let part = |part: &str| self.evaluate(file, part);
@@ -95,7 +97,7 @@ impl Constants {
             };
             return part(argument)?.checked_mul(unit);
         }
-        // Splits at the operators with the lowest precedence first.
+        // Splits the expression first at the operators with the lowest precedence.
         if let Some((left, right)) = expression.rsplit_once("<<") {
             return part(left)?.checked_shl(u32::try_from(part(right)?).ok()?);
         }
@@ -119,7 +121,7 @@ impl Constants {
 // === impl Time, Size ===
 
 impl Time {
-    /// The number of whole days.
+    /// The number of whole days in a duration.
     pub(crate) fn days(self) -> u64 {
         self.0.as_secs() / (24 * 60 * 60)
     }

@@ -1,5 +1,5 @@
-//! Each reason, state, log line, alert and document has a row in the documents, and each such row has a counterpart in
-//! the sources.
+//! Tests that each drop reason, state, log line, alert and document has a row in the documents, and that each such row
+//! matches something in the source code.
 //!
 //! Two more lists are checked elsewhere: the options in `src/config/directives`, and the metrics of a running router in
 //! `tests/behaviour/admin_binary.rs`.
@@ -14,19 +14,19 @@ use crate::{
     tree::{files, read},
 };
 
-/// The part of the documents that lists the words of a closed set.
+/// The part of the documents that lists all labels of an enum.
 enum Place {
-    /// The first column of the tables in this document below this heading.
+    /// The first column of the tables below a heading. The two values are the document and the heading.
     Rows(&'static str, &'static str),
-    /// The first column of the table in this document whose first column has this heading.
+    /// The first column of one table. The two values are the document and the title of that column.
     Column(&'static str, &'static str),
-    /// The last cell of the row in this document with this name.
+    /// The last cell of one row. The two values are the document and the name in the first cell of that row.
     Row(&'static str, &'static str),
-    /// No document lists the words. The text is the reason.
+    /// No document lists the labels. The text says why.
     Nowhere(#[allow(dead_code, reason = "for the reader of the table")] &'static str),
 }
 
-/// Every enum that `closed_set!` declares.
+/// Every enum that the macro `closed_set!` declares, with the place that lists its labels.
 const CLOSED_SETS: &[(&str, Place)] = &[
     (
         "DropReason",
@@ -138,7 +138,7 @@ fn every_reason_and_state_is_documented_and_exists() {
     );
 }
 
-/// The enums of `closed_set!` in a source, with the labels of their variants.
+/// The enums that a source declares with the macro `closed_set!`, each with the labels of its variants.
 fn closed_sets(text: &str) -> Vec<(String, Vec<String>)> {
     let declarations = text.split("closed_set! {").skip(1);
     let sets = declarations.map(|rest| {
@@ -155,7 +155,7 @@ fn closed_sets(text: &str) -> Vec<(String, Vec<String>)> {
 fn first_column(document: &str, heading: &str) -> Vec<String> {
     let text = read(document);
     let below = section(&text, heading);
-    // Uses only the section's own text, without its subsections.
+    // Leaves out the subsections of the section.
     let below = below.split("\n#").next().unwrap_or_default();
     let rows = rows(below);
     let words = rows.iter().flat_map(|row| code_spans(&row[0]));
@@ -199,12 +199,12 @@ fn every_log_line_from_info_on_is_documented_and_every_documented_one_is_written
             panic!("docs/log.md: {row:?} does not have four cells");
         };
         for field in code_spans(fields) {
-            // A row may also refer to another row with the same fields.
+            // Instead of the names of fields, a row may contain the text of another row that has the same fields.
             if !is_in_sources(field) && !log.contains(&format!("| `{field}` |")) {
                 problems.push(format!("{text} has no field `{field}`: correct the row"));
             }
         }
-        // The text of a log line may contain code spans itself.
+        // The text of a log line may contain code in backquotes itself.
         let text = text
             .trim_start_matches('`')
             .trim_end_matches('`')
@@ -214,7 +214,8 @@ fn every_log_line_from_info_on_is_documented_and_every_documented_one_is_written
     }
     for row in &documented {
         let Event { level, text } = row;
-        // The log's lines about itself are not written with a macro.
+        // Not all log lines are written with a macro: the log writes lines about itself directly. The text of such a
+        // line must be in a string of the source code.
         let is_event = written.iter().any(|event| event.has_text_of(row));
         let is_literal = !is_event && is_in_sources(&format!("\"{text}"));
         if !is_literal && !written.iter().any(|event| event.matches(row)) {
@@ -237,8 +238,8 @@ fn every_log_line_from_info_on_is_documented_and_every_documented_one_is_written
     );
 }
 
-/// Returns the events that a source logs at `debug` or a higher level. The text of an event is the last string in the
-/// call of the macro.
+/// Returns the log lines that a source file writes at the level `debug` or a higher level. The text of a log line is
+/// the last string in the call of the macro.
 fn events(source: &str) -> Vec<Event> {
     let mut events = Vec::new();
     for level in ["debug", "info", "warn", "error"] {
@@ -274,7 +275,7 @@ impl Event {
         self.level == row.level && self.has_text_of(row)
     }
 
-    /// Returns whether the texts match. The text in a row may be only the beginning.
+    /// Returns whether this log line has the text of the row. The row may contain only the beginning of the text.
     fn has_text_of(&self, row: &Self) -> bool {
         let mut parts = self.text.split(['{', '}']).step_by(2);
         let first = parts.next().unwrap_or_default();

@@ -1,4 +1,5 @@
-//! The features of the crate: each is documented, with the number of crates that a program gets, and `tap` stays lean.
+//! Tests of the features of the crate. Each feature must be documented, together with the number of crates that a
+//! program with this feature depends on. The feature `tap` must need only few crates.
 
 use std::{
     collections::BTreeSet,
@@ -12,7 +13,7 @@ use crate::{
     tree::{read, root},
 };
 
-/// Crates that a DNS server must not depend on when it uses the feature `tap`.
+/// Crates that a DNS server must not depend on because it uses the feature `tap`.
 const NOT_WITH_TAP: [&str; 7] = [
     "axum",
     "clap",
@@ -23,7 +24,7 @@ const NOT_WITH_TAP: [&str; 7] = [
     "rustls",
 ];
 
-/// The largest number of crates that a DNS server gets when it uses the feature `tap`.
+/// The largest number of crates that a DNS server may get because it uses the feature `tap`.
 const MOST_WITH_TAP: usize = 59;
 
 #[test]
@@ -37,7 +38,7 @@ fn every_feature_is_documented() {
         .filter(|name| *name != "default")
         .collect();
     let text = read("docs/dependencies.md");
-    // Checks only the first table. The second table counts the crates.
+    // Reads only the first table, which lists the features. The second table counts the crates.
     let table = section(&text, "## Features").split("```").next();
     let rows = rows(table.unwrap_or_default());
     let first = |row: &Vec<String>| code_spans(&row[0]).next().map(str::to_owned);
@@ -95,7 +96,8 @@ fn a_tap_brings_few_crates() {
     );
 }
 
-/// The crates of a program for Linux with glibc that is built with these arguments, with their versions.
+/// The crates in a program that is built with these arguments of cargo for Linux with glibc. Each item is the name and
+/// the version of a crate.
 fn crates(arguments: &str) -> BTreeSet<String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)

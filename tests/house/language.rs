@@ -1,4 +1,5 @@
-//! Comments are plain English. The test counts turns of phrase that have to be read twice, as a crude measure.
+//! Tests that comments are in plain English. As a rough measure, the test counts expressions that often have to be read
+//! twice.
 
 use crate::{
     assert_none,
@@ -6,10 +7,11 @@ use crate::{
     tree,
 };
 
-/// The largest number of odd turns allowed in a thousand comment lines.
+/// The largest number of such expressions that is allowed in a thousand comment lines.
 const ALLOWED: usize = 5;
 
-/// Turns that hide the subject or are archaic. `there is no …` and `is no longer` are plain and do not count.
+/// Expressions that are archaic or that hide the subject of a sentence. `there is no …` and `is no longer` are plain
+/// English and do not count.
 const TURNS: &[&str] = &[
     "whoever",
     "whom",
@@ -24,13 +26,13 @@ const TURNS: &[&str] = &[
     "at its end",
 ];
 
-/// Verbs after which a clause with `who` has no noun as its subject.
+/// Verbs that make a clause with `who` count: such a clause often has no noun as its subject.
 const DOINGS: &[&str] = &[
     "asks", "calls", "comes", "does", "gets", "gives", "goes", "has", "is", "knows", "looks",
     "makes", "owns", "reads", "sends", "takes", "uses", "waits", "wants", "was", "writes",
 ];
 
-/// Words with which a doc comment must not begin: it should begin with a noun or a verb.
+/// Words with which a doc comment must not begin, because it should begin with a noun or a verb.
 const OPENINGS: &[&str] = &[
     "what",
     "how",
@@ -77,7 +79,7 @@ fn check(folders: &[&str]) {
     assert!(lines > 500, "only {lines} comment lines were found");
 }
 
-/// Returns the odd turns, each with its line. A turn may continue on the next line.
+/// Returns the unwanted expressions in the comments, each with its line. An expression may continue on the next line.
 fn turns(comments: &[Comment<'_>]) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let mut words: Vec<(usize, String)> = Vec::new();
@@ -86,7 +88,7 @@ fn turns(comments: &[Comment<'_>]) -> Vec<(usize, String)> {
             .last()
             .is_none_or(|(line, _)| line + 1 == comment.line);
         if !is_next {
-            // Code between two comments ends a turn.
+            // Code between two comments ends an expression.
             words.push((0, String::new()));
         }
         let text = comment.text.to_lowercase();
@@ -116,7 +118,7 @@ fn turns(comments: &[Comment<'_>]) -> Vec<(usize, String)> {
     found
 }
 
-/// The odd openings of doc comments.
+/// Returns the doc comments that begin with a word of `OPENINGS`, each with its line.
 fn openings(comments: &[Comment<'_>]) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let mut before = (0, "");

@@ -1,4 +1,4 @@
-//! Dependencies between the folders of `src` point down.
+//! Tests that each folder of `src` depends only on folders that are lower in the documented order.
 
 use std::collections::BTreeSet;
 
@@ -9,21 +9,21 @@ use crate::{
     tree::read,
 };
 
-/// The rows of folders from top to bottom. Code must use only folders of lower rows, and no other folder of its own
-/// row.
+/// The folders of `src` in rows, from top to bottom. Code in a folder must use only folders in lower rows, and no other
+/// folder in the same row.
 type Layers = Vec<Vec<String>>;
 
-/// Paths that do not point down, each with the reason why it is allowed.
+/// Dependencies between two folders that are allowed although they do not point to a lower row, each with the reason.
 const EXCEPTIONS: &[(&str, &str, &str)] = &[(
     "router",
     "config",
     "the bounds of a queue are an option, and one type serves both",
 )];
 
-/// A path from one folder into another.
+/// A path in the code of one folder that names another folder.
 struct Arrow {
     to: String,
-    /// The offset of the path in the source, in bytes.
+    /// The offset of the path in the source file, in bytes.
     at: usize,
 }
 
@@ -83,7 +83,8 @@ fn every_folder_has_a_layer() {
     );
 }
 
-/// Returns the order of the folders in the code map, which has the form `a → {b, c} → d`.
+/// Returns the order of the folders. It is a line in the section "Code map" of docs/ARCHITECTURE.md, with the form `a →
+/// {b, c} → d`.
 fn layers() -> Layers {
     let map = read("docs/ARCHITECTURE.md");
     let map = section(&map, "## Code map");
@@ -106,7 +107,7 @@ fn layer(layers: &Layers, folder: &str) -> usize {
     place.unwrap_or_else(|| panic!("give `{folder}` a place in the order of docs/ARCHITECTURE.md"))
 }
 
-/// Returns every path in the source that starts at the root of the crate and names a folder there.
+/// Returns every path in the source file that starts at the root of the crate and names a folder there.
 fn arrows(source: &Source) -> Vec<Arrow> {
     let code = source.code_without_tests();
     let depth = source.module().len();
@@ -140,8 +141,8 @@ fn arrows(source: &Source) -> Vec<Arrow> {
     arrows
 }
 
-/// Adds the paths of a `use` tree, or a single path, to `found`, each with its place. Returns the length of the tree or
-/// path.
+/// Reads a `use` tree or a single path at the start of `code`. Adds each path in it to `found`, with its offset.
+/// Returns the length of the tree or path.
 fn paths(
     code: &str,
     place: usize,
@@ -163,7 +164,7 @@ fn paths(
             let mut inner = at + 1;
             while inner < end - 1 {
                 inner += paths(&code[inner..end - 1], place + inner, prefix, found);
-                // Continues after the comma, or after other text that follows the path.
+                // Continues after the next comma. Between a path and the comma, there may be other text.
                 inner += code[inner..end - 1]
                     .find(',')
                     .map_or(end, |comma| comma + 1);

@@ -1,17 +1,18 @@
-//! Files and functions stay short.
+//! Tests that files and functions are short.
 
 use crate::{
     assert_none,
     source::{Source, line_start, matching, sources},
 };
 
-/// The most lines of a file, without its tests.
+/// The largest number of lines that a file may have, without its tests.
 const FILE: usize = 400;
 
-/// The most lines of a function, from `fn` to its closing brace.
+/// The largest number of lines that a function may have, from `fn` to the closing brace.
 const FUNCTION: usize = 60;
 
-/// The start of a comment line, at the head of a file or a function, that gives the reason for its length.
+/// The beginning of a comment line that gives the reason why a file or a function is long. The line must be at the head
+/// of the file or function.
 const REASON: &str = "Long because ";
 
 struct Long {
@@ -70,7 +71,7 @@ struct Function<'a> {
     name: &'a str,
     line: usize,
     lines: usize,
-    /// The comment lines right before the function, and right at the start of its body.
+    /// The comment lines right before the function, and the comment lines at the start of its body.
     head: Vec<&'a str>,
 }
 
@@ -105,7 +106,7 @@ fn functions_of(source: &Source) -> Vec<Function<'_>> {
     functions
 }
 
-/// Returns the offset of a function's opening brace; `None` if the function has no body.
+/// Returns the offset of the opening brace of a function. Returns `None` if the function has no body.
 fn body(function: &str) -> Option<usize> {
     let mut depth = 0;
     for (at, c) in function.char_indices() {

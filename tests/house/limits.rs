@@ -1,7 +1,7 @@
-//! The documents state the same deadlines and limits as the sources.
+//! Tests that the documents state the same deadlines and limits as the source code.
 //!
-//! Each number that a document repeats from the sources has a line here. The bounds and defaults of options are checked
-//! in `src/config/directives`.
+//! Each number that a document repeats from the source code is checked here. The bounds and defaults of options are
+//! checked in `src/config/directives` instead.
 
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use crate::{
     tree::read,
 };
 
-/// Rows in the guide's table of limits whose limits are not constants, each with the reason.
+/// Names of rows in the guide's table of limits. The limits in these rows are not constants in the source code; each
+/// row has the reason.
 const WITHOUT_A_CONSTANT: &[(&str, &str)] = &[
     ("descriptors", "the operating system's limit"),
     (
@@ -63,7 +64,8 @@ fn the_guides_table_of_limits_is_complete_and_right() {
     );
 }
 
-/// Returns names of rows in the table, each with the beginning of its limit.
+/// Returns the rows about sinks that the guide's table of limits must have. Each item is the name of a row and the
+/// beginning of its limit.
 fn limits_of_sinks(of: &Constants) -> Vec<(&'static str, String)> {
     let at_once = of.count(RACE, "AT_ONCE");
     let each = of.count("src/sink/descriptors.rs", "PER_ENDPOINT");
@@ -154,10 +156,10 @@ fn other_limits(of: &Constants) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// A document, and the required statements that are missing from it.
+/// A document, and the required sentences that are missing from it.
 struct Document {
     path: &'static str,
-    /// The document's text, in which each run of white space is one space.
+    /// The text of the document, in which each sequence of spaces and line breaks is a single space.
     text: String,
     missing: Vec<String>,
 }
@@ -348,14 +350,15 @@ fn the_documents_of_log_and_alerts_have_the_limits_of_the_sources() {
     runbook.check();
 }
 
-/// If the bound of `max_frame` grew and a copy of it did not, the code with the copy would lose frames.
+/// The bound of `max_frame` must exist only once in the source code. If it were raised and a copy of it were not, the
+/// code with the copy would lose frames.
 #[test]
 fn the_longest_frame_is_written_once() {
     let longest = Constants::read().size("src/frame_stream/mod.rs", "LONGEST_FRAME");
     let written = format!("{} << 20", longest.0 >> 20);
     let mut copies = Vec::new();
     for source in sources() {
-        // A frame's length is a `u32`. Constants of type `usize` bound other things.
+        // The length of a frame is a `u32`. So lines with a constant of type `usize` are about something else.
         let code = source.code_without_tests();
         let lines = code.lines().filter(|line| line.contains(&written));
         let lines = lines.filter(|line| !line.contains(": usize = "));
@@ -431,7 +434,7 @@ fn the_architecture_has_the_limits_of_the_sources() {
     page.check();
 }
 
-/// Returns a small number in words.
+/// Returns a small number as an English word.
 fn word(number: u64) -> String {
     match number {
         3 => "three".to_owned(),
@@ -453,7 +456,7 @@ impl Document {
         }
     }
 
-    /// Records a claim, with numbers from the sources, that the document must contain.
+    /// Requires that the document contains this sentence, whose numbers come from the source code.
     fn says(&mut self, claim: String) {
         if !self.text.contains(&claim) {
             self.missing.push(claim);

@@ -1,7 +1,8 @@
-//! The rules of the project that a compiler does not check, read from its sources and documents as text.
+//! Tests of those rules of the project that a compiler does not check. The tests read the source code and the documents
+//! as text.
 //!
-//! Each failure says which rule is broken, where, and what to do. CONTRIBUTING.md explains the rules. The tests do not
-//! compile the crate, so a change of the crate breaks a test here only if it breaks a rule.
+//! A failure says which rule is broken, where it is broken, and what to do. CONTRIBUTING.md explains the rules. The
+//! tests do not compile the crate, so a change of the crate makes a test fail only if the change breaks a rule.
 
 mod constants;
 mod documented;
@@ -18,7 +19,7 @@ mod status_fields;
 mod tables;
 mod tree;
 
-/// Fails if there are problems. The message lists them, one per line, and says what to do.
+/// Panics if there are problems. The message says what to do, and lists the problems, one per line.
 #[track_caller]
 fn assert_none(problems: &[String], advice: &str) {
     let list = problems.join("\n");

@@ -1,6 +1,6 @@
-//! The parts of a Markdown text. `tests/docs.rs` uses them, too.
+//! Functions that split a Markdown text into its parts. `tests/docs.rs` also uses them.
 
-/// The text without fenced blocks.
+/// Returns the text without its fenced code blocks.
 pub(crate) fn prose(text: &str) -> String {
     let mut open = false;
     let mut prose = String::new();
@@ -15,7 +15,7 @@ pub(crate) fn prose(text: &str) -> String {
     prose
 }
 
-/// The content of all code spans.
+/// Returns the content of each code span, which is text between backquotes.
 pub(crate) fn code_spans(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }

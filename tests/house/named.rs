@@ -1,4 +1,4 @@
-//! Tests and files that a document names exist.
+//! Tests that each test and each file that a document names exists.
 
 use std::path::Path;
 
@@ -9,10 +9,10 @@ use crate::{
     tree::{documents, files, read, root},
 };
 
-/// Documents about the past. The tests and files that they name may no longer exist.
+/// Documents about the past. The tests and files that they name need not exist any more.
 const HISTORY: &[&str] = &["CHANGELOG.md"];
 
-/// Folders of the repository that documents name with their path.
+/// Folders of the repository. A document that names a file in them gives the whole path of the file.
 const FOLDERS: &[&str] = &[
     "src/",
     "tests/",
@@ -49,7 +49,8 @@ fn every_file_that_a_document_names_exists() {
                     gone.push(format!("{document}: {path}"));
                 }
             } else if is_path && Path::new(path).extension().is_some_and(|it| it == "rs") {
-                // A document may name only the end of a path if the folder is clear.
+                // A document may give only the end of the path of a source file if readers know the folder from the
+                // context.
                 seen += 1;
                 let end = format!("/{path}");
                 if !sources.iter().any(|source| source.ends_with(&end)) {
@@ -65,7 +66,8 @@ fn every_file_that_a_document_names_exists() {
     assert!(seen > 50, "only {seen} files were found");
 }
 
-/// `module::…::test` and `tests/file.rs::test`; `module::tests` is all tests of a module.
+/// Tests have one of these forms in docs/invariants.md: `module::…::test`, `tests/file.rs::test`, or `module::tests`
+/// for all tests of a module.
 #[test]
 fn every_test_that_guards_an_invariant_exists() {
     let sources: Vec<Source> = [files("src", "rs"), files("tests", "rs")]
@@ -84,7 +86,7 @@ fn every_test_that_guards_an_invariant_exists() {
             continue;
         }
         seen += 1;
-        // `…::test` is in the same module as the test before it.
+        // `…::test` in the document stands for a test in the same module as the test before it.
         if module != "…" {
             folder = module;
         }
@@ -112,7 +114,8 @@ fn every_test_that_guards_an_invariant_exists() {
     assert!(seen > 60, "only {seen} tests were found");
 }
 
-/// `Type::method` in a document about the code. A field, a variant or a constant of the type is allowed, too.
+/// Checks each `Type::method` in a document about the code. Instead of the method, the document may name a field, a
+/// variant or a constant of the type.
 #[test]
 fn every_method_that_a_document_names_exists() {
     let sources: Vec<String> = sources().iter().map(Source::code_without_tests).collect();
@@ -141,7 +144,7 @@ fn every_method_that_a_document_names_exists() {
     assert!(seen > 40, "only {seen} methods were found");
 }
 
-/// Returns whether `code` declares `member` in a declaration or an `impl` of the type `owner`.
+/// Returns whether `code` declares `member` in the declaration of the type `owner` or in one of its `impl` blocks.
 fn has_member(code: &str, owner: &str, member: &str) -> bool {
     let keywords = ["impl", "struct", "enum", "trait"];
     let starts = keywords
@@ -161,7 +164,7 @@ fn has_member(code: &str, owner: &str, member: &str) -> bool {
         let words = |(at, _): (usize, &str)| {
             let (before, after) = (&body[..at], &body[at + member.len()..]);
             let is_declared = ["fn ", "const "].iter().any(|it| before.ends_with(it));
-            // The first word of a line, as fields and variants are.
+            // Fields and variants are the first word of their line.
             let line = before.rsplit('\n').next().unwrap_or_default().trim();
             let is_first = line.is_empty() || line.starts_with("pub");
             let is_field = is_first && after.starts_with([':', ',', '(', ' ']);
@@ -172,7 +175,8 @@ fn has_member(code: &str, owner: &str, member: &str) -> bool {
     })
 }
 
-/// Returns the name of the type in the head of an item, such as `<T: Display> fmt::Display for Queue<T>`.
+/// Returns the name of the type that an `impl` block belongs to. `head` is the text after `impl`, such as `<T: Display>
+/// fmt::Display for Queue<T>`, which gives `Queue`.
 fn owner_of(head: &str) -> &str {
     let head = head.split(" where").next().unwrap_or_default();
     let head = match head.rsplit_once(" for ") {

@@ -1,4 +1,4 @@
-//! Names of files and folders say what is in them.
+//! Tests that the names of files and folders say what is in them.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use crate::{
     tree::{files, root},
 };
 
-/// Names that fit any content.
+/// Words that say nothing about the content of a file.
 const EMPTY_WORDS: &[&str] = &["common", "helper", "helpers", "misc", "util", "utils"];
 
 #[test]

@@ -1,31 +1,32 @@
-//! Rust source text. It is divided into code, comments and literals, and also into tests and other
-//! code.
+//! Rust source text, divided into code, comments and literals. Also says which parts of the code
+//! are only for tests.
 
 use std::{collections::BTreeSet, ops::Range, sync::LazyLock};
 
 use crate::tree;
 
-/// A source file.
+/// A Rust source file.
 pub(crate) struct Source {
-    /// From the root of the repository.
+    /// The path of the file from the root of the repository.
     pub(crate) path: String,
-    /// The file as it is.
+    /// The unchanged text of the file.
     pub(crate) text: String,
-    /// The file's text, in which each byte of comments and of the content of literals is a blank.
+    /// The text of the file, in which all bytes of comments and of the content of literals are
+    /// replaced by blanks.
     pub(crate) code: String,
-    /// The byte ranges of items that are compiled only for tests.
+    /// The byte ranges of the items that are compiled only for tests.
     tests: Vec<Range<usize>>,
     comments: Vec<Range<usize>>,
 }
 
-/// A line that holds only a comment.
+/// A line that contains only a comment.
 pub(crate) struct Comment<'a> {
     pub(crate) line: usize,
-    /// With its slashes.
+    /// The text of the line, including its slashes.
     pub(crate) text: &'a str,
 }
 
-/// The sources below `src`, without the files that hold only tests.
+/// The source files below `src`, without the files that contain only tests.
 pub(crate) fn sources() -> &'static [Source] {
     static SOURCES: LazyLock<Vec<Source>> = LazyLock::new(without_tests);
     &SOURCES
@@ -72,13 +73,13 @@ impl Source {
         segments
     }
 
-    /// Returns the code, in which each byte of test items is a blank.
+    /// Returns the code, in which all bytes of test items are replaced by blanks.
     pub(crate) fn code_without_tests(&self) -> String {
         self.blank_tests(&self.code)
     }
 
-    /// Returns the text with its literals, in which each byte of comments and test items is a
-    /// blank.
+    /// Returns the text including literals, in which all bytes of comments and test items are
+    /// replaced by blanks.
     pub(crate) fn text_without_tests(&self) -> String {
         let mut text = self.blank_tests(&self.text).into_bytes();
         for range in &self.comments {
@@ -97,7 +98,7 @@ impl Source {
         lines(&self.text) - tests.sum::<usize>()
     }
 
-    /// The lines that hold only a comment, tests included.
+    /// The lines that contain only a comment, including those in tests.
     pub(crate) fn comments(&self) -> impl Iterator<Item = Comment<'_>> {
         self.comments.iter().flat_map(|range| {
             let start = line_start(&self.text, range.start);
@@ -111,7 +112,7 @@ impl Source {
         })
     }
 
-    /// The number of the line at this byte.
+    /// The number of the line that contains the byte at this offset.
     pub(crate) fn line(&self, at: usize) -> usize {
         self.text[..at].matches('\n').count() + 1
     }
@@ -124,7 +125,8 @@ impl Source {
         String::from_utf8(text).expect("text stays text")
     }
 
-    /// Returns the paths, without extension, of the modules that this file declares only for tests.
+    /// Returns the paths of the modules that this file declares only for tests. The paths have no
+    /// extension.
     fn test_modules(&self) -> Vec<String> {
         let folder = match self.path.rsplit_once('/').expect("a folder") {
             (folder, "mod.rs" | "lib.rs" | "main.rs") => folder.to_owned(),
@@ -139,7 +141,8 @@ impl Source {
     }
 }
 
-/// Returns `text` with comments and literals blanked, and the byte ranges of the comments.
+/// Returns `text` with comments and literals replaced by blanks, and the byte ranges of the
+/// comments.
 fn split(text: &str) -> (String, Vec<Range<usize>>) {
     let bytes = text.as_bytes();
     let mut code = bytes.to_owned();
@@ -152,7 +155,8 @@ fn split(text: &str) -> (String, Vec<Range<usize>>) {
         } else if rest.starts_with("/*") {
             at + rest.find("*/").map_or(rest.len(), |end| end + 2)
         } else if let Some(length) = literal(rest, bytes[..at].last().copied()) {
-            // Keeps the quotes, so that a call with a string still looks like one.
+            // Keeps the quotes of the literal, so that a call with a string as its argument still
+            // looks like such a call.
             blank(&mut code[at + 1..at + length - 1]);
             at += length;
             continue;
@@ -167,8 +171,8 @@ fn split(text: &str) -> (String, Vec<Range<usize>>) {
     (String::from_utf8(code).expect("text stays text"), comments)
 }
 
-/// Returns the length of the literal at the start of `rest`: a string, a raw string, or a
-/// character.
+/// Returns the length of the literal at the start of `rest`. The literal may be a string, a raw
+/// string or a character.
 fn literal(rest: &str, before: Option<u8>) -> Option<usize> {
     let in_word = before.is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_');
     if let Some(text) = rest.strip_prefix('"') {
@@ -196,7 +200,8 @@ fn literal(rest: &str, before: Option<u8>) -> Option<usize> {
     if quoted.starts_with('\\') {
         return quoted[2..].find('\'').map(|end| end + 4);
     }
-    // A quote that does not end after one character starts a lifetime.
+    // A character literal has its closing quote after one character. Any other quote belongs to a
+    // lifetime.
     let length = quoted.chars().next()?.len_utf8();
     quoted[length..].starts_with('\'').then_some(length + 2)
 }
@@ -215,7 +220,7 @@ fn test_items(code: &str) -> Vec<Range<usize>> {
         }
         let mut end = start + "#[".len();
         end += matching(&code[end..], '[', ']');
-        // Skips further attributes, such as `#[path]`.
+        // Skips further attributes of the item, such as `#[path]`.
         while let Some(next) = code[end..].trim_start().strip_prefix("#[") {
             let next = code.len() - next.len();
             end = next + matching(&code[next..], '[', ']');
@@ -225,7 +230,7 @@ fn test_items(code: &str) -> Vec<Range<usize>> {
             Some(open) if rest[open..].starts_with('{') => {
                 let body = open + 1;
                 let close = body + matching(&rest[body..], '{', '}');
-                // A `use` with braces ends only at its semicolon.
+                // A `use` with braces ends at the semicolon after the braces.
                 close + usize::from(rest[close..].starts_with(';'))
             }
             Some(semicolon) => semicolon + 1,
@@ -236,8 +241,8 @@ fn test_items(code: &str) -> Vec<Range<usize>> {
     items
 }
 
-/// Returns the length of `text` up to and including the bracket that closes an opening bracket
-/// right before `text`.
+/// `text` starts right after an opening bracket. Returns the length of `text` up to and including
+/// the matching closing bracket.
 pub(crate) fn matching(text: &str, open: char, close: char) -> usize {
     let mut depth = 1;
     for (at, c) in text.char_indices() {
@@ -253,7 +258,7 @@ pub(crate) fn matching(text: &str, open: char, close: char) -> usize {
     text.len()
 }
 
-/// Returns the offset of the start of the line that contains this byte.
+/// Returns the offset at which the line begins that contains the byte at `at`.
 pub(crate) fn line_start(text: &str, at: usize) -> usize {
     text[..at].rfind('\n').map_or(0, |end| end + 1)
 }

@@ -1,4 +1,5 @@
-//! Each field of `/status` has a row in docs/reference.md, and each such row has a field.
+//! Tests that each field of the JSON at `/status` has a row in docs/reference.md, and that the
+//! field of each such row exists.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,8 @@ use crate::{
     tree::read,
 };
 
-/// The objects that have their own tables. Any other object is described in the row of its field.
+/// The objects in `/status` that have a table of their own, with the heading of the table. Any
+/// other object is described in the row of the field that contains it.
 const TABLES: &[(&str, &str)] = &[
     ("RouterStatus", "## Status"),
     ("ListenerStatus", "### A listener"),
@@ -19,7 +21,7 @@ const TABLES: &[(&str, &str)] = &[
     ("CertificateStatus", "### A certificate"),
 ];
 
-/// The serialized structs by their name.
+/// The structs that are written as JSON, by their name.
 type Structs = BTreeMap<String, Vec<Field>>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,8 +64,8 @@ fn every_field_of_the_status_is_documented_and_exists() {
     assert_none(&problems, "Change the tables of docs/reference.md as said.");
 }
 
-/// Compares the fields of an object with the fields that the object's row names, and returns the
-/// differences.
+/// Compares the fields of the object in `field` with the fields that the row of `field` names, and
+/// returns the differences.
 fn wrong_parts(structs: &Structs, field: &Field, content: &str) -> impl Iterator<Item = String> {
     let name = &field.name;
     let is_reference = content.starts_with("as for ");
@@ -81,13 +83,13 @@ fn wrong_parts(structs: &Structs, field: &Field, content: &str) -> impl Iterator
     missing.chain(wrong).collect::<Vec<_>>().into_iter()
 }
 
-/// Returns whether a code span is a value, which a row may name in addition to fields.
+/// Returns whether a code span is a value. A row may name values in addition to fields.
 fn is_value(span: &str) -> bool {
     matches!(span, "null" | "queue_full" | "memory" | "listener" | "sink")
 }
 
-/// Returns the fields of the object of this type and of the objects in it; none if the object has
-/// its own table.
+/// Returns the fields of an object of this type and of the objects in it. Returns no fields if the
+/// object has a table of its own.
 fn parts(structs: &Structs, ty: &str) -> Vec<String> {
     let name = ty
         .rsplit(['<', ':', ' '])
@@ -105,7 +107,7 @@ fn parts(structs: &Structs, ty: &str) -> Vec<String> {
     found
 }
 
-/// Returns the fields of a struct in JSON, including the fields of flattened structs.
+/// Returns the fields that a struct has in JSON, including the fields of flattened structs.
 fn fields_of(structs: &Structs, name: &str) -> Vec<Field> {
     let Some(fields) = structs.get(name) else {
         panic!(
@@ -123,7 +125,7 @@ fn fields_of(structs: &Structs, name: &str) -> Vec<Field> {
     found
 }
 
-/// Returns the structs in a source that derive `Serialize`.
+/// Returns the structs in a source file that derive `Serialize`, with their fields.
 fn serialized(text: &str) -> Vec<(String, Vec<Field>)> {
     let mut structs = Vec::new();
     for derive in text.split("#[derive(").skip(1) {

@@ -1,6 +1,7 @@
-//! Sections and tables of a Markdown text.
+//! Functions that read the sections and tables of a Markdown text.
 
-/// The text below a heading such as `## Metrics`, down to the next heading of the same or a higher level.
+/// Returns the text below a heading such as `## Metrics`. The text ends at the next heading of the same or a higher
+/// level.
 pub(crate) fn section<'a>(text: &'a str, heading: &str) -> &'a str {
     let level = heading.split(' ').next().map_or(0, str::len);
     let mut at = 0;
@@ -18,7 +19,7 @@ pub(crate) fn section<'a>(text: &'a str, heading: &str) -> &'a str {
     &text[start..]
 }
 
-/// The cells of every row of the tables in `text`, without the rows of headings.
+/// Returns the cells of every row of the tables in `text`. Leaves out the rows with the column titles.
 pub(crate) fn rows(text: &str) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     let mut in_table = false;

@@ -1,24 +1,25 @@
-//! The files of the repository.
+//! Functions that find and read the files of the repository.
 
 use std::{
     env, fs,
     path::{Path, PathBuf},
 };
 
-/// Returns the root of the repository that cargo tests. It is read at run time, so that a built test can check another
-/// checkout.
+/// Returns the root of the repository that cargo tests. The function looks it up at run time, so that a compiled test
+/// can check another checkout.
 pub(crate) fn root() -> PathBuf {
     env::var_os("CARGO_MANIFEST_DIR")
         .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from)
 }
 
-/// The text of a file, by its path from the root.
+/// Returns the text of a file. `path` is the path from the root of the repository.
 pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path))
         .unwrap_or_else(|error| panic!("{path} cannot be read ({error}); was it moved?"))
 }
 
-/// The paths of all files below a folder that have this extension, from the root, sorted.
+/// Returns the paths of all files below `folder` that have this extension, sorted. The paths start at the root of the
+/// repository.
 pub(crate) fn files(folder: &str, extension: &str) -> Vec<String> {
     fn collect(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).expect("a folder of the repository") {
@@ -42,7 +43,7 @@ pub(crate) fn files(folder: &str, extension: &str) -> Vec<String> {
     paths
 }
 
-/// The paths of the documents: those at the root, in docs/ and deploy/.
+/// Returns the paths of the documents, which are in the root of the repository, in docs/ and in deploy/.
 pub(crate) fn documents() -> Vec<String> {
     let mut paths = vec!["deploy/README.md".to_owned()];
     for entry in fs::read_dir(root()).expect("the root") {

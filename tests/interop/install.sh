@@ -26,8 +26,8 @@ fi
 as_root=()
 ((EUID == 0)) || as_root=(sudo --non-interactive)
 
-# Each package would start its server on port 53, but the tests start their own servers. An existing
-# policy is kept.
+# Without a policy, the package of each DNS server would start the server on port 53, but the tests start their own
+# servers. So this writes a policy, unless the machine already has one.
 policy=/usr/sbin/policy-rc.d
 made_policy=
 if [[ ! -e $policy ]]; then
@@ -41,7 +41,7 @@ trap tidy EXIT
 
 "$(dirname "$0")/../packages.sh" interop "${packages[@]}"
 
-# Without this, the servers would start at the next boot.
+# Keeps systemd from starting the servers at the next boot.
 if [[ -n $made_policy && -d /run/systemd/system ]]; then
     "${as_root[@]}" systemctl --quiet disable named.service unbound.service knot.service dnsdist.service \
         pdns-recursor.service prometheus.service 2>/dev/null || true

@@ -1,4 +1,5 @@
-//! The memory of an idle router is small, and memory used during a long outage is returned to the operating system.
+//! Tests that an idle router needs little memory, and that the router returns the memory of a long outage to the
+//! operating system.
 
 mod outage;
 mod start;
@@ -7,10 +8,10 @@ use std::{path::Path, time::Duration};
 
 use outage::Memory;
 
-/// The number of frames, so large that the queue is most of the process's memory.
+/// The number of frames in the queue. It is so large that the frames use most of the memory of the process.
 const FRAMES: u64 = 120_000;
 
-/// The allocator returns memory with a delay of up to ten seconds on an idle machine.
+/// The longest wait until the memory is returned. On an idle machine, the allocator returns it up to ten seconds late.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 #[test]
@@ -32,7 +33,8 @@ fn most_is_given_back(memory: &Memory) -> bool {
 fn an_idle_router_needs_little_memory() {
     let program = Path::new(env!("CARGO_BIN_EXE_tapfan"));
     let start = start::measure(program).expect("measured");
-    // Includes about 3 MiB of addresses that the loader writes into the unoptimized program.
+    // The limit of 10 MiB includes about 3 MiB that only an unoptimized program needs: pages in which the loader has
+    // changed addresses.
     assert!(start.private < 10 << 20, "{start:?}");
     assert!(start.resident > start.private, "{start:?}");
     assert!(!start.delivered.is_zero(), "{start:?}");

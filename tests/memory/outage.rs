@@ -1,5 +1,5 @@
-//! Measures the memory of the router's process before an outage with small frames, at its end, and
-//! afterwards.
+//! Measures the memory of the router's process before an outage, at the end of the outage, and
+//! afterwards. The frames are small.
 
 #[path = "../../benches/handshake/mod.rs"]
 pub(crate) mod handshake;
@@ -17,35 +17,36 @@ use std::{
 use tapfan::internals::Control;
 use tempfile::TempDir;
 
-/// Resident memory of the router's process, in bytes.
+/// The resident memory of the router's process, in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Memory {
     /// The memory after the senders have connected, and before they send a frame.
     pub(crate) before: u64,
-    /// The memory while all frames are queued.
+    /// The memory while all frames are in the queue.
     pub(crate) peak: u64,
-    /// Samples after the outage, each with the time since the queue became empty.
+    /// The memory after the outage, measured several times. Each value has the time since the queue
+    /// became empty.
     pub(crate) after: Vec<(Duration, u64)>,
 }
 
-/// Senders that write frame by frame, like DNS servers with a light load.
+/// The number of senders. They write frame by frame, like DNS servers with a light load.
 const SENDERS: u64 = 4;
 
-/// The pause between two writes of a sender, so that the router reads one or a few frames at a
-/// time.
+/// The pause of a sender after each write. Because of this pause, each read of the router gets only
+/// a few frames.
 const PAUSE: Duration = Duration::from_micros(50);
 
-/// The size of `extra` in a frame that has no DNS message.
+/// The size of the field `extra` in bytes. The frames of this test have no DNS message.
 const PAYLOAD: usize = 100;
 
-/// A generous timeout.
+/// The timeout of this test's waits. It is long, because the machine may be busy.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Measures the memory of `program` in an outage: queues `frames` while the collector is away, then
-/// lets the collector return.
+/// Measures the memory of `program` in an outage: sends `frames` frames while the collector is
+/// away, then lets the collector return.
 ///
-/// After the queue has become empty, samples the memory every second, until `seen` returns true or
-/// the time `most` has passed. Meanwhile one sender keeps sending a few frames.
+/// When the queue is empty, measures the memory every second, until `seen` returns true or the time
+/// `most` has passed. Meanwhile one sender keeps sending a few frames.
 pub(crate) fn measure(
     program: &Path,
     frames: u64,
@@ -99,14 +100,14 @@ pub(crate) fn measure(
     Ok(memory)
 }
 
-/// A router that listens on the socket `in` of a folder.
+/// A running router that listens on the unix socket `in` in a folder.
 pub(crate) struct Router {
     process: Child,
     socket: std::path::PathBuf,
 }
 
 impl Router {
-    /// Starts `program` with a Tapfile, whose paths are relative to the folder.
+    /// Starts `program` with a Tapfile. Relative paths in the Tapfile are relative to the folder.
     pub(crate) fn start(program: &Path, folder: &TempDir, tapfile: &str) -> io::Result<Self> {
         let path = |name: &str| folder.path().join(name);
         fs::write(path("Tapfile"), tapfile)?;
@@ -132,12 +133,12 @@ impl Router {
         Ok(stream)
     }
 
-    /// The resident memory, in bytes.
+    /// The resident memory of the router's process, in bytes.
     fn resident(&self) -> io::Result<u64> {
         self.memory("VmRSS:")
     }
 
-    /// A line of `/proc/…/status`, in bytes.
+    /// The value of a line in `/proc/PID/status`, in bytes.
     pub(crate) fn memory(&self, line: &str) -> io::Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
         let line = status.lines().find_map(|it| it.strip_prefix(line));
@@ -160,7 +161,8 @@ impl Drop for Router {
     }
 }
 
-/// Sends `frames` one by one and ends the stream. Returns when the router has offered all of them.
+/// Sends `frames` frames one by one and ends the stream. Returns after the router has passed all of
+/// them on to the sink.
 fn send(mut stream: UnixStream, frames: u64) -> io::Result<()> {
     let frame = frame();
     for _ in 0..frames {
@@ -173,7 +175,7 @@ fn send(mut stream: UnixStream, frames: u64) -> io::Result<()> {
 
 /// A small dnstap frame with its length prefix.
 pub(crate) fn frame() -> Vec<u8> {
-    // `extra`, then `type: MESSAGE` with a message of type `AUTH_QUERY`.
+    // Writes the field `extra`, and then the field `message` with a message of type `AUTH_QUERY`.
     let mut payload = vec![0x1a, u8::try_from(PAYLOAD).expect("short")];
     payload.resize(2 + PAYLOAD, b'x');
     payload.extend(b"\x72\x02\x08\x01\x78\x01");

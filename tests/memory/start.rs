@@ -1,4 +1,5 @@
-//! Measures how soon a router delivers its first frame, and the memory that it needs when it is idle.
+//! Measures the time until a new router has delivered its first frame, and the memory that the router needs when it is
+//! idle.
 
 use std::{
     io::{self, Read, Write},
@@ -10,24 +11,24 @@ use std::{
 
 use crate::outage::{Router, frame, handshake, joined};
 
-/// A start with three sinks and one sender.
+/// The results for a router that was started with three sinks and one sender.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Start {
-    /// The time from the start of the process until each collector has the first frame.
+    /// The time from the start of the router's process until each collector has received the first frame.
     pub(crate) delivered: Duration,
     /// Resident memory of the idle router, in bytes.
     pub(crate) resident: u64,
-    /// The part of it that belongs to this process alone. The rest is code, which the kernel shares between processes and
-    /// can drop.
+    /// The part of the resident memory that no other process can share. The other part is the code of the program,
+    /// which the kernel shares between processes and can remove from memory.
     pub(crate) private: u64,
 }
 
 const SINKS: [&str; 3] = ["a", "b", "c"];
 
-/// The time after which a router is idle.
+/// The time after which the router counts as idle.
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// Starts `program`, with a sender that connects as soon as it can.
+/// Starts `program`, and a sender that connects as soon as it can.
 pub(crate) fn measure(program: &Path) -> io::Result<Start> {
     let folder = tempfile::tempdir()?;
     let mut tapfile = "admin 127.0.0.1:0\nlisten unix://in\n".to_owned();
@@ -58,7 +59,7 @@ pub(crate) fn measure(program: &Path) -> io::Result<Start> {
     Ok(start)
 }
 
-/// Waits for the first frame. Returns the time at which it came, and the connection.
+/// Waits for the first frame. Returns the time at which the frame arrived, and the connection.
 fn first_frame(listener: &UnixListener) -> io::Result<(Instant, impl Read + use<>)> {
     let (mut connection, _) = listener.accept()?;
     handshake::accept(&mut connection)?;

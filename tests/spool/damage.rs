@@ -1,4 +1,5 @@
-//! Damaged, cut and missing files: what is left is read, and what is lost is counted.
+//! Tests of the disk spool with damaged, truncated and missing files. The spool must read all
+//! frames that are left, and must count the frames that are lost.
 
 use std::ops::Range;
 
@@ -9,20 +10,21 @@ use crate::{
     frames::{Frame, drain, entry, frame, frames, now, settings, within},
 };
 
-/// The lengths of the headers of a segment and of a record, in bytes.
+/// The length of the header of a segment, in bytes. A segment is a file of the spool.
 const SEGMENT: usize = 64;
+/// The length of the header of a record, in bytes. A record is a group of frames in a segment.
 const RECORD: usize = 32;
 
-/// A spool of three segments, of which a process has confirmed a part.
+/// A spool of several segments. The process that wrote it has confirmed some of its frames.
 struct Built {
     disk: Disk,
     frames: Vec<Frame>,
-    /// The first unconfirmed frame, in the middle of a record.
+    /// The number of the first unconfirmed frame, which is in the middle of a record.
     confirmed: u64,
     names: Vec<String>,
 }
 
-/// A record in a segment.
+/// The numbers of the frames in a record, and the bytes that the record occupies in its segment.
 #[derive(Clone)]
 struct Place {
     frames: Range<u64>,
@@ -62,7 +64,7 @@ fn build(confirmed: u64) -> Built {
 }
 
 impl Built {
-    /// The records of a segment.
+    /// Returns the frames and the bytes of each record of a segment.
     fn places(&self, segment: usize) -> Vec<Place> {
         let name = &self.names[segment];
         let mut first: u64 = name.trim_end_matches(".seg").parse().expect("a number");
@@ -85,20 +87,22 @@ impl Built {
         self.frames[usize::try_from(number).expect("small")].clone()
     }
 
-    /// The end of the last record that is whole in a prefix of a segment.
+    /// The first frame number after the last complete record, if only the first `length` bytes of a
+    /// segment are left.
     fn end_of_prefix(&self, segment: usize, length: usize) -> u64 {
         let places = self.places(segment);
         let whole = places.iter().rfind(|place| place.bytes.end <= length);
         whole.map_or(places[0].frames.start, |place| place.frames.end)
     }
 
-    /// The frames of a segment.
+    /// The numbers of the frames in a segment.
     fn of_segment(&self, segment: usize) -> Range<u64> {
         let places = self.places(segment);
         places[0].frames.start..places[places.len() - 1].frames.end
     }
 
-    /// Opens a damaged copy. All frames but `lost` must be read, and these must be counted.
+    /// Opens a damaged copy of the spool. Asserts that all frames except `lost` are read, and that
+    /// the frames in `lost` are counted as corrupt.
     #[track_caller]
     fn check(&self, disk: &Disk, lost: Range<u64>) -> Spool<Disk> {
         self.check_from(disk, self.confirmed, lost)
@@ -117,12 +121,13 @@ impl Built {
         assert_eq!(drain(&mut spool, 50), expected);
         let corrupt = (confirmed..end).filter(is_lost).count() as u64;
         assert_eq!(spool.status().counters.corrupt, corrupt);
-        // What follows is not lost.
+        // Frames that are appended after the damage must not be lost.
         let new = frame(u32::MAX, 5);
         let appended = spool.append(&entry(std::slice::from_ref(&new), b""), now());
         assert_eq!(appended.expect("room"), Appended::At(end));
         assert_eq!(drain(&mut spool, 50), [(end, new.clone())]);
-        // Nothing counts twice, and a second start finds the same.
+        // No frame may be counted as lost twice, and a second start must find the same frames as
+        // the first.
         spool.seek(0);
         drain(&mut spool, 50);
         assert_eq!(spool.status().counters.corrupt, corrupt);
@@ -169,7 +174,8 @@ fn every_prefix_of_an_older_segment_keeps_its_whole_records() {
     }
 }
 
-/// Flips every bit of the last two records of a segment.
+/// Flips each bit of the last two records of a segment, one at a time, and checks what the spool
+/// reads.
 fn flip_bits(segment: usize) {
     let built = build(3);
     let (name, places) = (&built.names[segment], built.places(segment));
@@ -183,7 +189,8 @@ fn flip_bits(segment: usize) {
             let mut damaged = content.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
             disk.put(name, &damaged);
-            // A wrong length hides the record that follows.
+            // If a bit of a record's length is flipped, the spool cannot find the record after it.
+            // So that record is lost, too.
             let is_length = (4..8).contains(&(bit / 8 - place.bytes.start));
             let end = if is_length { last } else { place }.frames.end;
             built.check(&disk, place.frames.start..end);
@@ -365,7 +372,7 @@ fn frames_of_another_sink_or_of_a_newer_version_are_refused_and_kept() {
     );
 }
 
-/// CRC32C, bit by bit: an independent implementation.
+/// CRC32C, computed bit by bit. This implementation is independent of the one in the spool.
 fn checksum(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |sum, byte| {
         (0..8).fold(sum ^ u32::from(*byte), |sum, _| {
@@ -437,7 +444,8 @@ fn a_read_that_fails_is_tried_three_times() {
         .expect("the file can be read")
         .expect("frames");
     assert_eq!(frames(&batch), built.frames[..2]);
-    // The rest of this segment is given up after the third failure; reads of the next one succeed.
+    // After the third failure, the spool gives up the rest of this segment and reads the next
+    // segment, which succeeds.
     spool.seek(0);
     disk.fail(Fault { times: 3, ..fault });
     spool.read(1, now()).expect_err("a fault");

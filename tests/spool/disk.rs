@@ -1,7 +1,9 @@
 //! A simulated disk with one folder.
 //!
-//! A killed process loses nothing of what it wrote. A power loss keeps what was synced; of each later write it keeps
-//! any sectors, and of later changes of names any. A failed sync makes the system forget what it should have written.
+//! If a process is killed, nothing that it wrote is lost. If the power fails, everything that was synced is kept. Of
+//! each write after the last sync, the disk keeps an arbitrary part of the sectors. It also keeps an arbitrary part of
+//! the changes of file names after the last sync. A failed sync makes the system forget the data that it should have
+//! written to the disk.
 
 use std::{
     cell::RefCell,
@@ -13,10 +15,10 @@ use std::{
 
 use tapfan::internals::spool::{Fs, Listed};
 
-/// The size of a sector, in bytes: so small that records and checkpoints are torn often.
+/// The size of a sector, in bytes. It is so small that a power loss often keeps only parts of records and checkpoints.
 const SECTOR: usize = 8;
 
-/// The size of a page of memory, in bytes. The system copies a page whole.
+/// The size of a memory page, in bytes. A write that lies within one page is done completely or not at all.
 const PAGE: usize = 128;
 
 #[derive(Clone, Default)]
@@ -27,15 +29,15 @@ struct State {
     inodes: Vec<Inode>,
     names: Names,
     durable_names: Names,
-    /// The changes of names since the last sync of the folder.
+    /// The changes of file names since the last sync of the folder.
     changes: Vec<Change>,
     is_locked: bool,
-    /// The number of calls until the process dies.
+    /// The number of further calls before the process dies.
     calls_left: Option<u32>,
     is_dead: bool,
     faults: Vec<Fault>,
     dice: Dice,
-    /// The calls that changed something, for tests of their order.
+    /// The calls that changed something, in their order. Tests check this order.
     log: Vec<String>,
 }
 
@@ -43,7 +45,7 @@ type Names = BTreeMap<String, usize>;
 
 #[derive(Default, Clone)]
 struct Inode {
-    /// The content as processes see it.
+    /// The content of the file as processes see it.
     content: Vec<u8>,
     durable: Vec<u8>,
     writes: Vec<Write>,
@@ -67,13 +69,13 @@ pub(crate) struct Handle {
     lock: Option<Rc<RefCell<State>>>,
 }
 
-/// A call that fails.
+/// A call of the file system that fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fault {
     pub(crate) call: Call,
-    /// The number of such calls that succeed before.
+    /// The number of calls of this kind that still succeed before the failures.
     pub(crate) skip: u8,
-    /// The number of such calls that fail.
+    /// The number of calls of this kind that fail.
     pub(crate) times: u8,
 }
 
@@ -102,7 +104,7 @@ impl Call {
     ];
 }
 
-/// Pseudo-random numbers.
+/// A generator of pseudo-random numbers.
 struct Dice(u64);
 
 impl Default for Dice {
@@ -113,7 +115,7 @@ impl Default for Dice {
 
 impl Dice {
     fn below(&mut self, bound: usize) -> usize {
-        // xorshift64.
+        // The xorshift64 generator.
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -139,8 +141,8 @@ impl Inode {
         }
     }
 
-    /// Brings a part of the writes to the disk, and forgets the others. `keep` is the probability of each sector, in
-    /// quarters.
+    /// Simulates a power loss for one file: keeps an arbitrary part of the writes and forgets the others. Each sector
+    /// is kept with the probability `keep` / 4.
     fn tear(&mut self, dice: &mut Dice, keep: usize) {
         let mut longest = self.durable.len();
         for write in std::mem::take(&mut self.writes) {
@@ -157,7 +159,8 @@ impl Inode {
                 Write::Length(_) => {}
             }
         }
-        // The length may be on the disk although the data is not.
+        // A power loss may keep the new length of a file although it does not keep the data. The file then ends in
+        // zeros.
         if dice.below(4) < keep && self.durable.len() < longest {
             self.durable.resize(longest, 0);
         }
@@ -167,7 +170,7 @@ impl Inode {
 // === impl State ===
 
 impl State {
-    /// Counts a call. Returns an error if the process is dead or if the call is to fail.
+    /// Counts a call of the file system. Returns an error if the process is dead or if this call is to fail.
     fn call(&mut self, call: Call, what: &str) -> io::Result<()> {
         if self.is_dead {
             return Err(io::Error::other("the process is dead"));
@@ -233,7 +236,7 @@ impl Change {
 // === impl Disk ===
 
 impl Disk {
-    /// The process dies at this call from now on, counted from 0.
+    /// Makes the process die after this many further calls.
     pub(crate) fn die_in(&self, calls: u32) {
         self.0.borrow_mut().calls_left = Some(calls);
     }
@@ -246,7 +249,8 @@ impl Disk {
         self.0.borrow_mut().faults.push(fault);
     }
 
-    /// A new process runs. The old one lost nothing of what it wrote.
+    /// Starts a new process after the old one has ended or was killed. All data that the old process wrote is still
+    /// there.
     pub(crate) fn restart(&self) {
         let mut state = self.0.borrow_mut();
         state.is_dead = false;
@@ -255,7 +259,7 @@ impl Disk {
         state.log.clear();
     }
 
-    /// A new process runs after a power loss.
+    /// Starts a new process after a power loss.
     pub(crate) fn lose_power(&self, seed: u64) {
         self.restart();
         let mut state = self.0.borrow_mut();
@@ -274,7 +278,7 @@ impl Disk {
         state.names.clone_from(&state.durable_names);
     }
 
-    /// Returns whether a file has content that the disk will never get, because a sync failed.
+    /// Returns whether a file has content that will never be on the disk, because a sync has failed.
     pub(crate) fn has_forgotten(&self) -> bool {
         let state = self.0.borrow();
         state.names.values().any(|inode| {
@@ -287,7 +291,7 @@ impl Disk {
         })
     }
 
-    /// The calls since the start of the process that changed something.
+    /// The calls that have changed something since the start of the process.
     pub(crate) fn log(&self) -> Vec<String> {
         self.0.borrow().log.clone()
     }
@@ -302,7 +306,7 @@ impl Disk {
         state.inodes[inode].content.clone()
     }
 
-    /// Replaces a file, or creates it, as something outside of the router would.
+    /// Creates or replaces a file, as another program than the router would do it.
     pub(crate) fn put(&self, name: &str, content: &[u8]) {
         let mut state = self.0.borrow_mut();
         let inode = state.inodes.len();
@@ -331,7 +335,7 @@ impl Disk {
         state.durable_names.remove(name);
     }
 
-    /// An independent disk with the same files.
+    /// Returns another disk that has the same files.
     pub(crate) fn copy(&self) -> Self {
         let copy = Self::default();
         for name in self.names() {
@@ -403,7 +407,8 @@ impl Fs for Disk {
         let at = usize::try_from(at).expect("small");
         let mut bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
         if result.is_err() {
-            // A call that fails, or during which the process dies, may have written a part: never of one page.
+            // If a write fails or the process dies during it, the beginning of the data may have been written. If all
+            // the data is within one page, nothing or everything was written.
             let is_in_page = at / PAGE == (at + bytes.len() - 1) / PAGE;
             let written = match state.dice.below(bytes.len() + 1) {
                 _ if was_dead => 0,
@@ -487,7 +492,7 @@ impl Drop for Handle {
     }
 }
 
-/// The wall clock of the tests.
+/// The time of the wall clock in the tests.
 pub(crate) fn now() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(1_700_000_000)
 }

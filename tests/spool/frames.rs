@@ -1,4 +1,4 @@
-//! Frames that can be told apart, and small spools.
+//! Frames that differ from each other, and the settings of small spools.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use tapfan::internals::spool::{Batch, Entry, Now, Settings, Spool, Sync, WhenFul
 
 use crate::disk::{self, Disk};
 
-/// A frame: its unique number, and filling bytes.
+/// A frame of a test: its unique number, and further bytes to reach its length.
 pub(crate) type Frame = Vec<u8>;
 
 pub(crate) fn frame(number: u32, length: usize) -> Frame {
@@ -67,7 +67,7 @@ pub(crate) fn now() -> Now {
     }
 }
 
-/// Reads to the end. Returns each frame with its number.
+/// Reads all frames of the spool, at most `limit` at a time. Returns each frame with its number.
 pub(crate) fn drain(spool: &mut Spool<Disk>, limit: usize) -> Vec<(u64, Frame)> {
     let mut all = Vec::new();
     while let Some(batch) = spool.read(limit, now()).expect("no read fails") {

@@ -1,4 +1,5 @@
-//! The spool on a simulated disk, which loses, reorders and tears everything that was not synced.
+//! Tests of the disk spool on a simulated disk. At a power loss, this disk loses, reorders and
+//! tears all writes that were not synced.
 
 mod damage;
 mod disk;

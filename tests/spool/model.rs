@@ -1,4 +1,5 @@
-//! Random appends, reads, confirmations, crashes and faults. The oracle is the exact set of frames.
+//! Tests the disk spool with random sequences of appends, reads, confirmations, crashes and faults. A model knows
+//! exactly which frames the spool must have.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,20 +13,23 @@ use crate::{
 
 #[derive(Debug, Clone)]
 enum Op {
-    /// Frames of these lengths, in one record.
+    /// Appends frames of these lengths, as one record.
     Append(Vec<u8>),
     Read(u8),
-    /// Confirms a part of what was read, in 255ths.
+    /// Confirms a part of the frames that were read. The part is given in 255ths.
     Confirm(u8),
     Commit,
-    /// Reads again from a part of what was read and not confirmed, in 255ths.
+    /// Goes back, in order to read some frames again. The part of the frames that were read and not confirmed is given
+    /// in 255ths.
     Rewind(u8),
     Fault(Fault),
-    /// The process dies in a call of the next operations; the power fails too if there is a seed.
+    /// Makes the process die after this many further calls of the file system. If there is a seed, the power fails,
+    /// too.
     DieIn(u8, Option<u64>),
     Kill,
     LosePower(u64),
-    /// The process dies, and the next one dies in a call of its start; the power fails too if there is a seed.
+    /// Kills the process. The next process dies after this many calls of the file system, which is during its start. If
+    /// there is a seed, the power fails, too.
     DieAtStart(u8, Option<u64>),
     Close,
 }
@@ -35,34 +39,34 @@ struct Model {
     spool: Option<Spool<Disk>>,
     sync: Sync,
     when_full: WhenFull,
-    /// The frames that were appended, until a commit has confirmed them.
+    /// The frames that were appended and that no commit has confirmed yet.
     frames: BTreeMap<u64, Frame>,
-    /// Frames whose append failed. They may be read after a crash.
+    /// Frames for which the append failed. The spool may return them after a crash, or may not.
     maybe: BTreeMap<u64, Vec<Frame>>,
-    /// The number of frames that were made.
+    /// The number of frames that the test has made so far.
     made: u32,
     power: Option<u64>,
-    /// Every frame below was confirmed with success.
+    /// The confirmation of every frame with a lower number has succeeded.
     confirmed: u64,
-    /// Every frame below was confirmed before a commit with success.
+    /// Every frame with a lower number was confirmed before the last successful commit.
     committed: u64,
-    /// Frames that the disk will never get, although they can be read: their sync failed, and the process died before
-    /// it wrote them again.
+    /// Frames that can be read but that will never be on the disk: their sync failed, and the process died before it
+    /// could write them again.
     doomed: BTreeSet<u64>,
     life: Life,
 }
 
-/// The facts about one life of the process.
+/// The facts about the current process, from its start on.
 #[derive(Default)]
 struct Life {
-    /// The first unconfirmed frame at the start.
+    /// The number of the first unconfirmed frame when the process started.
     start: u64,
     position: u64,
-    /// The number of frames that were lost before the start.
+    /// The number of frames that were lost before the process started.
     missing: u64,
-    /// The frames that were read, or are confirmed.
+    /// The frames that this process has read or that are confirmed.
     seen: BTreeSet<u64>,
-    /// True if frames were read twice, so that some may be seen and lost.
+    /// True if the process has read frames twice. In that case, a frame may have been read once and may be lost later.
     has_rewound: bool,
 }
 
@@ -205,12 +209,13 @@ impl Model {
                 }
             }
         }
-        // A power loss may bring deleted segments back, and a failed sync costs a header.
+        // The size limit is 1500 bytes, but there are two exceptions. A power loss may bring deleted segments back, and
+        // each failed sync needs the space for one more header.
         let most = before.bytes.max(1500) + 64 * after.counters.failed_syncs;
         assert!(after.bytes <= most, "{} bytes", after.bytes);
     }
 
-    /// Notes the frames that a full spool gave up.
+    /// Takes note of the frames that the spool has given up because it was full.
     fn gave_up(&mut self, before: &Counters, confirmed: u64) {
         let after = self.spool().status();
         let position = self.life.position;
@@ -260,7 +265,7 @@ impl Model {
             self.confirmed = status.confirmed;
             self.committed = status.confirmed;
             self.frames.retain(|number, _| *number >= status.confirmed);
-            // Without unconfirmed frames, only the segment that is being written is left.
+            // If no frame is unconfirmed, only the segment to which the spool is writing may be left.
             assert!(
                 status.confirmed < status.next || status.segments <= 1,
                 "{status:?}"
@@ -269,7 +274,7 @@ impl Model {
         is_ok
     }
 
-    /// Ends the process, looks at everything that is left, and starts it again.
+    /// Ends the process, starts the next one, and checks the frames that are left.
     fn crash(&mut self, power: Option<u64>) {
         let before = self.spool().status();
         self.spool = None;
@@ -291,7 +296,7 @@ impl Model {
         self.start(power, &before);
     }
 
-    /// Starts the process after a crash. `before` is the last state of the old process.
+    /// Starts a process after a crash. `before` is the last status of the previous process.
     fn start(&mut self, power: Option<u64>, before: &Status) {
         let has_power = power.is_none();
         let has_forgotten = self.disk.has_forgotten();
@@ -306,7 +311,8 @@ impl Model {
         }
         let (confirmed, keeps) = match (has_power, self.sync) {
             (true, _) => (self.confirmed..=before.confirmed, before.next),
-            // The checkpoint may be lost, too. Then the first segment that is left is the start.
+            // The power loss may also have lost the checkpoint. In that case the spool begins with the first segment
+            // that is left.
             (false, Sync::Never) => (0..=u64::MAX, 0),
             (false, _) => (self.committed..=before.confirmed, before.synced),
         };
@@ -330,7 +336,8 @@ impl Model {
                 .maybe
                 .get(number)
                 .is_some_and(|maybe| maybe.contains(frame));
-            // The model forgets frames at a commit, but `sync never` may bring them back.
+            // At a commit, the model forgets the confirmed frames. With `sync never`, a power loss may bring such
+            // frames back.
             let is_back = self.sync == Sync::Never && *number < before.confirmed;
             assert!(known || is_maybe || is_back, "frame {number} is invented");
         }
@@ -343,7 +350,7 @@ impl Model {
         }
         let missing = status.next - status.confirmed - left.len() as u64;
         assert_eq!(self.spool().status().counters.corrupt, missing);
-        // A second start finds the same.
+        // A second start must find the same frames as the first.
         self.spool = None;
         self.disk.restart();
         self.open();
@@ -359,7 +366,7 @@ impl Model {
         }
     }
 
-    /// Every frame of this life is read, or counted once as lost.
+    /// Reads to the end, and asserts that each frame of this process was read, or was counted as lost exactly once.
     fn end(&mut self) {
         self.disk.restart();
         loop {

@@ -1,4 +1,5 @@
-//! The order of the calls on the disk, limits, and the real file system.
+//! Tests of the disk spool: the order of its calls of the file system, its limits, and its use of a
+//! real file system.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -19,7 +20,7 @@ fn append(spool: &mut Spool<Disk>, number: u32) -> Result<Appended, SpoolError> 
     spool.append(&entry(&[frame(number, 50)], b""), now())
 }
 
-/// The calls of `act`.
+/// Returns the calls of the file system that `act` makes.
 fn calls(disk: &Disk, act: impl FnOnce()) -> Vec<String> {
     let before = disk.log().len();
     act();
@@ -105,7 +106,8 @@ fn with_always_a_frame_is_on_the_disk_before_append_returns() {
     );
 }
 
-/// The file still has the record whose sync failed, because it could not be cut.
+/// In this test, the sync of a record fails, and so does the call that should remove the record
+/// from the file. So the record is still in the file.
 #[test]
 fn a_record_that_was_taken_back_is_not_read_in_place_of_the_one_with_its_number() {
     let disk = Disk::default();
@@ -267,7 +269,8 @@ fn old_frames_are_given_up_by_segment_and_by_record() {
     }
     spool.expire(at(60)).expect("no error");
     assert_eq!(spool.status().counters.expired, 0, "frame 0 is 60 s old");
-    // Frames 0 to 2 are older than 60 s. The first two are a segment.
+    // Frames 0 to 2 are older than 60 s now. Frames 0 and 1 fill a segment, so the spool deletes
+    // only these two.
     spool.expire(at(81)).expect("no error");
     assert_eq!(
         (spool.status().confirmed, spool.status().counters.expired),
@@ -329,7 +332,7 @@ fn what_cannot_be_a_record_is_refused() {
     let long = entry(&[frame(0, 32 << 20)], b"");
     let error = spool.append(&long, now()).expect_err("refused");
     assert!(matches!(error, SpoolError::TooLong(_)), "{error}");
-    // Longer than a segment, but not than the spool.
+    // This entry is longer than a segment but shorter than the limit of the whole spool.
     let long = entry(&[frame(0, 1000)], b"");
     assert_eq!(spool.append(&long, now()).expect("room"), Appended::At(0));
     assert_eq!(
@@ -387,7 +390,7 @@ fn a_real_folder_keeps_the_frames_and_has_one_user() {
         )
     );
     spool.confirm(3, now()).expect("written");
-    // Dropped without a commit, like a process that is killed.
+    // Drops the spool without a commit, as if the process were killed.
     drop(spool);
     let mut spool = open_folder(folder.path()).expect("opens");
     assert_eq!((spool.status().confirmed, spool.status().next), (3, 10));
