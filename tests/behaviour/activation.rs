@@ -192,8 +192,9 @@ async fn an_inherited_socket_that_is_not_a_listening_stream_is_refused() {
     let refused = "inherited socket 1 (dns) is neither a unix stream socket nor TCP";
     assert!(log.contains(refused), "{log}");
 
-    // A parent process that was itself started by socket activation may pass its own `LISTEN_*`
-    // variables on. `LISTEN_PID` in them is the pid of the parent, so the router ignores them.
+    // A parent process that systemd has started may pass its own `LISTEN_*` variables on to its
+    // children. `LISTEN_PID` is then the pid of the parent, so the router must ignore these
+    // variables.
     let for_another = PASS.replace("LISTEN_PID=$$", "LISTEN_PID=1");
     let mut tapfan = Tapfan::run_with(
         &for_another,

@@ -1,5 +1,5 @@
-//! Sinks whose names have several addresses or change their address, and sinks that share a
-//! collector.
+//! Tests of sinks whose host names have several addresses or change their address, and of sinks
+//! that send to the same collector.
 
 use std::net::Ipv4Addr;
 

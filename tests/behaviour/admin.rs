@@ -34,13 +34,13 @@ use crate::{
 const OPEN_METRICS: &str =
     "accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\n";
 
-/// Starts an admin endpoint on a free port. `lines` are further lines of its Tapfile.
+/// Starts an admin endpoint on a free port. `lines` are further lines of the Tapfile.
 pub(crate) fn serve(view: View, lines: &str) -> (Server, SocketAddr) {
     serve_for(view, lines, &Handle::current())
 }
 
 /// Starts an admin endpoint for a router that runs on the tokio runtime `runtime`. `lines` are
-/// further lines of its Tapfile.
+/// further lines of the Tapfile.
 pub(crate) fn serve_for(view: View, lines: &str, runtime: &Handle) -> (Server, SocketAddr) {
     let mut server = Server::start(view, runtime).expect("a thread");
     apply(&mut server, lines);
@@ -432,7 +432,8 @@ async fn probes_follow_the_phase_and_depend_on_sinks_only_with_ready_when() {
     until("two is up", is_up(1)).await;
     apply(&mut server, "ready_when all");
     assert_eq!(ready(), (200, "ready\n".to_owned()));
-    // The drain must last until the test has seen it, so this collector never sends FINISH.
+    // This collector never sends FINISH, so that the drain lasts long enough for the test to
+    // observe it.
     two.behave(collector::Behaviour::NeverFinishes);
     let draining = tokio::spawn(supervisor.drain(CancellationToken::new()));
     until("the router drains", || {

@@ -1,5 +1,5 @@
-//! Certificate authorities and certificates, as files for the router and as configurations for its
-//! peers.
+//! Certificate authorities and certificates for the tests. The router gets them as files, and its
+//! peers get them as TLS configurations.
 
 use std::{fs, path::PathBuf, sync::Arc};
 
@@ -12,8 +12,8 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tempfile::TempDir;
 
-/// A certificate authority, a second one that no peer trusts, and certificates signed by the first
-/// authority.
+/// Two certificate authorities. The first one has signed all certificates in this struct, and the
+/// second one has signed none.
 pub(crate) struct Certificates {
     folder: TempDir,
     authority: CertificateDer<'static>,
@@ -80,8 +80,8 @@ impl Certificates {
         self.folder.path().join(name)
     }
 
-    /// Copies the file `name` into the folder of `other`. Overwrites the existing file there in
-    /// place, and does not rename a new file over it.
+    /// Copies the file `name` into the folder of `other`. Overwrites the content of the existing
+    /// file there, instead of replacing the file by rename.
     pub(crate) fn copy_to(&self, name: &str, other: &Self) {
         fs::copy(self.path(name), other.path(name)).expect("written");
     }

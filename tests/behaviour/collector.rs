@@ -82,8 +82,8 @@ pub(crate) struct Connection {
     pub(crate) frames: Vec<Bytes>,
     /// Bytes that a silent collector received.
     pub(crate) received: Vec<u8>,
-    /// True if STOP was received. The collector sets this before it sends FINISH, so that a test
-    /// that has seen the effect of FINISH also finds this set.
+    /// True if STOP was received. The collector sets this flag before it sends FINISH, so that the
+    /// flag is already set when a test sees the effect of FINISH.
     pub(crate) stopped: bool,
     /// The way in which the connection ended. The collector sets this some time after it has sent
     /// FINISH, because the router closes the connection only after it has received FINISH.
@@ -470,7 +470,7 @@ async fn shutdown_requested(shutdown: &mut watch::Receiver<Option<Shutdown>>) ->
     let said = shutdown.wait_for(Option::is_some).await.map(|said| *said);
     match said {
         Ok(said) => said.expect("waited for"),
-        // The test has dropped the collector, so it can no longer ask for a shutdown.
+        // The test has dropped the collector, so the test can no longer ask for a shutdown.
         Err(_) => pending().await,
     }
 }
@@ -615,8 +615,8 @@ impl Shared {
                     if shutdown == Shutdown::Finish {
                         let _ = stream.write_all(FINISH).await;
                     }
-                    // Ignores errors: if the router has closed the connection already, it needs no
-                    // FIN.
+                    // Ignores errors, because a router that has closed the connection already needs
+                    // no FIN.
                     let _ = stream.shutdown().await;
                     continue;
                 }

@@ -273,8 +273,8 @@ async fn a_collector_that_never_confirms_degrades_the_sink() {
         .await;
     assert_eq!(degraded.state, State::Up);
     // After three connections without FINISH, the sink confirms frames on the next connection as with `confirm kernel`,
-    // so the frame counts as delivered. One more connection already existed when the third FINISH failed to come, and
-    // it also sent the frame.
+    // so the frame counts as delivered. One more connection already existed when the third FINISH did not come, and the
+    // sink also sent the frame on that connection.
     until("the frame is delivered", || router.ledger(0).delivered == 1).await;
     let ledger = router.ledger(0);
     assert_eq!((ledger.resent, ledger.dropped_total()), (4, 0));

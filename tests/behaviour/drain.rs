@@ -306,8 +306,8 @@ async fn a_drain_that_is_cut_short_ends_at_once() {
     never_ends.half_closed().await;
     mid_frame.half_closed().await;
     hurry.cancel();
-    // The drain may take ten minutes, but the test fails after `TIMEOUT`. So it passes only if the
-    // drain ends early.
+    // The drain may take ten minutes, but the test fails after `TIMEOUT`. So the test passes only
+    // if the drain ends early.
     let report = draining.await.expect("no panic");
     for down in &report.sinks[2..] {
         assert_eq!(down.ledger.dropped(DropReason::Shutdown), 100);
@@ -343,8 +343,8 @@ async fn a_drain_waits_four_seconds_for_finish() {
     let folder = Folder::new();
     let collector = Collector::tcp().listening();
     collector.behave(collector::Behaviour::NeverFinishes);
-    // The drain may take ten minutes, but the test fails after `TIMEOUT`. So it passes only if the
-    // drain ends early.
+    // The drain may take ten minutes, but the test fails after `TIMEOUT`. So the test passes only
+    // if the drain ends early.
     let router = Router::start(&format!(
         "listen unix://{}\ndnstap {} full\ndrain 10m",
         folder.display("in"),

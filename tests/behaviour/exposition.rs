@@ -75,7 +75,7 @@ impl Exposition {
         series.filter_map(name).collect()
     }
 
-    /// Asserts that each sink's ledger balances.
+    /// Asserts that the counters of each sink add up.
     pub(crate) fn adds_up(&self) {
         for sink in self.sinks() {
             let of = |name: &str| self.value(&format!("tapfan_sink_{name}{{sink=\"{sink}\"}}"));
@@ -87,7 +87,8 @@ impl Exposition {
                 .sum();
             let accounted =
                 of("delivered_frames_total") + dropped + of("queue_frames") + of("inflight_frames");
-            // The sums are exact, because all terms are whole numbers far below 2^52.
+            // All counters are whole numbers far below 2^52, so floating-point sums of them are
+            // exact.
             assert!(
                 (of("offered_frames_total") - accounted).abs() < 0.5,
                 "{sink}: {accounted} of {}",

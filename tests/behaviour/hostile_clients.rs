@@ -1,4 +1,4 @@
-//! Tests of clients of the admin endpoint that try to keep it from answering other clients.
+//! Tests of clients that try to keep the admin endpoint from answering other clients.
 
 use std::{
     io::{ErrorKind, Read, Write},

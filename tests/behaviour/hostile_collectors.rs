@@ -277,8 +277,9 @@ async fn a_frame_cut_off_by_three_disconnects_is_dropped() {
         collector.behave(Behaviour::Good);
     }
     for (sink, collector) in collectors.iter_mut().enumerate() {
-        // A connection from before the change of behaviour may still wait for its 1000 bytes, and
-        // would read the next frames. Killing the collector ends that connection.
+        // A connection that was made before the collector became good may still be open until it
+        // has read 1000 bytes, and would read the next frames. Killing the collector ends that
+        // connection.
         collector.kill().await;
         collector.listen();
         router.up(sink).await;

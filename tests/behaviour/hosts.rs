@@ -1,5 +1,5 @@
-//! Tests of requests with a foreign `Host` header. In a DNS rebinding attack, the name of a web
-//! page is made to resolve to this machine. Such a page must not be able to read anything.
+//! Tests of requests with a foreign `Host` header. In a DNS rebinding attack, the attacker makes
+//! the name of a web page resolve to this machine. Such a page must not be able to read anything.
 
 use std::{fmt::Write as _, net::SocketAddr};
 

@@ -1,7 +1,7 @@
-//! Tests of configuration files that are not regular files, or that block their reader.
+//! Tests of configuration files that are not regular files, or whose readers wait forever.
 //!
-//! Standard input serves as such a file: it is a pipe, and the test holds the write end and writes
-//! nothing.
+//! Standard input serves as a file whose readers wait forever: it is a pipe, and the test holds the
+//! write end and writes nothing.
 
 use std::{
     fs,
@@ -40,7 +40,8 @@ fn run(folder: &Folder, tapfile: &str) -> (Tapfan, PipeWriter) {
     (Tapfan::run_with("", streams, folder, tapfile), write)
 }
 
-/// Runs a command that should end soon, in the folder. A read from its standard input blocks.
+/// Runs a short command with `folder` as its working directory. If the command reads from its
+/// standard input, it waits forever.
 fn ask(folder: &Folder, arguments: &[&str]) -> Output {
     let (read, write) = pipe().expect("a pipe");
     let output = Command::new(env!("CARGO_BIN_EXE_tapfan"))

@@ -1,4 +1,4 @@
-//! Log lines: every line can be parsed, and no library floods the log.
+//! Tests that every log line can be parsed, and that no library floods the log.
 
 use std::fs;
 
@@ -121,8 +121,8 @@ async fn a_name_server_with_wrong_answers_does_not_flood_the_log() {
     assert_eq!(tapfan.exit().await.code(), Some(0));
     let log = tapfan.log();
     let lines = lines(&log);
-    // Of the targets of other libraries, each may write at most 10 lines in 10 s. There are only a
-    // few such targets, and tapfan itself writes some lines.
+    // Each module of another library may write at most 10 lines in 10 s. Only a few such modules
+    // log anything in this test, and tapfan itself writes some lines.
     assert!(lines.len() < 150, "{} lines: {log}", lines.len());
     let foreign = lines
         .iter()

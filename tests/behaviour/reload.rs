@@ -155,8 +155,8 @@ async fn a_sink_that_changes_under_load_loses_nothing_and_repeats_nothing() {
     assert_eq!(same_still.connects, 1);
     same.inspect(|connections| assert_eq!(connections.len(), 1));
     assert!(numbers_of(&same.frames()).into_iter().eq(0..sent));
-    // Each change of the sink's form made a new connection. Every connection must have frames of only one form, and
-    // must have ended with STOP.
+    // Each reload that changed how the sink edits frames made a new connection. All frames of a connection must be
+    // edited in the same way, and every connection must have ended with STOP.
     let mut streams = Vec::new();
     for collector in &collectors {
         collector.assert_stopped().await;

@@ -33,7 +33,8 @@ fn a_thousand_reloads_under_load_lose_nothing_and_leave_nothing_behind() {
     );
 }
 
-/// The folder, collectors, certificates and other resources that this test's Tapfiles name.
+/// The folder, the collectors, the certificates and the other resources that the Tapfiles of this
+/// test refer to.
 struct Scene {
     folder: Folder,
     certificates: Certificates,
@@ -80,7 +81,7 @@ async fn reloads() {
     scene.reload(&mut router, WARM_UP..WARM_UP + RELOADS).await;
     scene.settled(&mut router, "warm").await;
     // This limit on the growth of memory is large, because one collector of the test keeps all its
-    // frames as a whole, to check with which options each was sent.
+    // frames as a whole, to check with which options each frame was sent.
     before.assert_released(96 << 20).await;
 
     let sent = [first.end().await, second.end().await];
@@ -118,8 +119,8 @@ async fn reloads() {
         assert!(forms.len() > 10, "{forms:?}");
         is_all(numbers, sent);
     });
-    // Each sink that a reload added and another one removed must have delivered every frame that it
-    // was offered.
+    // Some reloads added a sink, and others removed it. Each of these sinks must have delivered
+    // every frame that it was offered.
     let mut delivered = 0;
     for queue in &scene.extras {
         let ledger = queue.ledger();

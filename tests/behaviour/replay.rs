@@ -1,5 +1,5 @@
 //! Tests of `tapfan replay`: either the whole capture reaches the listener, or the command reports
-//! that it did not.
+//! a failure.
 
 use std::{
     fs,

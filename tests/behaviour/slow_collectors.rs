@@ -152,9 +152,9 @@ async fn a_collector_that_reads_nothing_is_cut() {
     router.drain().await;
 }
 
-/// Before a drain ends a connection, it waits only briefly for FINISH if the collector reads
-/// nothing. The collectors of this test read slowly, so STOP reaches them much later than that. The
-/// drain must wait for them.
+/// If a collector reads nothing, a drain waits only briefly for FINISH. The collectors of this test
+/// read slowly, so much more time passes until they have read STOP. The drain must wait for them
+/// all the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn finish_is_awaited_while_the_collector_reads() {
     let (folder, certificates) = (Folder::new(), Certificates::new());

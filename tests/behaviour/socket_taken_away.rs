@@ -148,8 +148,8 @@ async fn a_socket_taken_by_another_process_is_left_alone_and_not_ready() {
     // The existing connection is still served.
     early.send([numbered(0)]).await;
     collector.got(1).await;
-    // Another process listens on the path now. The router must leave its socket alone, even in a
-    // reload.
+    // Another process listens on the path now. The router must leave the socket of that process
+    // alone, even in a reload.
     tapfan.signal(Signal::SIGHUP);
     tapfan.wait_for_log("reload changed nothing").await;
     other.set_nonblocking(true).expect("set");

@@ -1,4 +1,4 @@
-//! Unix sockets: abstract names, stale files, files in use, permissions.
+//! Tests of unix sockets: abstract names, stale files, files in use, permissions.
 
 use std::{fs, os::unix::fs::PermissionsExt, os::unix::net::UnixListener, path::Path};
 

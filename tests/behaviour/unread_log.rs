@@ -1,4 +1,4 @@
-//! Tests of a log that no process reads: log lines are lost, and nothing else.
+//! Tests of a log that no process reads: the router loses log lines, and nothing else.
 
 use std::{
     fs,
@@ -35,7 +35,7 @@ use crate::{
     wire::{START, STOP},
 };
 
-/// A running `tapfan run`. The test reads its stderr only in the methods that say so.
+/// A running `tapfan run`. Only some methods of this type read its stderr.
 struct Program {
     child: Child,
     stderr: PipeReader,
