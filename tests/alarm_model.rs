@@ -1,5 +1,5 @@
-//! A test of the alarm with which senders of taps wake the flusher. The test uses loom, which runs every interleaving
-//! of the senders and the flusher.
+//! A test of the alarm with which senders of taps wake the flusher, which is the task that passes the collected
+//! messages on to the sinks. The test uses loom, which runs every interleaving of the senders and the flusher.
 //!
 //! The alarm is compiled from the same source as in the crate, but with loom's atomics instead of the standard
 //! library's.

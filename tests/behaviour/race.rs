@@ -75,8 +75,8 @@ impl Bench {
         }
     }
 
-    /// Asserts that the sink uses the second collector. The sink must have connected to the first
-    /// collector too, sent it no START, and closed that connection before its deadline.
+    /// Asserts that the sink uses the second collector. Also asserts that the sink connected to the
+    /// first collector, sent no START to it, and closed that connection before its deadline.
     async fn assert_second_won(&self) {
         let up = self.router.up(0).await;
         assert_eq!(up.endpoint.as_deref(), Some(&*self.second.socket()));

@@ -435,7 +435,7 @@ async fn a_changed_mode_is_set_on_the_same_socket() {
         "{problem}"
     );
     assert_eq!(seen(), (0o666, inode, group), "nothing was changed");
-    // Gives a group access to the socket. The next reload takes it away again.
+    // Gives a group access to the socket. The next reload takes this access away again.
     if nix::unistd::geteuid().is_root() {
         router
             .reload(&tapfile("unix://", "group 4242"))

@@ -13,7 +13,7 @@ use crate::{
     tree::{read, root},
 };
 
-/// Crates that a DNS server must not depend on because it uses the feature `tap`.
+/// Crates that the feature `tap` must not bring into a DNS server.
 const NOT_WITH_TAP: [&str; 7] = [
     "axum",
     "clap",
@@ -24,7 +24,7 @@ const NOT_WITH_TAP: [&str; 7] = [
     "rustls",
 ];
 
-/// The largest number of crates that a DNS server may get because it uses the feature `tap`.
+/// The largest number of crates that the feature `tap` may bring into a DNS server.
 const MOST_WITH_TAP: usize = 59;
 
 #[test]

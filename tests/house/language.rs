@@ -7,7 +7,7 @@ use crate::{
     tree,
 };
 
-/// The largest number of such expressions that is allowed in a thousand comment lines.
+/// The largest number of unwanted expressions that is allowed in a thousand comment lines.
 const ALLOWED: usize = 5;
 
 /// Expressions that are archaic or that hide the subject of a sentence. `there is no …` and `is no longer` are plain
@@ -26,7 +26,8 @@ const TURNS: &[&str] = &[
     "at its end",
 ];
 
-/// Verbs that make a clause with `who` count: such a clause often has no noun as its subject.
+/// Verbs after `who` that make the two words an unwanted expression, because a clause such as "who takes both" often
+/// has no noun as its subject.
 const DOINGS: &[&str] = &[
     "asks", "calls", "comes", "does", "gets", "gives", "goes", "has", "is", "knows", "looks",
     "makes", "owns", "reads", "sends", "takes", "uses", "waits", "wants", "was", "writes",

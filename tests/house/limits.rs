@@ -13,8 +13,8 @@ use crate::{
     tree::read,
 };
 
-/// Names of rows in the guide's table of limits. The limits in these rows are not constants in the source code; each
-/// row has the reason.
+/// Names of rows in the guide's table of limits. The limits in these rows are not constants in the source code. Each
+/// item has the reason for that.
 const WITHOUT_A_CONSTANT: &[(&str, &str)] = &[
     ("descriptors", "the operating system's limit"),
     (

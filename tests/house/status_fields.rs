@@ -1,5 +1,5 @@
-//! Tests that each field of the JSON at `/status` has a row in docs/reference.md, and that the
-//! field of each such row exists.
+//! Tests that each field of the JSON at `/status` has a row in docs/reference.md, and that each
+//! field with a row exists.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! BIND 9: authoritative for one zone, and a forwarder for all other names.
+//! Tests of BIND 9. It is authoritative for one zone, and forwards the queries for all other names.
 
 use std::{fs, process::Command, time::Duration};
 
@@ -116,7 +116,7 @@ fn taps_fan_out_to_every_sink() {
     scenario::fan_out(&BIND, Via::Unix);
 }
 
-/// When named exits, it waits for FINISH. If the reader does not send FINISH, named hangs.
+/// named waits for FINISH before it exits. If the reader does not send FINISH, named hangs.
 #[test]
 #[ignore = "needs real DNS servers: tests/interop/install.sh"]
 fn bind_exits_promptly() {
@@ -151,7 +151,7 @@ fn bind_reconnects_when_tapfan_restarts() {
 
     let tapfan = test_bed.tapfan(DRAIN);
     eventually("named to connect again", || {
-        // named notices only when it writes a tap that tapfan has restarted. So these queries are
+        // named notices the restart of tapfan only when it writes a tap. So these queries are
         // needed, although named loses their taps.
         ask(setting.dns, "again.example.test", 1, false).expect("an answer");
         if full.frames().len() > before {

@@ -170,7 +170,8 @@ impl Collector {
 // === impl Recorder ===
 
 impl Recorder {
-    /// Reads one stream as a collector, and sends the answers of the Frame Streams handshakes.
+    /// Reads one stream as a collector does. If the sender uses a handshake, sends ACCEPT and
+    /// FINISH.
     fn serve(&self, stream: &mut (impl Read + Write)) -> io::Result<()> {
         let mut handshake = Handshake::Unidirectional;
         while let Some(frame) = read(stream)? {

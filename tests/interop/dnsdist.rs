@@ -1,4 +1,4 @@
-//! dnsdist: a load balancer in front of one server.
+//! Tests of dnsdist, which is a load balancer in front of one DNS server.
 
 use std::{fs, process::Command};
 

@@ -11,7 +11,8 @@ pub(crate) const FINISH: u32 = 5;
 /// One Frame Streams frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Frame {
-    /// A control frame of this type. If it has a content type, this is the one of dnstap.
+    /// A control frame of this type. If the frame has a content type, it is the content type of
+    /// dnstap.
     Control(u32),
     /// A data frame with this payload.
     Data(Vec<u8>),

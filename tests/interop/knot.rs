@@ -1,4 +1,4 @@
-//! Knot DNS: authoritative for one zone, with its dnstap module `mod-dnstap`.
+//! Tests of Knot DNS with its dnstap module `mod-dnstap`. It is authoritative for one zone.
 
 use std::{fs, process::Command};
 

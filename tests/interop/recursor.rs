@@ -1,4 +1,4 @@
-//! The `PowerDNS` Recursor, which taps the queries that it sends to the upstream.
+//! Tests of the `PowerDNS` Recursor, which taps the queries that it sends to the upstream.
 
 use std::{fs, process::Command};
 

@@ -15,9 +15,9 @@ pub(crate) struct Server {
     pub(crate) start: fn(&Setting<'_>) -> Process,
     /// True if the server sends STOP before it closes its dnstap connection.
     pub(crate) stops: bool,
-    /// The zones in which the test queries names of the server.
+    /// The zones whose names the test queries.
     pub(crate) questions: &'static [Question],
-    /// The types of taps that these queries must cause.
+    /// The types of taps that the queries of the test must cause.
     pub(crate) taps: &'static [Tap],
 }
 
@@ -25,9 +25,9 @@ pub(crate) struct Server {
 pub(crate) struct Setting<'a> {
     /// A directory for this test.
     pub(crate) dir: &'a Path,
-    /// The address at which the server answers DNS queries.
+    /// The address at which the server under test answers DNS queries.
     pub(crate) dns: SocketAddr,
-    /// The DNS server to which the server forwards queries.
+    /// The upstream DNS server to which the server under test forwards queries.
     pub(crate) upstream: &'a Upstream,
     /// The destination of the server's taps.
     pub(crate) target: &'a Target,
@@ -60,7 +60,7 @@ pub(crate) struct Question {
 pub(crate) struct Tap {
     /// The value of `Message.Type` in dnstap.proto.
     pub(crate) message_type: u64,
-    /// The zone whose queries cause these messages.
+    /// The zone whose queries cause messages of this type.
     pub(crate) zone: &'static str,
     /// The peer that exchanged the tapped packet with the server.
     pub(crate) witness: Witness,

@@ -1,5 +1,5 @@
-//! Unbound as a forwarder for all names, with each transport and handshake for dnstap that it
-//! supports.
+//! Tests of Unbound, which forwards all queries. The tests use each transport and each handshake
+//! for dnstap that Unbound supports.
 
 use std::{fs, process::Command};
 

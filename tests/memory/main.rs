@@ -11,7 +11,8 @@ use outage::Memory;
 /// The number of frames in the queue. It is so large that the frames use most of the memory of the process.
 const FRAMES: u64 = 120_000;
 
-/// The longest wait until the memory is returned. On an idle machine, the allocator returns it up to ten seconds late.
+/// The longest wait until the memory is returned. On an idle machine, the allocator may take up to ten seconds for
+/// that.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 #[test]

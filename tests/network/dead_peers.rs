@@ -108,8 +108,8 @@ async fn vanished_while_idle(network: Network) {
     fleet.network.vanish(&pod.host);
     let (reason, took) = notices(&pipeline).await;
     assert_eq!(reason, "unreachable");
-    // The router must not give up before that time, because a peer that answers no probe for a
-    // shorter time may still work.
+    // The router must not give up before half of the `write_timeout`, because a peer that has been
+    // silent for such a short time may still work.
     assert!(
         took > WRITE_TIMEOUT / 2 && took < WRITE_TIMEOUT + KERNEL + SLACK,
         "{took:?}"
@@ -215,7 +215,8 @@ fn a_machine_that_vanishes_is_noticed_with_nothing_to_write() {
 #[ignore = "needs root and iproute2"]
 fn a_replaced_machine_is_noticed_with_the_next_data() {
     // The new machine answers the next retransmission with RST. The kernel makes the interval
-    // between retransmissions longer while the machine is away.
+    // between retransmissions longer while the machine is away. So it may take two seconds until
+    // the router notices the new machine.
     on_network(|network| replaced(network, 20_000, Duration::from_secs(2)));
 }
 

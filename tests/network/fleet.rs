@@ -25,8 +25,8 @@ use crate::{
 pub(crate) const RATE: u64 = 20_000;
 
 /// The time within which the router must follow a change of the name's addresses. The TTL is one
-/// second, and the router looks the name up again after at most 1.2 times the TTL. The rest is
-/// extra time for a busy machine.
+/// second, and the router looks the name up again after at most 1.2 times the TTL. The remaining
+/// time is a reserve for a busy machine.
 pub(crate) const TTL: Duration = Duration::from_secs(4);
 
 /// The present and former collectors of one host name.

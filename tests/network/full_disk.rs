@@ -1,5 +1,5 @@
-//! Tests a sink that writes files when the disk fills up. The disk is mounted in its own mount
-//! namespace.
+//! Tests of a sink that writes files to a disk until the disk is full. The disk is mounted in its
+//! own mount namespace.
 
 use std::{
     fs::{self, File},

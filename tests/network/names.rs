@@ -85,8 +85,8 @@ async fn the_last_good_addresses_are_used(network: Network, failure: Answer) {
 }
 
 /// Tests `endpoints failover`. If the sink needs another collector, it must be able to use a newly
-/// added collector within the TTL. If a collector is removed from the name, the sink must leave it
-/// within the TTL and never use it again.
+/// added collector within the TTL. If a collector is removed from the name, the sink must leave
+/// that collector within the TTL and never use it again.
 async fn failover_follows_the_name(network: Network) {
     let mut fleet = Fleet::new(network, 1);
     let pipeline = fleet.start(Endpoints::Failover).await;

@@ -14,8 +14,8 @@ use crate::{
 
 const PODS: usize = 3;
 
-/// Restarts every collector once. As long as a collector that has not restarted yet is connected,
-/// the next one to restart is such a collector, because this is the hardest case.
+/// Restarts every collector once, one after the other. Prefers a collector that has a connection,
+/// because its restart is the hardest case.
 pub(crate) async fn restart_all(fleet: &mut Fleet, endpoints: Endpoints, removal: Removal) {
     for left in (1..=PODS).rev() {
         let used = fleet.used().await;

@@ -18,7 +18,8 @@ use tapfan::internals::spool::{Fs, Listed};
 /// The size of a sector, in bytes. It is so small that a power loss often keeps only parts of records and checkpoints.
 const SECTOR: usize = 8;
 
-/// The size of a memory page, in bytes. A write that lies within one page is done completely or not at all.
+/// The size of a page of the system's cache, in bytes. A write that lies within one page reaches the cache completely
+/// or not at all, even if the process dies.
 const PAGE: usize = 128;
 
 #[derive(Clone, Default)]
@@ -306,7 +307,7 @@ impl Disk {
         state.inodes[inode].content.clone()
     }
 
-    /// Creates or replaces a file, as another program than the router would do it.
+    /// Creates or replaces a file, as a program other than the router would do it.
     pub(crate) fn put(&self, name: &str, content: &[u8]) {
         let mut state = self.0.borrow_mut();
         let inode = state.inodes.len();

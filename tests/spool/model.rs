@@ -1,4 +1,4 @@
-//! Tests the disk spool with random sequences of appends, reads, confirmations, crashes and faults. A model knows
+//! Tests of the disk spool with random sequences of appends, reads, confirmations, crashes and faults. A model knows
 //! exactly which frames the spool must have.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,9 +46,9 @@ struct Model {
     /// The number of frames that the test has made so far.
     made: u32,
     power: Option<u64>,
-    /// The confirmation of every frame with a lower number has succeeded.
+    /// The confirmation of every frame with a number below this one has succeeded.
     confirmed: u64,
-    /// Every frame with a lower number was confirmed before the last successful commit.
+    /// Every frame with a number below this one was confirmed before the last successful commit.
     committed: u64,
     /// Frames that can be read but that will never be on the disk: their sync failed, and the process died before it
     /// could write them again.

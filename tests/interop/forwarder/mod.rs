@@ -1,6 +1,7 @@
-//! Tests of `examples/forwarder`, a DNS forwarder that taps its traffic. `dig` sends it queries, and golang-dnstap's
-//! `dnstap` collects its messages. Each DNS transaction must cause exactly the messages that `CoreDNS` would send. Each
-//! message must have the bytes, the addresses and the upstream of the transaction.
+//! Tests of `examples/forwarder`, a DNS forwarder that taps its traffic. `dig` sends queries to the forwarder, and
+//! golang-dnstap's `dnstap` collects the dnstap messages of the forwarder. Each DNS transaction must cause exactly the
+//! messages that `CoreDNS` would send. Each message must have the bytes, the addresses and the upstream of the
+//! transaction.
 
 mod raw;
 mod tap;

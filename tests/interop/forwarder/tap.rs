@@ -84,8 +84,8 @@ impl Tap {
             let port = u16::try_from(port).expect("16 bits");
             Some(SocketAddr::from((Ipv4Addr::from(address), port)))
         };
-        // The address family must be IPv4, and a query must not contain a response message or a response a query
-        // message.
+        // The address family must be IPv4. The tap of a query must not contain a response message, and the tap of a
+        // response must not contain a query message.
         assert_eq!(frame.message_number(SOCKET_FAMILY), Some(INET));
         let (wire, other) = match kind {
             Kind::ClientQuery | Kind::ForwarderQuery => (QUERY_MESSAGE, RESPONSE_MESSAGE),
@@ -126,8 +126,8 @@ impl Tap {
         }
     }
 
-    /// Returns the messages that an attempt at an upstream must cause, computed from what the upstream received and
-    /// sent.
+    /// Returns the messages that the forwarder must tap when it sends a query to an upstream. They are computed from
+    /// what the upstream received and sent.
     pub(super) fn attempt(client: Client, upstream: SocketAddr, seen: &Seen) -> Vec<Self> {
         let query = Self {
             kind: Kind::ForwarderQuery,
