@@ -12,7 +12,7 @@ pub(super) struct Amount {
     pub(super) bytes: usize,
 }
 
-/// One of the two bounds of a queue.
+/// One of the two quantities that limit a queue: frames or bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dimension {
     Frames,
@@ -22,7 +22,7 @@ pub(super) enum Dimension {
 // === impl Dimension ===
 
 impl Dimension {
-    /// An amount of `size` in this dimension, and 0 in the other.
+    /// Returns an amount of `size` frames or of `size` bytes, depending on the dimension. The other number is 0.
     pub(super) fn amount(self, size: usize) -> Amount {
         match self {
             Self::Frames => Amount {
@@ -47,7 +47,7 @@ impl Amount {
         }
     }
 
-    /// Subtracts `other` in each dimension, but not below 0.
+    /// Subtracts `other` in frames and in bytes. A result below 0 becomes 0.
     pub(super) fn without(self, other: Self) -> Self {
         Self {
             frames: self.frames.saturating_sub(other.frames),
@@ -55,7 +55,7 @@ impl Amount {
         }
     }
 
-    /// The number of frames at the front of `chunk` that fit into this amount.
+    /// Returns the number of frames at the front of `chunk` that fit into this amount.
     pub(super) fn room_for(self, chunk: &Chunk) -> usize {
         if chunk.len() <= self.frames && chunk.footprint() <= self.bytes {
             chunk.len()
@@ -109,7 +109,7 @@ impl SubAssign for Amount {
 impl Div<usize> for Amount {
     type Output = Self;
 
-    /// Divides both dimensions by `parts`. Divides by 1 if `parts` is 0.
+    /// Divides the frames and the bytes by `parts`, or by 1 if `parts` is 0.
     fn div(self, parts: usize) -> Self {
         Self {
             frames: self.frames / parts.max(1),

@@ -17,7 +17,7 @@ const ROOMY: Limits = Limits {
     bytes: 1 << 20,
 };
 
-/// Frames with consecutive numbers. Each frame has eight bytes on the wire.
+/// Returns a chunk of frames with consecutive numbers. Each frame has eight bytes on the wire.
 fn chunk(first: u32, frames: u32) -> Chunk {
     let mut wire = BytesMut::new();
     for number in first..first + frames {
@@ -72,7 +72,7 @@ fn frames_are_delivered_when_they_are_confirmed() {
         (ledger.unconfirmed, ledger.delivered, ledger.delivered_bytes),
         (2, 2, 16)
     );
-    // The connection ends, so the queue returns the unconfirmed frames again, in their old order.
+    // The connection ends, so its unconfirmed frames are in the queue again, in their old order.
     drop(waiting);
     let again = poll(&queue).expect("frames");
     assert_eq!(numbers(&again), [2, 3, 4]);
@@ -96,8 +96,8 @@ fn unconfirmed_frames_leave_the_room_of_the_queue_to_new_ones() {
     let waiting = poll(&queue).expect("frames").settle_unconfirmed(written(4));
     queue.push(&chunk(4, 4));
     assert_eq!(queue.ledger().dropped_total(), 0);
-    // Returned frames may exceed the bounds of the queue. They are older than all other frames, so none of them is
-    // dropped to make room.
+    // The frames that return to the queue may exceed its bounds. They are older than all other frames, so none of them
+    // is dropped to make room.
     drop(waiting);
     let ledger = queue.ledger();
     assert_eq!((ledger.queued, ledger.dropped_total()), (8, 0));
@@ -188,8 +188,8 @@ fn part(whole: usize, share: f64) -> usize {
 }
 
 proptest! {
-    /// With any number of batches in flight and unconfirmed, the ledger balances, each batch has the oldest waiting
-    /// frames, and each frame is confirmed once.
+    /// With any number of batches that are in flight or unconfirmed, three things hold: the ledger balances, each batch
+    /// contains the oldest waiting frames, and no frame is confirmed twice.
     #[test]
     fn every_frame_is_confirmed_once(steps in prop::collection::vec(step(), 0..160)) {
         let queue = queue(ROOMY);
@@ -278,7 +278,7 @@ fn returned_frames_take_no_room_from_new_ones() {
     assert_eq!((ledger.queued, ledger.dropped_total()), (20, 0));
     queue.push(&chunk(20, 1));
     assert_eq!(queue.ledger().dropped(DropReason::QueueFull), 1);
-    // An end now loses new frames, and frames that may have arrived.
+    // If the queue ends now, it loses new frames, and frames that may have arrived at the collector.
     queue.abandon(DropReason::Shutdown);
     let ledger = queue.ledger();
     assert_eq!(

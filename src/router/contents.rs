@@ -1,5 +1,5 @@
-//! The contents of a queue: its frames, the accounts of their senders, and its ledger. They change together, under the
-//! queue's lock.
+//! The contents of a queue: its frames, the accounts of their senders, and the ledger. One lock, the lock of the queue,
+//! guards them, so they always change together.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -21,83 +21,85 @@ use crate::frame_stream::Chunk;
 
 pub(super) struct Contents {
     pub(super) limits: Limits,
-    /// The waiting chunks, by position.
+    /// The waiting chunks, by position. The position of a chunk gives its place in the order of the queue.
     pub(super) waiting: BTreeMap<u64, Held>,
     pub(super) ledger: Ledger,
     pub(super) losses: Losses,
     pub(super) latency: Latency,
-    /// Wakes the consumer; `None` if it does not wait.
+    /// The waker of the consumer. `None` if the consumer does not wait.
     pub(super) consumer: Option<Waker>,
     /// The senders of the frames in `waiting`.
     pub(super) senders: Senders,
     pub(super) in_flight: Vec<Flight>,
-    /// The waiting frames that returned unconfirmed.
+    /// The amount of those waiting frames that were written, but came back to the queue because they were not
+    /// confirmed.
     pub(super) returned: Amount,
-    /// The lowest position so far.
+    /// The lowest position that any chunk has had so far.
     first_position: u64,
     /// The position of the next chunk that is pushed.
     next_position: u64,
     next_flight: u64,
-    /// True once nothing more will be pushed. This is not a part of `lifecycle`, because chunks can still be pushed to
-    /// an abandoned queue.
+    /// True if no more chunks will be pushed. This flag is not a part of `lifecycle`, because chunks can still be
+    /// pushed to an abandoned queue.
     pub(super) closed: bool,
     pub(super) lifecycle: Lifecycle,
     /// Notified when frames are counted as dropped.
     lost: Arc<Notify>,
 }
 
-/// A batch that was [`Taken`](super::Taken) and is not settled yet.
+/// A batch that was [`Taken`](super::Taken) from the queue and is not settled yet.
 pub(super) struct Flight {
     pub(super) number: u64,
-    /// The time at which its oldest frame was read from its sender.
+    /// The time at which the oldest frame of the batch was read from its sender.
     received: Instant,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lifecycle {
     Open,
-    /// Nothing more will be pushed. The consumer ends when the queue is empty.
+    /// No more chunks will be pushed. The consumer ends when the queue is empty.
     Closing,
-    /// The consumer is gone. Frames that are still pushed are dropped, with this reason.
+    /// The queue has no consumer any more. Frames that are still pushed are dropped for this reason.
     Ended(DropReason),
 }
 
-/// The frames that waited in a queue.
+/// The waiting frames that were removed from a queue.
 pub(super) struct Withdrawn {
     chunks: Vec<Chunk>,
-    /// The part of `chunks` that had returned to the queue unconfirmed.
+    /// The amount of those frames in `chunks` that were written, but came back to the queue because they were not
+    /// confirmed.
     returned: Amount,
 }
 
-/// The bounds that apply when a chunk is added, and the drop reason of the frames that do not fit.
+/// The bounds of a queue while a chunk is added, and the drop reason of the frames that do not fit.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
     pub(super) held: Amount,
     pub(super) reason: DropReason,
 }
 
-/// The bounds of one batch. The limit in bytes is about what a socket accepts in one write, and about the size of the
-/// largest read. A batch counts against the bounds of the queue until all of it is written, so larger batches would
-/// leave less room for waiting frames than configured.
+/// The largest size of one batch, in bytes on the wire. A socket accepts about this many bytes in one write, and the
+/// largest read returns about as many. Larger batches would leave less room for waiting frames, because a batch counts
+/// against the bounds of the queue until the whole batch is written.
 const BATCH_BYTES: usize = 256 << 10;
 const BATCH_CHUNKS: usize = 256;
 
-/// A batch can have this size even if that is more than half of the room. Without this minimum, the batches of small
-/// queues would be too small to be worth a write.
+/// A batch can have this size even if the size is more than half of the room for waiting frames. Without this minimum,
+/// a small queue would have batches that are too small to be worth a write.
 const SMALLEST_BATCH: Amount = Amount {
     frames: 64,
     bytes: 16 << 10,
 };
 
-/// A frame is dropped after this number of connections died in the middle of it. If it were kept, the frames behind it
-/// could wait forever.
+/// A frame is dropped after this number of connections died while they were writing it. Such a frame may be the reason
+/// why the connections die. If it were kept, the frames behind it might never be sent.
 pub(super) const CUTS_ALLOWED: u32 = 3;
 
 // === impl Contents ===
 
 impl Contents {
     pub(super) fn new(limits: Limits, lost: Arc<Notify>) -> Self {
-        // The middle of the range, because `prepend` uses positions below the first one.
+        // The first position is in the middle of the range, because `prepend` needs positions below the first one.
         let position = 1 << 63;
         Self {
             limits,
@@ -126,11 +128,12 @@ impl Contents {
         self.admit(chunk, position, self.bounds());
     }
 
-    /// Pushes a chunk without letting the queue grow. The bytes that the queue holds now are the bound.
+    /// Pushes a chunk without letting the queue grow: the queue may hold as many bytes afterwards as it holds now, but
+    /// no more.
     pub(super) fn push_in_place(&mut self, chunk: &Chunk) {
         let mut bounds = self.bounds();
-        // If the chunk does not fit within the queue's own bounds, these bounds apply, and the drop reason is
-        // `QueueFull`.
+        // If the whole chunk fits within the configured bounds of the queue, only the memory limit can cause a loss. If
+        // it does not fit, the configured bounds apply, and the drop reason is `QueueFull`.
         if self.free(bounds).room_for(chunk) == chunk.len() {
             bounds.held.bytes = self.bounded_bytes();
             bounds.reason = DropReason::Memory;
@@ -140,12 +143,13 @@ impl Contents {
         self.admit(chunk, position, bounds);
     }
 
-    /// Adds the frames of another queue as if they had been offered before all others.
+    /// Adds the frames of another queue as if they had been offered before all frames of this queue.
     pub(super) fn prepend(&mut self, Withdrawn { chunks, returned }: &Withdrawn) {
         let frames: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();
         self.first_position -= frames;
         let mut position = self.first_position;
-        // In their former queue, frames that had returned unconfirmed did not count against the bounds.
+        // The frames in `returned` were written, but came back to the other queue because they were not confirmed. They
+        // did not count against the bounds of that queue, so they do not count against these bounds either.
         let mut bounds = self.bounds();
         bounds.held += *returned;
         for chunk in chunks {
@@ -164,7 +168,7 @@ impl Contents {
         }
         let mut fits = self.free(bounds).room_for(chunk);
         if fits < offered {
-            // The queue is full, but the sender of this chunk may be entitled to room that another sender occupies.
+            // The queue is full. But the sender of this chunk may be entitled to room that another sender occupies.
             fits = self.make_room(chunk, fits, bounds);
             self.lose(chunk, offered - fits, bounds.reason);
         }
@@ -173,7 +177,7 @@ impl Contents {
         }
         let mut admitted = chunk.clone();
         if fits < offered {
-            // Without a copy, the lost frames would stay in memory.
+            // Without a copy, the buffer of the chunk would keep the lost frames in memory.
             admitted = admitted.split_to(fits).compact();
         }
         let held = Held::new(admitted, position);
@@ -220,8 +224,9 @@ impl Contents {
         })
     }
 
-    /// The room that is free: the bounds minus the frames in flight and the waiting frames. Frames that returned
-    /// unconfirmed take no room from new ones, because they had left the queue already.
+    /// The free room: the bounds minus the frames in flight and the waiting frames. Some of the waiting frames were
+    /// written, but came back because they were not confirmed. These are not subtracted: they left the queue when they
+    /// were written, and new frames may have taken their place.
     pub(super) fn free(&self, bounds: Bounds) -> Amount {
         let held = Amount {
             frames: to_usize(self.ledger.queued + self.ledger.in_flight),
@@ -230,17 +235,19 @@ impl Contents {
         bounds.held.without(held.without(self.returned))
     }
 
-    /// The bytes that count against the bounds. Unconfirmed frames do not count: the connection limits them separately.
+    /// The bytes that count against the bounds. Unconfirmed frames do not count, because a separate limit applies to
+    /// them.
     fn bounded_bytes(&self) -> usize {
         to_usize(self.ledger.held_bytes - self.ledger.unconfirmed_bytes)
     }
 
     // --- Out
 
-    /// Takes the chunks of the next batch. Returns the number of their flight, and the chunks.
+    /// Takes the chunks of the next batch. Returns the number that identifies the batch while it is in flight, and the
+    /// chunks.
     ///
-    /// A batch is at most half of the room for waiting frames. Frames in flight cannot be dropped to make room, so a
-    /// batch of all frames would leave no room for a sender below its share.
+    /// A batch takes at most half of the room for waiting frames. Frames in flight cannot be dropped to make room. If a
+    /// batch took all frames, the queue could not make room for a sender that has less than its share.
     pub(super) fn take(&mut self) -> (u64, VecDeque<Held>) {
         let half = self.room(self.bounds()) / 2;
         let mut most = Amount {
@@ -253,7 +260,7 @@ impl Contents {
             let chunk = &first.get().chunk;
             wire += chunk.wire().len();
             let (frames, fits) = (chunk.len(), most.room_for(chunk));
-            // The first chunk is always taken, even if only a part of it fits.
+            // The first chunk is always taken. If only a part of it fits, this part is taken.
             let is_more = wire > BATCH_BYTES || taken.len() == BATCH_CHUNKS || fits < frames;
             if is_more && !taken.is_empty() {
                 break;
@@ -264,7 +271,7 @@ impl Contents {
             if held.written_before {
                 self.returned -= held.amount();
             }
-            // Only the first chunk can be too large here. The part that fits is taken, but at least one frame.
+            // Only the first chunk can be too large here. Takes the part of it that fits, but at least one frame.
             if fits.max(1) < frames {
                 let first = held.split_to(fits.max(1));
                 self.wait(std::mem::replace(&mut held, first));
@@ -283,7 +290,7 @@ impl Contents {
         (number, taken)
     }
 
-    /// Removes and returns the waiting chunks, as if they had never been offered.
+    /// Removes and returns the waiting chunks. Afterwards the ledger is as if they had never been offered.
     pub(super) fn withdraw(&mut self) -> Withdrawn {
         let total = self.senders.total;
         self.ledger.offered -= total.frames as u64;
@@ -299,7 +306,7 @@ impl Contents {
 
     // --- The end
 
-    /// Returns whether the consumer can end: the queue is not open, and it holds no frames.
+    /// Returns whether the consumer can end. It can end if the queue is closed or abandoned and holds no frames.
     pub(super) fn is_over(&self) -> bool {
         self.lifecycle != Lifecycle::Open && self.waiting.is_empty() && self.in_flight.is_empty()
     }
@@ -358,7 +365,7 @@ impl Contents {
     }
 }
 
-/// Converts a count that came from a `usize` back to one.
+/// Converts a count back to `usize`. The count was made from a `usize`, so it fits.
 fn to_usize(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }

@@ -7,7 +7,7 @@ use super::DropReason;
 use super::{Queues, inlets::Inlets, shortage};
 use crate::{frame_stream::Chunk, memory::Budget};
 
-/// Offers each chunk to the queues of every sink. Cheap to clone; all clones share one set of sinks.
+/// Offers each chunk to the queues of every sink. A clone is cheap. All clones share one set of sinks.
 #[derive(Debug, Clone)]
 pub(crate) struct Router {
     sinks: Arc<Inlets<Queues>>,
@@ -17,14 +17,14 @@ pub(crate) struct Router {
 // === impl Router ===
 
 impl Router {
-    /// A router to these sinks, without a common memory limit.
+    /// Creates a router that offers chunks to these sinks and has no memory limit.
     #[cfg(test)]
     pub(crate) fn new(sinks: impl IntoIterator<Item = Arc<Queues>>) -> Self {
         Self::within(Budget::default(), sinks)
     }
 
-    /// A router to these sinks, which share `memory`. When memory is short, the queue that holds the most loses frames
-    /// first.
+    /// Creates a router that offers chunks to these sinks. `memory` is the limit for all sinks together. When memory is
+    /// short, the queue that holds the most bytes loses frames first.
     pub(crate) fn within(memory: Budget, sinks: impl IntoIterator<Item = Arc<Queues>>) -> Self {
         let router = Self {
             sinks: Arc::default(),
@@ -34,7 +34,7 @@ impl Router {
         router
     }
 
-    /// Offers `chunk` to every sink. It never waits: each queue keeps the frames that fit and counts the others as
+    /// Offers `chunk` to every sink, without waiting. Each queue keeps the frames that fit, and counts the others as
     /// lost.
     pub(crate) fn offer(&self, chunk: &Chunk) {
         let sinks = self.sinks.load();
@@ -49,7 +49,7 @@ impl Router {
         }
     }
 
-    /// Counts `frames` as offered to every sink and lost.
+    /// Counts `frames` as offered to every sink and lost by every sink.
     #[cfg(feature = "tap")]
     pub(crate) fn lose(&self, reason: DropReason, frames: u64) {
         for queues in self.sinks.load().iter() {
@@ -57,10 +57,11 @@ impl Router {
         }
     }
 
-    /// Replaces the sinks, from the next chunk on. A sink in both sets misses no chunk and gets none twice. The queues
-    /// of a removed sink are closed as soon as the last offer to them is over.
+    /// Replaces the set of sinks, from the next chunk on. A sink that is in the old set and in the new set misses no
+    /// chunk and gets no chunk twice. The queues of a removed sink are closed as soon as no thread offers to them any
+    /// more.
     ///
-    /// Two calls must not overlap.
+    /// The caller must not call this function while another call is in progress.
     pub(crate) fn replace(&self, sinks: impl IntoIterator<Item = Arc<Queues>>) {
         self.sinks.replace(sinks);
     }
@@ -90,7 +91,7 @@ mod tests {
         let chunk = Chunk::from_wire(b"\0\0\0\x01a".as_slice().into()).expect("a frame");
         let (stays, goes) = (queues(), queues());
         let router = Router::new([Arc::clone(&stays), Arc::clone(&goes)]);
-        // Holds the set, as an offer in progress does.
+        // This guard keeps the old set of sinks alive, as an offer in progress does.
         let offering = router.sinks.load();
         router.replace([Arc::clone(&stays)]);
         router.replace([queues(), Arc::clone(&stays)]);

@@ -3,17 +3,18 @@
 use super::amount::Amount;
 use crate::frame_stream::Chunk;
 
-/// A chunk that a queue holds, waiting or in flight.
+/// A chunk that is in a queue, either waiting or in flight.
 pub(super) struct Held {
     pub(super) chunk: Chunk,
-    /// The position of its first frame. Each frame that is offered to the queue has the next position.
+    /// The position of the first frame of the chunk. The frames that are offered to a queue are numbered, and the
+    /// position is this number.
     pub(super) position: u64,
-    /// The number of connections that died in the middle of its first frame.
+    /// The number of connections that died while they were writing the first frame of the chunk.
     pub(super) cuts: u32,
     /// True if a connection has already written the frames of this chunk, but ended before they were confirmed.
     pub(super) written_before: bool,
-    /// The bytes of memory that count for it. After a split, the fixed cost of the chunk counts for one of the parts
-    /// only.
+    /// The memory that the ledger counts for this chunk, in bytes. If the chunk is split, its fixed cost counts for one
+    /// of the two parts only.
     bytes: usize,
 }
 
@@ -37,8 +38,8 @@ impl Held {
         }
     }
 
-    /// Splits off and returns the first `frames` frames, or all if there are fewer. The amounts of the two parts add up
-    /// to the whole.
+    /// Splits off and returns the first `frames` frames. Returns all frames if there are not more. The amounts of the
+    /// two parts add up to the amount of the whole chunk.
     pub(super) fn split_to(&mut self, frames: usize) -> Self {
         let chunk = self.chunk.split_to(frames);
         let whole = self.chunk.is_empty();
@@ -49,25 +50,25 @@ impl Held {
         };
         self.bytes -= head.bytes;
         self.position += head.chunk.len() as u64;
-        // No connection has died in its new first frame.
+        // The rest of the chunk has a new first frame. No connection has died while it was writing this frame.
         self.cuts = 0;
         head
     }
 
-    /// The number of frames that stay if `excess` is dropped from the end.
+    /// Returns the number of frames that stay if `excess` is dropped from the end of the chunk.
     pub(super) fn kept_without(&self, excess: Amount) -> usize {
         let bytes = self.chunk.footprint().saturating_sub(excess.bytes);
         let frames = self.chunk.len().saturating_sub(excess.frames);
         frames.min(self.chunk.frames_within(bytes))
     }
 
-    /// Keeps only the first `frames` frames. Returns the amount that this frees.
+    /// Keeps only the first `frames` frames. Returns the amount of the frames that were dropped.
     pub(super) fn truncate(&mut self, frames: usize) -> Amount {
         let before = self.amount();
         let mut rest = self.chunk.clone();
         let head = rest.split_to(frames);
         self.bytes -= rest.content();
-        // Without the copy, the dropped frames could stay in memory as long as the chunk.
+        // Without the copy, the buffer of the chunk could keep the dropped frames in memory.
         self.chunk = head.compact_if_sparse();
         before.without(self.amount())
     }

@@ -1,37 +1,37 @@
-//! The set of queues that chunks are offered to. It is read for each chunk, without a lock.
+//! The set of queues to which chunks are offered. Each offer of a chunk reads the set, without a lock.
 
 use std::{ops::Deref, sync::Arc};
 
 use arc_swap::{ArcSwap, Guard};
 
-/// One or several queues that can be closed. After they are closed, nothing is offered to them.
+/// One or several queues that can be closed. No chunk is offered to a closed queue.
 pub(super) trait Close {
     fn close(&self);
 }
 
-/// The queues that chunks are offered to. The set is replaced as a whole.
+/// The queues to which chunks are offered. The set is always replaced as a whole.
 #[derive(Debug)]
 pub(super) struct Inlets<Q: Close>(ArcSwap<Vec<Arc<Inlet<Q>>>>);
 
-/// A guard that keeps one of the queues open. Dropping it closes the queue.
+/// A guard that keeps one of the queues open. When the guard is dropped, it closes the queue.
 ///
-/// All sets that contain the queue share one inlet. A thread that still offers to an old set therefore keeps the queues
-/// of that set open until it is done.
+/// All sets that contain the queue share one guard. A set lives as long as a thread still offers a chunk to its queues.
+/// So a queue that was removed from the current set is closed only after the last such thread is done.
 #[derive(Debug)]
 pub(super) struct Inlet<Q: Close>(Arc<Q>);
 
 // === impl Inlets ===
 
 impl<Q: Close> Inlets<Q> {
-    /// The current set. Its queues stay open as long as the guard lives.
+    /// Returns the current set. The queues of the set stay open as long as the caller keeps the returned guard.
     pub(super) fn load(&self) -> Guard<Arc<Vec<Arc<Inlet<Q>>>>> {
         self.0.load()
     }
 
-    /// Replaces the set, from the next chunk on. A queue in both sets misses no chunk and gets none twice. A queue that
-    /// is only in the old set is closed as soon as the last offer to it is over.
+    /// Replaces the set, from the next chunk on. A queue that is in the old set and in the new set misses no chunk and
+    /// gets no chunk twice. A queue that is only in the old set is closed as soon as no thread offers to it any more.
     ///
-    /// Two calls must not overlap.
+    /// The caller must not call this function while another call is in progress.
     pub(super) fn replace(&self, queues: impl IntoIterator<Item = Arc<Q>>) {
         let old = self.0.load_full();
         let inlet = |queue: Arc<Q>| {

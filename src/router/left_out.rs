@@ -5,14 +5,14 @@ use super::DropReason;
 /// The frames of a batch that the sink does not send, and the reasons.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LeftOut {
-    /// The place of each such frame in the batch, in ascending order, and the reason.
+    /// The place of each such frame in its batch, with the reason. The places are in ascending order.
     frames: Vec<(usize, DropReason)>,
 }
 
 // === impl LeftOut ===
 
 impl LeftOut {
-    /// Adds the frame at `place`. Places must be added in ascending order.
+    /// Adds the frame at `place`. The caller must add the places in ascending order.
     pub(crate) fn add(&mut self, place: usize, reason: DropReason) {
         debug_assert!(self.frames.last().is_none_or(|(last, _)| *last < place));
         self.frames.push((place, reason));

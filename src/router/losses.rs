@@ -1,14 +1,14 @@
-//! The losses of a full queue, by sender.
+//! The frames that a full queue has lost, by sender.
 
 use std::fmt;
 
 use crate::frame_stream::Source;
 
-/// The frames that were dropped because there was no room, by sender. The senders that lost the most have a row each;
-/// the others have a common sum.
+/// The frames that were dropped because a queue had no room, by sender. Each of the senders that lost the most has a
+/// row with its own count. All other senders share one sum.
 ///
-/// A sender is a peer at a listener. A sender that reconnects from the same address, or that is the same process, keeps
-/// its row.
+/// A sender is a peer of a listener. It keeps its row when it reconnects: a peer with the same address, or a process
+/// with the same id, is the same sender.
 #[derive(Debug, Clone, Default)]
 pub struct Losses {
     senders: Vec<(Source, u64)>,
@@ -18,12 +18,13 @@ pub struct Losses {
 // === impl Losses ===
 
 impl Losses {
-    /// The greatest number of senders with a row of their own.
+    /// The greatest number of senders that have a row.
     pub const SENDERS: usize = 16;
 
-    /// The senders that lost the most, each with its lost frames, in descending order.
+    /// The senders that have a row, each with the number of frames that it lost. The first sender lost the most.
     ///
-    /// When a new sender takes over a row, the frames of the former one are added to the [others](Self::others).
+    /// When a new sender takes over the row of an older sender, the count of the older sender is added to the
+    /// [others](Self::others).
     pub fn senders(&self) -> Vec<(&Source, u64)> {
         let rows = self.senders.iter();
         let mut rows: Vec<_> = rows.map(|(source, frames)| (source, *frames)).collect();
@@ -31,17 +32,17 @@ impl Losses {
         rows
     }
 
-    /// The lost frames of the senders without a row.
+    /// The frames that were lost by senders without a row.
     pub fn others(&self) -> u64 {
         self.others
     }
 
-    /// The lost frames of all senders.
+    /// The frames that all senders together lost.
     pub fn total(&self) -> u64 {
         self.others + self.senders.iter().map(|(_, frames)| frames).sum::<u64>()
     }
 
-    /// The lost frames of the sender that `source` belongs to; 0 if it has no row.
+    /// The frames that the sender of `source` lost. The result is 0 if this sender has no row.
     pub fn of(&self, source: &Source) -> u64 {
         let row = self
             .senders
@@ -78,8 +79,8 @@ impl Losses {
         if let Some(row) = known.and_then(|known| rows.get_mut(known)) {
             row.1 += frames;
             if row.0 != *source {
-                // Stores this source, so that the next chunk of its connection finds the row by the number of the
-                // source, which is faster.
+                // Stores the source of the new connection in the row. The next chunk of this connection is then found
+                // by the number of its source, which is faster than comparing addresses.
                 row.0 = source.clone();
             }
             return;
@@ -92,7 +93,7 @@ impl Losses {
         }
     }
 
-    /// Adds the losses of another queue.
+    /// Adds the frames that another queue lost.
     pub(super) fn add(&mut self, other: &Self) {
         self.others += other.others;
         for (source, frames) in &other.senders {
@@ -102,7 +103,8 @@ impl Losses {
 }
 
 impl fmt::Display for Losses {
-    /// Writes the three senders that lost the most, and the sum of all others. Writes nothing if nothing was lost.
+    /// Writes the three senders that lost the most, and the sum of all other senders. Writes nothing if no frame was
+    /// lost.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const NAMED: usize = 3;
         let rows = self.senders();

@@ -1,6 +1,7 @@
-//! The fan-out from listeners to sinks: the router, and the queues of each sink, which keep its ledger.
+//! The path of frames from listeners to sinks: the router, and the queues of each sink. The queues keep the ledger of
+//! the sink, which counts its frames.
 //!
-//! Nothing here waits, so a sink cannot slow a listener or another sink.
+//! No code in this folder waits for a sink. A slow sink can therefore not slow down a listener or another sink.
 
 mod amount;
 #[cfg(test)]
@@ -25,7 +26,7 @@ mod shortage;
 mod taken;
 mod written;
 
-/// The lock of a queue. `tests/queue_model.rs` replaces it with loom's.
+/// The lock of a queue. `tests/queue_model.rs` replaces this module with the lock of the model checker loom.
 mod sync {
     pub(super) use std::sync::{Mutex, MutexGuard};
 }

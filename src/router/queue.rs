@@ -1,4 +1,4 @@
-//! The queue of a sink: bounded in frames and bytes, lossy when full, and the keeper of the sink's ledger.
+//! The queue of a sink. It is bounded in frames and bytes, drops frames when it is full, and keeps the sink's ledger.
 
 use std::{
     collections::VecDeque,
@@ -23,14 +23,14 @@ use super::{
 };
 use crate::frame_stream::Chunk;
 
-/// A queue of chunks between the router and the driver of a sink, or of one of its endpoints.
+/// A queue of chunks between the router and a driver. The driver belongs to a sink, or to one endpoint of a sink.
 ///
-/// It belongs to the directive, not to the connection, so it survives reconnects. One lock guards the frames and the
-/// ledger, so the ledger balances whenever it is read. The lock is taken once for each chunk.
+/// The queue stays when a connection ends, because it belongs to the `dnstap` directive and not to the connection. One
+/// lock guards the frames and the ledger, so the ledger balances at every read. The lock is taken once for each chunk.
 ///
-/// A queue has one consumer. The frames that the consumer takes are *in flight* until they are
-/// [settled](Taken::settle), and count against the bounds until then. Settling puts the frames that were not written
-/// back to their positions, before all later frames. The consumer can take more frames while others are in flight.
+/// A queue has one consumer. The frames that the consumer takes are *in flight* until it [settles](Taken::settle) them.
+/// Frames in flight count against the bounds. Settling returns the frames that were not written to their positions in
+/// the queue, before all later frames. The consumer can take more frames while others are in flight.
 pub(crate) struct Queue {
     contents: Mutex<Contents>,
 }
@@ -43,7 +43,7 @@ impl Queue {
         Self::reporting_to(limits, Arc::default())
     }
 
-    /// A queue that notifies `lost` when it counts frames as dropped.
+    /// Creates a queue that notifies `lost` whenever it counts frames as dropped.
     pub(super) fn reporting_to(limits: Limits, lost: Arc<Notify>) -> Self {
         Self {
             contents: Mutex::new(Contents::new(limits, lost)),
@@ -54,7 +54,7 @@ impl Queue {
         self.lock().limits
     }
 
-    /// Changes the bounds. Frames that are in the queue already stay, even if they are more than the new bounds allow.
+    /// Changes the bounds. Frames that are already in the queue stay, even if they exceed the new bounds.
     pub(crate) fn set_limits(&self, limits: Limits) {
         self.lock().limits = limits;
     }
@@ -62,12 +62,13 @@ impl Queue {
     /// Adds as many frames from the front of `chunk` as fit, and counts the others as lost.
     ///
     /// A full queue is shared fairly. If the sender of `chunk` has less than an equal share of the room, its frames are
-    /// added up to that share, and the sender that is furthest above its share loses its newest frames.
+    /// added until it has that share. To make room for them, the sender that is furthest above its share loses its
+    /// newest frames.
     pub(crate) fn push(&self, chunk: &Chunk) {
         self.change(|contents| contents.push(chunk));
     }
 
-    /// Pushes `chunk` without letting the queue grow: either the sender that is furthest above its share loses frames,
+    /// Pushes `chunk` without letting the queue grow. Either the sender that is furthest above its share loses frames,
     /// or the new frames are lost.
     pub(super) fn push_in_place(&self, chunk: &Chunk) {
         self.change(|contents| contents.push_in_place(chunk));
@@ -81,23 +82,24 @@ impl Queue {
         contents.count_dropped(reason, frames);
     }
 
-    /// Drops the newest waiting frames of the senders that are furthest above their share, until `bytes` are freed or
-    /// no frame waits.
+    /// Drops the newest waiting frames of the senders that are furthest above their share. Stops when `bytes` are
+    /// freed, or when no frame waits any more.
     pub(super) fn evict(&self, bytes: usize) {
         self.lock().evict(bytes);
     }
 
-    /// The bytes of all frames in the queue, and the bytes of the waiting frames alone. The difference is in flight.
+    /// Returns two numbers: the bytes of the frames that wait or are in flight, and the bytes of the waiting frames
+    /// alone.
     pub(super) fn held_bytes(&self) -> (usize, usize) {
         let contents = self.lock();
-        // Unconfirmed frames have a bound of their own.
+        // Unconfirmed frames do not count here, because they have a limit of their own.
         let held = contents.ledger.held_bytes - contents.ledger.unconfirmed_bytes;
         let held = usize::try_from(held).unwrap_or(usize::MAX);
         (held, contents.senders.total.bytes)
     }
 
-    /// Takes the next batch of waiting frames, oldest first. They are in flight from then on. Returns `None` when the
-    /// queue is closed and empty.
+    /// Takes the next batch of waiting frames, oldest first. The frames of the batch are in flight from then on.
+    /// Returns `None` when the queue is closed and empty.
     pub(crate) fn poll_take(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<Option<Taken>> {
         let mut contents = self.lock();
         if contents.waiting.is_empty() {
@@ -107,7 +109,7 @@ impl Queue {
         Poll::Ready(Some(Taken::new(Arc::clone(self), number, held)))
     }
 
-    /// Waits until the queue is closed and empty. For a consumer that cannot take frames at the moment.
+    /// Waits until the queue is closed and empty. The consumer calls this while it cannot take frames.
     pub(crate) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.lock().poll_end(cx)
     }
@@ -140,8 +142,8 @@ impl Queue {
         self.end_flight(|contents| contents.take_back(unconfirmed));
     }
 
-    /// Changes the contents. Wakes the consumer if it waits for frames and frames now wait, or if it waits for the end
-    /// of the queue and the queue has ended.
+    /// Changes the contents at the end of a flight. Wakes the consumer if it waits for frames and a frame now waits.
+    /// Also wakes the consumer if it waits for the end of the queue and the queue has ended.
     fn end_flight<T>(&self, change: impl FnOnce(&mut Contents) -> T) -> T {
         let (result, consumer) = {
             let mut contents = self.lock();
@@ -155,13 +157,13 @@ impl Queue {
         result
     }
 
-    /// Closes the queue: nothing more will be pushed. The consumer still takes the frames that it holds.
+    /// Closes the queue: no more chunks will be pushed. The consumer still takes the frames that the queue holds.
     pub(crate) fn close(&self) {
         self.change(Contents::close);
     }
 
-    /// Waits until the queue is [closed](Self::close), even if it still holds frames. Only the consumer of the queue
-    /// may call this.
+    /// Waits until the queue is [closed](Self::close). A closed queue may still hold frames. Only the consumer of the
+    /// queue may call this.
     pub(crate) fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut contents = self.lock();
         if contents.closed {
@@ -171,29 +173,30 @@ impl Queue {
         Poll::Pending
     }
 
-    /// Returns whether the queue is closed and holds no frames, so that its ledger no longer changes.
+    /// Returns whether the queue is closed and holds no frames. The ledger of such a queue no longer changes.
     pub(super) fn is_finished(&self) -> bool {
         let contents = self.lock();
         contents.closed && contents.is_over() && contents.ledger.unconfirmed == 0
     }
 
-    /// Removes and returns the waiting chunks, as if they had never been offered.
+    /// Removes and returns the waiting chunks. Afterwards the ledger is as if they had never been offered.
     pub(super) fn withdraw(&self) -> Withdrawn {
         self.lock().withdraw()
     }
 
-    /// Puts the frames of another queue in front of all others, as if they had been offered first. Call this only while the
-    /// queue has no consumer, because it does not wake one.
+    /// Adds the frames of another queue in front of all frames of this queue, as if they had been offered first. Call
+    /// this only while the queue has no consumer, because this function does not wake a consumer.
     pub(super) fn prepend(&self, withdrawn: &Withdrawn) {
         self.lock().prepend(withdrawn);
     }
 
-    /// Ends the queue. Its frames, and all frames that are pushed later, are counted as dropped for `reason`.
+    /// Ends the queue. All frames of the queue, and all frames that are pushed later, are counted as dropped for
+    /// `reason`.
     pub(crate) fn abandon(&self, reason: DropReason) {
         self.change(|contents| contents.abandon(reason));
     }
 
-    /// The number of connections that died in the middle of the first waiting frame.
+    /// Returns the number of connections that died while they were writing the first waiting frame.
     #[cfg(test)]
     pub(crate) fn cuts(&self) -> u32 {
         let contents = self.lock();
@@ -205,7 +208,7 @@ impl Queue {
         self.lock().ledger.clone()
     }
 
-    /// The frames that were dropped because there was no room, by sender.
+    /// The frames that were dropped because the queue had no room, by sender.
     pub(crate) fn losses(&self) -> Losses {
         self.lock().losses.clone()
     }
@@ -233,7 +236,8 @@ impl Queue {
     }
 
     fn lock(&self) -> MutexGuard<'_, Contents> {
-        // Only a failed allocation can panic under the lock. The counts are usable even after such a panic.
+        // Only a failed allocation can panic while the lock is held. The counts are valid even after such a panic, so a
+        // poisoned lock is used as before.
         self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,5 +1,5 @@
-//! Tests of the queue, by example and against a model. They are not in `queue.rs` because `tests/queue_model.rs`
-//! compiles that file with loom.
+//! Tests of the queue, with examples and against a model. The tests are not in `queue.rs` because
+//! `tests/queue_model.rs` compiles `queue.rs` for the model checker loom.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -19,7 +19,7 @@ const ROOMY: Limits = Limits {
     bytes: 1 << 20,
 };
 
-/// A chunk of the frames `from..from + frames`. The payload of each is its number, in four bytes.
+/// Returns a chunk of the frames `from..from + frames`. The payload of each frame is its number, in four bytes.
 fn chunk(from: u32, frames: u32) -> Chunk {
     let mut wire = BytesMut::new();
     for number in from..from + frames {
@@ -138,7 +138,7 @@ fn frames_that_were_not_written_are_first_in_the_next_take() {
     assert_eq!(numbers(&take(&queue)), [4, 5, 6]);
 }
 
-/// A chunk that is so large that a take returns it alone.
+/// Returns a chunk that is so large that a batch contains no other chunk.
 fn large(from: u32, frames: u32) -> Chunk {
     let mut wire = BytesMut::new();
     for number in from..from + frames {
@@ -238,7 +238,7 @@ fn a_frame_in_which_three_connections_died_is_dropped() {
         let taken = take(&queue);
         assert_eq!(numbers(&taken), [0, 1, 2]);
         taken.settle(cut);
-        // A connection that dies between two frames does not count against the next frame.
+        // If a connection dies between two frames, this does not count against the next frame.
         take(&queue).settle(Progress::default());
     }
     take(&queue).settle(cut);
@@ -306,8 +306,8 @@ fn malformed(places: impl IntoIterator<Item = usize>) -> LeftOut {
 
 #[test]
 fn frames_that_the_sink_left_out_are_counted_at_their_place() {
-    // The frames 0, 2, 3 and 5 are left out. If a frame that was left out directly follows the last written frame, it
-    // counts as dropped, too.
+    // The sink leaves out the frames 0, 2, 3 and 5. A frame that is left out counts as dropped if it is before the last
+    // written frame or directly follows it.
     for (written, dropped, rest) in [(0, 1, &[1, 2, 3, 4, 5][..]), (1, 3, &[4, 5]), (2, 4, &[])] {
         let queue = queue(ROOMY);
         queue.push(&chunk(0, 3));
@@ -385,7 +385,7 @@ fn an_abandoned_queue_counts_its_frames_and_later_ones_as_lost() {
 enum Step {
     Push(u32),
     Take,
-    /// Settles one of the flights, after a share of its frames was written.
+    /// Settles one of the batches in flight, after a share of its frames was written.
     Settle {
         which: prop::sample::Index,
         share: f64,
@@ -409,8 +409,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// With any number of flights, the ledger balances, frames are taken in the order of their arrival, no frame is in
-    /// two flights, and every lost frame is counted.
+    /// With any number of batches in flight, four things hold: the ledger balances, frames are taken in the order of
+    /// their arrival, no frame is in two batches, and every lost frame is counted.
     #[test]
     fn the_ledger_balances_and_the_order_is_kept(
         steps in prop::collection::vec(step(), 0..160),
@@ -454,7 +454,7 @@ proptest! {
                     let out = (numbers.len() as f64 * share) as usize;
                     let bad = usize::from(malformed && out > 0);
                     let cut = cut && out < numbers.len();
-                    // Leaves out the last of the `out` frames.
+                    // Leaves out the last of the `out` frames of the batch.
                     taken.leave_out(self::malformed((bad > 0).then(|| out - 1)));
                     taken.settle(Progress { frames: out - bad, bytes: 0, cut });
                     numbers.drain(..out);

@@ -1,27 +1,27 @@
-//! The accounts of a queue's senders.
+//! The waiting frames of a queue, counted for each sender.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::amount::{Amount, Dimension};
 use crate::frame_stream::Source;
 
-/// An account for each connection that has frames waiting.
+/// An account for each connection that has waiting frames in a queue.
 ///
-/// Frames in flight are in no account. They cannot be dropped to make room, so they do not count against a sender's
-/// share.
+/// Frames in flight are in no account. They do not count against the share of a sender, because they cannot be dropped
+/// to make room.
 #[derive(Debug, Default)]
 pub(super) struct Senders {
-    /// The accounts, by the number of the source. An empty account stays for a while, so that its allocation can be
-    /// used again.
+    /// The accounts, by the number that identifies a connection. An empty account stays for a while, so that its memory
+    /// can be used again.
     accounts: BTreeMap<u64, Account>,
-    /// For each sender, the number of its accounts that are not empty. An entry of 0 stays until the empty accounts are
-    /// removed.
+    /// For each sender, the number of its accounts that are not empty. An entry with the number 0 stays until the empty
+    /// accounts are removed.
     connections: BTreeMap<u64, usize>,
     /// The number of accounts that are not empty.
     active: usize,
-    /// The number of senders with an account that is not empty. A full queue is divided by this number.
+    /// The number of senders that have an account with frames. A full queue is divided by this number.
     divisor: usize,
-    /// The waiting amount of all senders.
+    /// The sum of the waiting frames of all senders.
     pub(super) total: Amount,
 }
 
@@ -29,29 +29,31 @@ pub(super) struct Senders {
 struct Account {
     sender: u64,
     waiting: Amount,
-    /// The positions of its chunks, ascending.
+    /// The positions of the connection's waiting chunks in the queue, in ascending order.
     positions: VecDeque<u64>,
 }
 
-/// The division of a full queue: equally among the senders, and each share equally among the sender's connections.
+/// The division of a full queue. The senders have equal shares, and the connections of one sender have equal parts of
+/// its share.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Division {
     per_sender: Amount,
-    /// The sender of the chunk that is about to be added, if nothing else of the chunk's connection waits. That
-    /// connection has no account yet, but it gets a share.
+    /// The sender of the chunk that is about to be added, if its connection has no waiting frames. Such a connection
+    /// has no account yet, but it counts in the division.
     joined: Option<u64>,
 }
 
-/// A connection that has more than its share.
+/// The excess of a connection that has more than its share of a queue.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Excess {
-    /// The amount above its share, in one dimension.
+    /// The excess, in frames or in bytes.
     pub(super) size: usize,
-    /// The position of its newest chunk.
+    /// The position of the connection's newest chunk in the queue.
     pub(super) newest: u64,
 }
 
-/// Empty accounts are removed when the number of all accounts exceeds twice the active ones plus this number.
+/// Empty accounts are removed when the number of all accounts exceeds twice the number of accounts with frames, plus
+/// this number.
 const SPARE: usize = 8;
 
 // === impl Senders ===
@@ -62,7 +64,8 @@ impl Senders {
         account.map_or_else(Amount::default, |account| account.waiting)
     }
 
-    /// Divides `room` among the senders that have frames waiting, and the sender of `source`.
+    /// Divides `room` among the senders that have waiting frames. The sender of `source` counts even if none of its
+    /// frames wait.
     pub(super) fn divide(&self, room: Amount, source: Option<&Source>) -> Division {
         let joins = self.waiting(source).frames == 0;
         let joined = joins.then(|| sender(source));
@@ -73,7 +76,7 @@ impl Senders {
         }
     }
 
-    /// Divides `room` among the senders that have frames waiting.
+    /// Divides `room` among the senders that have waiting frames.
     pub(super) fn divide_as_it_is(&self, room: Amount) -> Division {
         Division {
             per_sender: room / self.divisor,
@@ -81,12 +84,13 @@ impl Senders {
         }
     }
 
-    /// The part of the queue that the connection `source` may use. All connections of one sender may use equal parts.
+    /// Returns the part of the queue that the connection `source` may use. All connections of one sender may use equal
+    /// parts.
     pub(super) fn share(&self, division: Division, source: Option<&Source>) -> Amount {
         self.share_of(division, sender(source))
     }
 
-    /// The connection that is furthest above its share.
+    /// Returns the excess of the connection that is furthest above its share.
     pub(super) fn furthest_above(&self, division: Division, by: Dimension) -> Option<Excess> {
         let excesses = self.accounts.values().filter_map(|account| {
             let share = self.share_of(division, account.sender).along(by);
@@ -125,7 +129,8 @@ impl Senders {
         }
         account.waiting += amount;
         self.total += amount;
-        // The chunk is nearly always the newest one. It is older if it returns from a dead connection or is prepended.
+        // The chunk is nearly always the newest chunk of its connection. It is older if it returns to the queue after a
+        // connection has died, or if it comes from another queue.
         match account.positions.back() {
             Some(last) if *last > position => {
                 let index = account.positions.partition_point(|other| *other < position);
@@ -156,7 +161,7 @@ impl Senders {
         }
     }
 
-    /// Removes a part of a chunk of `source`. The remaining part keeps its position.
+    /// Subtracts the part of a chunk that was dropped. The rest of the chunk keeps its position.
     pub(super) fn shrink(&mut self, source: Option<&Source>, amount: Amount) {
         self.total -= amount;
         if let Some(account) = self.accounts.get_mut(&number(source)) {
@@ -169,12 +174,13 @@ impl Senders {
     }
 }
 
-/// The key of the account of `source`. All chunks without a source share one account.
+/// Returns the number that identifies the account of `source`. All chunks without a source share one account.
 fn number(source: Option<&Source>) -> u64 {
     source.map_or(0, Source::number)
 }
 
-/// The key of the sender of `source`. All chunks without a source count as one sender.
+/// Returns the number that identifies the sender of `source`. All chunks without a source count as the chunks of one
+/// sender.
 fn sender(source: Option<&Source>) -> u64 {
     source.map_or(0, Source::sender)
 }

@@ -1,5 +1,5 @@
-//! The end of a flight: frames that were taken from a queue are delivered, wait for a confirmation, or return to the
-//! queue.
+//! The settlement of frames that were taken from a queue. Afterwards each frame is delivered, waits for a confirmation,
+//! or is in the queue again.
 
 use std::{collections::VecDeque, time::Instant};
 
@@ -15,7 +15,8 @@ use super::{
 // === impl Contents ===
 
 impl Contents {
-    /// Ends the flight `number`, whose chunks are `held`, and counts the frames that `progress` covers as delivered.
+    /// Settles the batch with this `number` and the chunks `held`. The frames that `progress` covers count as
+    /// delivered.
     pub(super) fn settle(
         &mut self,
         number: u64,
@@ -34,8 +35,8 @@ impl Contents {
         }
     }
 
-    /// Ends the flight `number`, whose chunks are `held`. Returns the frames that `progress` covers, which are
-    /// unconfirmed from now on.
+    /// Settles the batch with this `number` and the chunks `held`. Returns the frames that `progress` covers. These
+    /// frames are unconfirmed from now on.
     pub(super) fn settle_unconfirmed(
         &mut self,
         number: u64,
@@ -53,8 +54,8 @@ impl Contents {
         written
     }
 
-    /// Ends the flight `number`, and returns the frames of `held` that were written. They still count as in flight. The
-    /// other frames return to their positions in the queue.
+    /// Ends the flight of a batch, and returns the frames of `held` that were written. The ledger still counts these
+    /// frames as in flight. The other frames of `held` return to their positions in the queue.
     fn land(
         &mut self,
         number: u64,
@@ -62,7 +63,7 @@ impl Contents {
         left_out: &LeftOut,
         progress: Progress,
     ) -> VecDeque<Held> {
-        // An abandoned queue has counted its frames in flight as lost already.
+        // When the queue was abandoned, its frames in flight were already counted as lost.
         if let Lifecycle::Ended(_) = self.lifecycle {
             return VecDeque::new();
         }
@@ -79,7 +80,7 @@ impl Contents {
             }
         }
         // The frame that was being written may have caused the connection to die. If the connection died between two
-        // frames, the next frame is not suspect.
+        // frames, no frame is suspected.
         if let Some(first) = held.front_mut().filter(|_| progress.cut) {
             first.cuts += 1;
             if first.cuts >= CUTS_ALLOWED {
@@ -87,7 +88,8 @@ impl Contents {
                 self.give_up(&given_up, DropReason::Disconnected);
             }
         }
-        // The remaining chunks wait again, for the next connection, and keep their `cuts`.
+        // The remaining chunks wait again, for the next connection. They keep the number of connections that died on
+        // their first frame.
         for back in held {
             let frames = back.chunk.len() as u64;
             self.ledger.in_flight -= frames;
@@ -97,8 +99,9 @@ impl Contents {
         written
     }
 
-    /// Takes the first `frames` frames from `held`, not counting the frames that the sink left out. A frame that was
-    /// left out counts as dropped if it is before, between or directly after the taken frames.
+    /// Splits off the first `frames` frames of `held`. Frames that the sink left out are not part of this number. A
+    /// frame that was left out counts as dropped if it is before, between or directly after the frames that are split
+    /// off.
     fn split_written(
         &mut self,
         held: &mut VecDeque<Held>,
@@ -122,7 +125,7 @@ impl Contents {
         written
     }
 
-    /// Counts frames in flight as dropped.
+    /// Counts these frames, which are in flight, as dropped.
     fn give_up(&mut self, frames: &VecDeque<Held>, reason: DropReason) {
         for amount in frames.iter().map(Held::amount) {
             self.ledger.in_flight -= amount.frames as u64;
@@ -136,9 +139,9 @@ impl Contents {
         self.ledger.held_bytes -= amount.bytes as u64;
     }
 
-    /// Counts unconfirmed frames as delivered. They had `bytes` bytes on the wire.
+    /// Counts these unconfirmed frames as delivered. `bytes` is their size on the wire.
     pub(super) fn confirm(&mut self, confirmed: &VecDeque<Held>, bytes: u64) {
-        // An abandoned queue has counted its unconfirmed frames as lost already.
+        // When the queue was abandoned, its unconfirmed frames were already counted as lost.
         if let Lifecycle::Ended(_) = self.lifecycle {
             return;
         }
@@ -150,8 +153,8 @@ impl Contents {
         self.ledger.delivered_bytes += bytes;
     }
 
-    /// Returns unconfirmed frames to their positions, because their connection ended. The next connection sends them
-    /// again.
+    /// Returns unconfirmed frames to their positions in the queue, because their connection has ended. The next
+    /// connection sends them again.
     pub(super) fn take_back(&mut self, unconfirmed: VecDeque<Held>) {
         if let Lifecycle::Ended(_) = self.lifecycle {
             return;
@@ -167,7 +170,7 @@ impl Contents {
     }
 }
 
-/// Takes the first `frames` frames from `held`, or all if there are fewer.
+/// Splits off the first `frames` frames of `held`. Splits off all frames if there are fewer.
 pub(super) fn split_to(held: &mut VecDeque<Held>, mut frames: usize) -> VecDeque<Held> {
     let mut taken = VecDeque::new();
     while frames > 0 {

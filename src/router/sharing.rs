@@ -8,15 +8,18 @@ use super::{
 use crate::frame_stream::Chunk;
 
 impl Contents {
-    /// Makes room for the frames of `chunk` that its connection is entitled to, if these are more than the `free`
-    /// frames that fit already. Returns the number of frames of `chunk` that fit afterwards.
+    /// Makes room for the frames of `chunk` to which its connection is entitled. Does nothing if these are not more
+    /// than the `free` frames that fit already. Returns the number of frames of `chunk` that fit afterwards.
     ///
-    /// The room is divided equally among the senders that have frames waiting, and each sender's share equally among
-    /// its connections. So a sender gains nothing by opening many connections. The shares add up to the whole room: if
-    /// the queue is full and one connection is below its share, another connection is above its own. The connection
-    /// that is furthest above its share loses its newest frames; a connection within its share loses none. If a
-    /// connection loses all of its frames, the shares of its sender's other connections grow, but all shares together
-    /// still do not exceed the room.
+    /// The room is divided equally among the senders that have waiting frames, and the share of each sender equally
+    /// among its connections. So a sender gains nothing by opening many connections.
+    ///
+    /// The shares add up to the whole room. If the queue is full and one connection is below its share, another
+    /// connection must therefore be above its share. The connection that is furthest above its share loses its newest
+    /// frames. A connection within its share loses no frames.
+    ///
+    /// If a connection loses all its frames, the shares of the other connections of its sender grow. Even so, the
+    /// shares together do not exceed the room.
     pub(super) fn make_room(&mut self, chunk: &Chunk, free: usize, bounds: Bounds) -> usize {
         let source = chunk.source();
         let division = self.senders.divide(self.room(bounds), source);
@@ -27,7 +30,7 @@ impl Contents {
         }
         let wanted = Amount::of(&chunk.clone().split_to(entitled));
         loop {
-            // A queue may be full in frames, in bytes or in both. Frames are handled first.
+            // A queue can be full in frames, in bytes or in both. This loop first makes room in frames.
             let lacking = wanted.without(self.free(bounds));
             let Some(dimension) = lacking.dimension() else {
                 return entitled;
@@ -46,8 +49,9 @@ impl Contents {
         }
     }
 
-    /// Drops `excess` from the end of the chunk that waits at `position`, or the whole chunk if it is not larger than
-    /// `excess`. Returns false if no chunk waits there. In that case, the loops that make room must end.
+    /// Drops `excess` from the end of the chunk that waits at `position`. Drops the whole chunk if it is not larger
+    /// than `excess`. Returns false if no chunk waits at this position. The caller must end its loop in that case,
+    /// because another call would drop nothing either.
     fn cut_back(&mut self, position: u64, excess: Amount, reason: DropReason) -> bool {
         let Some(mut held) = self.waiting.remove(&position) else {
             debug_assert!(false, "an account names a chunk that does not wait");
@@ -78,8 +82,9 @@ impl Contents {
         true
     }
 
-    /// Drops chunks until `bytes` are freed or nothing waits. Each dropped chunk is the newest chunk of the connection
-    /// that is furthest above its share at that moment. The shares divide the amount that is left after the eviction.
+    /// Drops chunks until `bytes` are freed or no chunk waits. In each step, the connection that is furthest above its
+    /// share loses its newest chunk. To compute the shares, the amount that is left after the eviction is divided among
+    /// the senders.
     pub(super) fn evict(&mut self, bytes: usize) {
         let before = self.senders.total;
         let left = before.without(Dimension::Bytes.amount(bytes));
@@ -87,7 +92,7 @@ impl Contents {
         while before.without(self.senders.total).bytes < bytes
             && let Some(excess) = self.senders.furthest_above(division, Dimension::Bytes)
         {
-            // Whole chunks are dropped, because any remaining part would keep the chunk's buffer in memory.
+            // Always drops the whole chunk, because any part of a chunk keeps the whole buffer of the chunk in memory.
             let all = Dimension::Bytes.amount(before.bytes);
             if !self.cut_back(excess.newest, all, DropReason::Memory) {
                 break;

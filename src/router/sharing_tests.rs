@@ -1,5 +1,5 @@
-//! Tests of the fair sharing of a full queue, by example and against a model. They are not in `sharing.rs` because
-//! `tests/queue_model.rs` compiles that file with loom.
+//! Tests of the fair sharing of a full queue, with examples and against a model. The tests are not in `sharing.rs`
+//! because `tests/queue_model.rs` compiles `sharing.rs` for the model checker loom.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use super::{DropReason, Ledger, Limits, Losses, Progress, Queue, Taken};
 use crate::frame_stream::{Chunk, Source};
 
-/// A chunk of `source` with the frames `from..from + frames`, each of `size` bytes of payload.
+/// Returns a chunk from `source` with the frames `from..from + frames`. The payload of each frame has `size` bytes.
 fn chunk(source: &Source, from: u32, frames: u32, size: usize) -> Chunk {
     let mut wire = BytesMut::new();
     for number in from..from + frames {
@@ -107,7 +107,8 @@ fn many_connections_of_a_sender_get_no_more_than_one() {
     for one in &crowd {
         queue.push(&chunk(one, 0, 50, 4));
     }
-    // Among 21 connections a share would be 4 frames; among two senders it is 50.
+    // If 21 connections had equal shares, each share would be 4 frames. With two senders, the share of each sender is
+    // 50 frames.
     for number in 0..50 {
         queue.push(&chunk(&quiet, 1000 + number, 1, 4));
     }
@@ -115,7 +116,8 @@ fn many_connections_of_a_sender_get_no_more_than_one() {
     assert_eq!((lost, queue.ledger().queued), (0, 100));
     queue.push(&chunk(&quiet, 2000, 1, 4));
     assert_eq!(queue.losses().of(&quiet), 1, "its half is used up");
-    // The crowd's half of the room is divided among its connections: 50 / 21.
+    // The 21 connections of the other sender divide its half of the room among them. Each connection gets 50 / 21
+    // frames.
     let newcomer = source("192.0.2.1:99");
     queue.push(&chunk(&newcomer, 3000, 2, 4));
     assert_eq!(queue.losses().of(&newcomer), 0);
@@ -225,7 +227,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => push.prop_map(|(sender, frames, size)| Step::Push {
             sender,
-            // Sender 0 is quiet, sender 3 is loud.
+            // Sender 0 sends little, and sender 3 sends a lot.
             frames: 1 + frames * u32::try_from(sender).expect("small") / 3,
             size,
         }),
@@ -239,12 +241,12 @@ fn step() -> impl Strategy<Value = Step> {
 struct Frame {
     sender: usize,
     chunk: u32,
-    /// Its bytes, with its length of 4 bytes and its entry of 7 bytes in the index.
+    /// The bytes that count for the frame: its payload, 4 bytes for the length, and 7 bytes for its entry in the index.
     content: usize,
 }
 
-/// The number of frames, and an upper bound of their bytes. The bound includes the fixed cost for each part of a chunk,
-/// although the queue counts it for one part only.
+/// Returns the number of frames, and an upper bound for their bytes. The bound adds the fixed cost of a chunk for each
+/// part of a split chunk, although the queue adds it for one part only.
 fn hold<'a>(frames: impl Iterator<Item = &'a Frame>) -> (usize, usize) {
     const OVERHEAD: usize = 128;
     let (mut count, mut bytes, mut chunks) = (0, 0, BTreeSet::new());
@@ -259,8 +261,9 @@ fn hold<'a>(frames: impl Iterator<Item = &'a Frame>) -> (usize, usize) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
-    /// A sender within its share of the room loses neither frames that it pushes nor frames that wait, whatever the
-    /// other senders do. Every lost frame is counted for one sender. The order of each sender's frames is kept.
+    /// If a sender is within its share of the room, it loses no frames, whatever the other senders do. This holds for
+    /// the frames that it pushes and for its waiting frames. Every lost frame is counted for one sender. The frames of
+    /// each sender stay in their order.
     #[test]
     fn a_sender_within_its_share_loses_nothing(
         steps in prop::collection::vec(step(), 0..120),
@@ -269,7 +272,7 @@ proptest! {
     ) {
         let limits = Limits { frames, bytes };
         let queue = queue(limits.frames, limits.bytes);
-        // The last two are connections of one sender.
+        // The last two sources are connections of one sender.
         let sources = [source("a"), source("b"), source("192.0.2.1:1"), source("192.0.2.1:2")];
         let mut waiting: BTreeMap<u32, Frame> = BTreeMap::new();
         let mut in_flight: Vec<(Taken, Vec<(u32, Frame)>)> = Vec::new();

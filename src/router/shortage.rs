@@ -1,20 +1,22 @@
 //! Offers of chunks when the memory of the router is nearly used up.
 //!
-//! Sinks share chunks. The memory of a chunk is freed only when the last sink drops it, so the budget is read again
-//! after each step. Two queues are never locked at the same time.
+//! Several sinks can hold the same chunk, and its memory is freed only when the last of them drops it. How much an
+//! eviction frees is therefore not known in advance, so the memory in use is read again after each step. No step locks
+//! two queues at the same time.
 
 use super::Queue;
 use crate::{frame_stream::Chunk, memory::Budget};
 
-/// The largest number of evictions for one chunk. A few are usually enough. But the memory of an evicted chunk is not
-/// free while a connection still writes it. In that case, the offer of the next chunk continues the eviction.
+/// The largest number of evictions for one offered chunk. A few are usually enough. More are needed if the evicted
+/// chunks are still being written by a connection, because their memory is not free until the write ends. If this limit
+/// is reached, the offer of the next chunk continues the eviction.
 const ROUNDS: usize = 64;
 
-/// Offers `chunk` to `queues` while `memory` is short. `memory` includes the chunk already.
+/// Offers `chunk` to `queues` while `memory` is short. The memory of the chunk itself is already counted in `memory`.
 ///
-/// The reserve is for queues that hold little. So the queue that holds the most must not grow if it holds more than the
-/// reserve: a new frame can only replace another frame. Above the limit, this queue also drops its newest frames. If
-/// that does not free enough, no queue may grow.
+/// A part of the memory, the reserve, is meant for queues that hold few frames. If the queue that holds the most bytes
+/// holds more than the reserve, it must not grow: a new frame can only replace another frame. If the memory in use is
+/// above the limit, this queue also drops its newest frames. If that does not free enough, no queue may grow.
 pub(super) fn offer(memory: &Budget, queues: &[&Queue], chunk: &Chunk) {
     make_room(memory, queues);
     let held: Vec<_> = queues.iter().map(|queue| queue.held_bytes().0).collect();
@@ -30,7 +32,8 @@ pub(super) fn offer(memory: &Budget, queues: &[&Queue], chunk: &Chunk) {
     }
 }
 
-/// Evicts the newest frames of the queue that holds the most, repeatedly, until memory is within the limit.
+/// Evicts the newest frames of the queue that holds the most, again and again, until the memory in use is within the
+/// limit.
 fn make_room(memory: &Budget, queues: &[&Queue]) {
     for _ in 0..ROUNDS {
         let excess = memory.excess();
@@ -101,7 +104,7 @@ mod tests {
             assert!(self.memory.held() <= LIMIT, "{:?}", self.memory);
         }
 
-        /// Writes everything that waits for a sink.
+        /// Writes all frames that wait for a sink.
         fn write(&self, sink: usize) {
             let queue = self.sinks[sink].one();
             let mut cx = Context::from_waker(Waker::noop());
@@ -133,7 +136,8 @@ mod tests {
         let bench = Bench::new(2);
         for round in 0..1000 {
             bench.offer();
-            // This sink writes only in every eighth round, so it shares chunks with the sink that stalls.
+            // This sink writes only in every eighth round. In the rounds between, it holds the same chunks as the sink
+            // that stalls.
             if round % 8 == 0 {
                 bench.write(1);
             }
@@ -155,7 +159,7 @@ mod tests {
         }
         let before = bench.held(0);
         assert!(before > LIMIT / 4 * 3);
-        // Now the other sink stalls as well.
+        // From now on, the other sink stalls too.
         for _ in 0..200 {
             bench.offer();
         }
@@ -171,7 +175,7 @@ mod tests {
             bench.offer();
             bench.write(2);
         }
-        // A chunk that both sinks hold counts once in the budget.
+        // A chunk that is in both queues counts once in the memory of the router, but once in each queue.
         assert!(bench.held(0) + bench.held(1) > LIMIT);
         assert_eq!(bench.dropped(2), 0);
         bench.write(0);

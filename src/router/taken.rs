@@ -1,19 +1,19 @@
-//! Frames that were taken from a queue.
+//! Batches of frames that were taken from a queue.
 
 use std::{collections::VecDeque, fmt, sync::Arc, thread};
 
 use super::{held::Held, left_out::LeftOut, progress::Progress, queue::Queue, written::Written};
 use crate::frame_stream::{Batch, Chunk};
 
-/// Frames in flight: taken from a queue, and neither written nor returned yet.
+/// A batch of frames that was taken from a queue and is not settled yet.
 ///
-/// [`settle`](Self::settle) or [`settle_unconfirmed`](Self::settle_unconfirmed) ends the flight. If this value is
-/// dropped before that, all frames return to the queue. If a panic causes the drop after a write has begun, the first
-/// frame is treated as if its connection had died while the frame was being written.
+/// [`settle`](Self::settle) or [`settle_unconfirmed`](Self::settle_unconfirmed) ends the flight of the batch. If this
+/// value is dropped without a call of one of them, all frames return to the queue. If a panic drops it after a write
+/// has begun, the first frame is treated as if its connection had died while it was writing the frame.
 pub(crate) struct Taken {
     queue: Arc<Queue>,
     number: u64,
-    /// `None` after the flight is settled.
+    /// The chunks of the batch. `None` after the batch is settled.
     held: Option<VecDeque<Held>>,
     left_out: LeftOut,
     /// True after a write has begun.
@@ -39,24 +39,25 @@ impl Taken {
         self.chunks().cloned().collect()
     }
 
-    /// The chunks in order. This does not mark the write as begun.
+    /// Returns the chunks in order. Does not mark the write as begun.
     pub(crate) fn chunks(&self) -> impl Iterator<Item = &Chunk> {
         self.held.iter().flatten().map(|held| &held.chunk)
     }
 
-    /// Sets the frames that the sink does not send. The settlement counts such a frame as dropped if the write has
-    /// reached its place.
+    /// Sets the frames that the sink does not send. When the batch is settled, such a frame counts as dropped if the
+    /// write has reached its place in the batch.
     pub(crate) fn leave_out(&mut self, left_out: LeftOut) {
         self.left_out = left_out;
     }
 
-    /// Counts the frames that `progress` covers as delivered. The other frames return to their positions in the queue.
+    /// Settles the batch. The frames that `progress` covers count as delivered. The other frames return to their
+    /// positions in the queue.
     pub(crate) fn settle(mut self, progress: Progress) {
         self.end(progress);
     }
 
-    /// Counts the frames that `progress` covers as unconfirmed. They are delivered when they are confirmed. The other
-    /// frames return to their positions in the queue.
+    /// Settles the batch. The frames that `progress` covers are unconfirmed from now on, and count as delivered when
+    /// they are confirmed. The other frames return to their positions in the queue.
     pub(crate) fn settle_unconfirmed(mut self, progress: Progress) -> Written {
         let held = self.held.take().unwrap_or_default();
         let queue = &self.queue;

@@ -6,9 +6,9 @@ use super::{held::Held, queue::Queue, settlement::split_to};
 
 /// Frames that a connection has written and that are not confirmed yet.
 ///
-/// [`confirm`](Self::confirm) counts them as delivered. When this value is dropped, the frames without a confirmation
-/// return to their positions in the queue, and the next connection sends them again. The value must therefore live
-/// exactly as long as these frames can still be confirmed.
+/// [`confirm`](Self::confirm) counts frames as delivered. When this value is dropped, the frames that are not confirmed
+/// return to their positions in the queue, and the next connection sends them again. The connection must therefore keep
+/// this value exactly as long as the frames can still be confirmed.
 pub(crate) struct Written {
     queue: Arc<Queue>,
     held: VecDeque<Held>,
@@ -21,13 +21,13 @@ impl Written {
         Self { queue, held }
     }
 
-    /// The memory that counts for the frames, in bytes.
+    /// The memory that the ledger counts for the frames, in bytes.
     pub(crate) fn memory(&self) -> u64 {
         let amounts = self.held.iter().map(Held::amount);
         amounts.map(|amount| amount.bytes as u64).sum()
     }
 
-    /// Counts the first `frames` frames as delivered. They had `bytes` bytes on the wire.
+    /// Counts the first `frames` frames as delivered. `bytes` is the size of these frames on the wire.
     pub(crate) fn confirm(&mut self, frames: usize, bytes: u64) {
         if frames > 0 {
             let confirmed = split_to(&mut self.held, frames);

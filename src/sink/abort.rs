@@ -1,4 +1,4 @@
-//! Cancellation of requests at the deadline of their sink.
+//! Cancellation of a sink's requests when the sink must end immediately.
 
 use std::{
     future::Future,
@@ -25,10 +25,10 @@ impl Abort {
         }
     }
 
-    /// Ready once the token is cancelled.
+    /// Becomes ready when the token is cancelled.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // Check the flag first. If tokio's coop budget is used up, the future below is pending although the token is
-        // cancelled, and no further poll may come.
+        // Checks the flag first. tokio limits how much a task does in one turn. If this task has reached the limit, the
+        // future below is pending although the token is cancelled, and the task may not be polled again.
         if self.token.is_cancelled() {
             return Poll::Ready(());
         }

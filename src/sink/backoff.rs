@@ -5,16 +5,18 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tower::util::rng::{HasherRng, Rng};
 
-/// The delays between attempts: a step that starts at 50 ms and doubles up to 10 s, with full jitter.
+/// The delays between attempts to connect. Each delay is random, between zero and an upper bound. The bound starts at
+/// 50 ms and doubles up to 10 s.
 ///
-/// The step grows with the age of the outage, not with the number of attempts. It is the largest step that is not
-/// longer than an [eighth](Self::AGE_PER_STEP) of the time since the outage began. So if a collector returns after one
-/// second, the next attempt comes within an eighth of a second. In a long outage there is an attempt every five seconds
-/// on average. Full jitter means a random delay between zero and the step. The jitter keeps routers that lost a
-/// collector at the same time from reconnecting at the same time.
+/// The bound grows with the age of the outage, not with the number of attempts. It is at most an
+/// [eighth](Self::AGE_PER_STEP) of the time since the outage began. So if a collector returns after one second, the
+/// next attempt comes within an eighth of a second. In a long outage there is an attempt every five seconds on average.
+///
+/// The delays are random because many routers can lose the same collector at the same time. They must not all reconnect
+/// at the same moment.
 #[derive(Debug)]
 pub(crate) struct Backoff {
-    /// The start of the outage; `None` while there is none.
+    /// The start of the outage. `None` if there is no outage.
     began: Option<Instant>,
     rng: HasherRng,
 }
@@ -22,11 +24,11 @@ pub(crate) struct Backoff {
 // === impl Backoff ===
 
 impl Backoff {
-    /// The first step.
+    /// The first upper bound of the delay.
     pub(crate) const MIN: Duration = Duration::from_millis(50);
-    /// The last step.
+    /// The greatest upper bound of the delay.
     pub(crate) const MAX: Duration = Duration::from_secs(10);
-    /// A step is used only if it fits this many times into the age of the outage.
+    /// The upper bound of the delay is at most the age of the outage divided by this number.
     pub(crate) const AGE_PER_STEP: u32 = 8;
 
     /// Creates a backoff without an outage.
@@ -37,10 +39,10 @@ impl Backoff {
         }
     }
 
-    /// Returns the delay before the next attempt, after an attempt that has just failed.
+    /// Returns the delay before the next attempt, after an attempt has failed.
     ///
-    /// The delay is in whole milliseconds, because people read it. It is at least one millisecond, so that an attempt
-    /// that fails immediately is not repeated within the same poll.
+    /// The delay is in whole milliseconds, because people read it in the log. It is at least one millisecond: without a
+    /// pause, an attempt that fails immediately would be repeated without end in the same poll of the task.
     pub(crate) fn next_delay(&mut self) -> Duration {
         let step = self.step(Instant::now());
         let delay = step.mul_f64(self.rng.next_f64().clamp(0.0, 1.0));
@@ -54,7 +56,7 @@ impl Backoff {
         Self::MAX
     }
 
-    /// Ends the outage. The next outage starts at the first step.
+    /// Ends the outage. The next outage starts with the shortest delays.
     pub(crate) fn reset(&mut self) {
         self.began = None;
     }

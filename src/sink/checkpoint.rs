@@ -1,4 +1,5 @@
-//! The amount and age of a connection's unconfirmed frames, which decide when the connection is replaced.
+//! The amount and age of a connection's unconfirmed frames. With `confirm finish`, they decide when the connection is
+//! replaced.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,8 +13,9 @@ use crate::lock::Mutex;
 
 /// The unconfirmed frames of a connection with `confirm finish`.
 ///
-/// Frame Streams has one FINISH for each connection, at its end. So a checkpoint is a new connection: it takes the frames
-/// from then on, and the old one gets STOP and answers with FINISH.
+/// In Frame Streams, a collector confirms frames with FINISH, and sends FINISH only at the end of a connection. To get
+/// a confirmation, the sink must therefore replace the connection: a new connection takes the following frames, and the
+/// old connection gets STOP and answers with FINISH. Such a replacement is a checkpoint.
 #[derive(Debug, Clone)]
 pub(crate) struct Checkpoint(Arc<Shared>);
 
@@ -21,42 +23,43 @@ pub(crate) struct Checkpoint(Arc<Shared>);
 struct Shared {
     begun: Instant,
     unconfirmed: Mutex<Unconfirmed>,
-    /// Wakes the waiting task when the first frames come, and when they hold enough memory.
+    /// Wakes the waiting task when the first frame is written, and when the frames reach the limit on memory.
     changed: Notify,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Unconfirmed {
-    /// The memory of the frames.
+    /// The memory of the unconfirmed frames.
     bytes: u64,
-    /// A checkpoint is due at this memory.
+    /// A checkpoint is due when the unconfirmed frames use this much memory, in bytes.
     bound: u64,
     /// The times of the first and of the last write.
     written: Option<(Instant, Instant)>,
 }
 
-/// A checkpoint is due when unconfirmed frames hold this memory, or an eighth of the router's limit if that is less.
+/// A checkpoint is due when the unconfirmed frames use this much memory. If the router has a memory limit, an eighth of
+/// this limit applies if it is less.
 const BYTES: u64 = 64 << 20;
 const PARTS_OF_LIMIT: usize = 8;
 
-/// A checkpoint is due at this age of the oldest unconfirmed frame.
+/// A checkpoint is due when the oldest unconfirmed frame has this age.
 const AGE: Duration = Duration::from_secs(30);
 
-/// A checkpoint is due when nothing was written for this time, if frames are unconfirmed.
+/// A checkpoint is due when frames are unconfirmed and nothing was written for this time.
 const IDLE: Duration = Duration::from_secs(2);
 
-/// No checkpoint is due before this age of the connection, because of idleness. A frame every few seconds would otherwise
-/// cost a connection each.
+/// A connection that is idle is replaced only when it has this age. Without this minimum, a sink that gets a frame
+/// every few seconds would make a new connection for each frame.
 const LEAST_AGE: Duration = Duration::from_secs(5);
 
-/// If no new connection can be made, the old one ends without a replacement at this age of the oldest unconfirmed frame.
-/// Some collectors serve one connection at a time.
+/// When the oldest unconfirmed frame has this age, the connection ends even if no new connection can replace it. A
+/// collector that serves one connection at a time accepts the new connection only after the old one has ended.
 const OVERDUE: Duration = Duration::from_secs(60);
 
 // === impl Checkpoint ===
 
 impl Checkpoint {
-    /// The checkpoint of a connection that begins now.
+    /// Creates the checkpoint of a connection that begins now.
     pub(super) fn new() -> Self {
         Self(Arc::new(Shared {
             begun: Instant::now(),
@@ -69,7 +72,8 @@ impl Checkpoint {
         }))
     }
 
-    /// Records a write of frames that hold `bytes` bytes. `limit` is the router's limit on memory.
+    /// Records that frames were written. `bytes` is the memory that they use, and `limit` is the memory limit of the
+    /// router.
     pub(super) fn wrote(&self, bytes: u64, limit: Option<usize>) {
         let mut unconfirmed = self.0.unconfirmed.lock();
         let (now, before) = (Instant::now(), *unconfirmed);
@@ -85,12 +89,12 @@ impl Checkpoint {
         }
     }
 
-    /// The memory of all unconfirmed frames of a sink at which it writes no more frames, in bytes.
+    /// Returns a limit in bytes. The sink stops writing frames when its unconfirmed frames use this much memory.
     pub(super) fn hard_bound(&self) -> u64 {
         self.0.unconfirmed.lock().bound * 2
     }
 
-    /// Returns whether the connection must end even without a replacement.
+    /// Returns whether the connection must end even if no other connection replaces it.
     pub(super) fn is_overdue(&self) -> bool {
         let unconfirmed = *self.0.unconfirmed.lock();
         let too_old = |(first, _): (Instant, Instant)| first.elapsed() >= OVERDUE;
@@ -124,7 +128,7 @@ impl Unconfirmed {
         self.bytes >= self.bound
     }
 
-    /// The time at which a checkpoint of a connection is due if nothing more is written; `None` without unconfirmed frames.
+    /// Returns the time at which a checkpoint is due if nothing more is written. `None` if no frame is unconfirmed.
     fn due(self, begun: Instant) -> Option<Instant> {
         let (first, last) = self.written?;
         Some(if self.is_full() {

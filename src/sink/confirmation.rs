@@ -1,4 +1,4 @@
-//! Tracks whether a collector confirms its frames with FINISH, and how much memory unconfirmed frames hold.
+//! The record of whether a collector confirms its frames with FINISH, and of the memory that unconfirmed frames use.
 
 use std::sync::{
     Arc,
@@ -10,39 +10,41 @@ use crate::{
     health::{Event, Reporter},
 };
 
-/// The confirmation that the connections of a sink ask for. All connections of one stack share it.
+/// The way in which the collector must confirm frames. All connections of one sink share this value.
 ///
-/// With `confirm finish`, a collector that never sends FINISH would get the same frames on each connection. After several
-/// such connections in a row, the next ones ask for `kernel` instead, until one of them ends with FINISH.
+/// With `confirm finish`, frames are sent again if the collector has not confirmed them with FINISH. A collector that
+/// never sends FINISH would get the same frames on each connection. Therefore, if several connections in a row end
+/// without FINISH, the next connections use `confirm kernel`, until one of them ends with FINISH.
 #[derive(Debug, Clone)]
 pub(super) struct Confirmation(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     configured: Confirm,
-    /// The connections in a row that had unconfirmed frames and did not answer STOP with FINISH.
+    /// The number of connections in a row that had unconfirmed frames and got no FINISH after STOP.
     unanswered: AtomicU32,
-    /// The connections in a row that had unconfirmed frames and ended before STOP.
+    /// The number of connections in a row that had unconfirmed frames and ended before STOP was sent.
     lost: AtomicU32,
-    /// True while the sink works as with `kernel`.
+    /// True while the sink works as with `confirm kernel`.
     degraded: AtomicBool,
-    /// The memory of all frames that await FINISH, in bytes.
+    /// The memory of all frames that wait for FINISH, in bytes.
     held: AtomicU64,
     status: Reporter,
 }
 
-/// The memory of a batch that awaits FINISH, until it is dropped.
+/// The memory of a batch that waits for FINISH. Dropping this value subtracts the memory from the total.
 #[derive(Debug)]
 pub(super) struct HeldMemory {
     confirmation: Confirmation,
     bytes: u64,
 }
 
-/// After this number of connections in a row that did not answer STOP, the sink asks for `kernel`.
+/// If this number of connections in a row get no FINISH after STOP, the next ones use `confirm kernel`.
 const UNANSWERED: u32 = 3;
 
-/// After this number of connections in a row that broke before STOP, the sink asks for `kernel`. A frame may be the
-/// reason: with `finish`, a collector that crashes on it would get it again on each connection.
+/// If this number of connections in a row break before STOP, the next ones use `confirm kernel`. The reason is that a
+/// collector may crash when it reads a certain frame: with `confirm finish`, it would get this frame again on each
+/// connection.
 const LOST: u32 = 10;
 
 // === impl Confirmation ===
@@ -59,7 +61,7 @@ impl Confirmation {
         }))
     }
 
-    /// Returns whether the collector has shown that it does not send FINISH.
+    /// Returns whether the connections must use `confirm kernel`, because the collector has not sent FINISH.
     pub(super) fn is_degraded(&self) -> bool {
         let Shared {
             configured,
@@ -71,7 +73,7 @@ impl Confirmation {
             && (unanswered.load(Relaxed) >= UNANSWERED || lost.load(Relaxed) >= LOST)
     }
 
-    /// The confirmation that a connection asks for that begins now.
+    /// Returns how the frames of a new connection must be confirmed.
     pub(super) fn begin(&self) -> Confirm {
         let degraded = self.is_degraded();
         if self.0.degraded.swap(degraded, Relaxed) && !degraded {
@@ -90,7 +92,7 @@ impl Confirmation {
         self.0.lost.store(0, Relaxed);
     }
 
-    /// Records that a connection ended without FINISH although frames waited for it.
+    /// Records that a connection ended without FINISH although some of its frames waited for FINISH.
     pub(super) fn missed(&self, after_stop: bool) {
         let count = if after_stop {
             &self.0.unanswered
@@ -103,7 +105,7 @@ impl Confirmation {
         }
     }
 
-    /// Counts the memory of a batch that awaits FINISH.
+    /// Adds the memory of a batch that waits for FINISH.
     pub(super) fn hold(&self, bytes: u64) -> HeldMemory {
         self.0.held.fetch_add(bytes, Relaxed);
         HeldMemory {
@@ -112,7 +114,7 @@ impl Confirmation {
         }
     }
 
-    /// Returns whether the frames that await FINISH hold less than `bound` bytes.
+    /// Returns whether the frames that wait for FINISH use less than `bound` bytes.
     pub(super) fn has_room(&self, bound: u64) -> bool {
         self.0.held.load(Relaxed) < bound
     }

@@ -8,18 +8,18 @@ use crate::{
     router::Progress,
 };
 
-/// Two positions in a batch: the end of the bytes that the writer accepted, and the end of the bytes that the operating
-/// system has.
+/// The progress in a batch, as two positions. The first is the end of the bytes that the stream accepted. The second is
+/// the end of the bytes that the operating system accepted.
 ///
-/// The two positions differ for a TLS stream, because it accepts bytes before it can send them.
+/// With TLS the two positions differ, because a TLS stream accepts bytes before it can send them.
 #[derive(Debug)]
 pub(super) struct Cursor {
     batch: Batch,
     accepted: Place,
     confirmed: Place,
-    /// Total of accepted bytes.
+    /// The number of bytes that the stream accepted.
     pub(super) total: u64,
-    /// The positions of the flushes on the wire, if they are needed.
+    /// The positions on the wire at which flushes ended. Empty if they are not needed.
     marks: Vec<Mark>,
 }
 
@@ -46,7 +46,8 @@ impl Cursor {
         cursor
     }
 
-    /// Fills `slices` with the next bytes, and returns the filled slices. Returns no slices at the end of the batch.
+    /// Fills `slices` with the next bytes of the batch, and returns the slices that were filled. Returns no slices at
+    /// the end of the batch.
     pub(super) fn slices<'s, 'b: 's>(&'b self, slices: &'s mut [IoSlice<'b>]) -> &'s [IoSlice<'b>] {
         let mut skip = self.accepted.byte;
         let mut filled = 0;
@@ -58,7 +59,7 @@ impl Cursor {
         &slices[..filled]
     }
 
-    /// Advances by the number of bytes that the writer accepted.
+    /// Moves the first position forward by `bytes`, the number of bytes that the stream accepted.
     pub(super) fn accept(&mut self, bytes: usize) {
         self.total += bytes as u64;
         self.accepted.byte += bytes;
@@ -72,13 +73,13 @@ impl Cursor {
         }
     }
 
-    /// Records that the operating system has all bytes that the writer accepted.
+    /// Records that the operating system has accepted all bytes that the stream accepted.
     pub(super) fn confirm(&mut self) {
         self.confirmed = self.accepted;
     }
 
-    /// Records a flush: the connection has now handed `sent` bytes to the kernel, and these include all bytes that the
-    /// writer accepted.
+    /// Records a flush. `sent` is the number of bytes that the connection has handed to the kernel so far. They include
+    /// all bytes that the stream accepted.
     pub(super) fn mark(&mut self, sent: u64) {
         let mark = Mark {
             flushed: self.total,
@@ -89,17 +90,17 @@ impl Cursor {
         }
     }
 
-    /// Takes the recorded positions.
+    /// Removes and returns the recorded positions of the flushes.
     pub(super) fn take_marks(&mut self) -> Vec<Mark> {
         std::mem::take(&mut self.marks)
     }
 
-    /// Returns whether the operating system has the whole batch.
+    /// Returns whether the operating system has accepted the whole batch.
     pub(super) fn is_done(&self) -> bool {
         self.confirmed.chunk == self.batch.len()
     }
 
-    /// The frames that the operating system has accepted completely.
+    /// Returns the number of frames that the operating system has accepted completely.
     pub(super) fn progress(&self) -> Progress {
         let mut progress = Progress::default();
         for chunk in &self.batch[..self.confirmed.chunk] {
@@ -122,7 +123,8 @@ impl Cursor {
     }
 }
 
-/// The number of frames that end within the first `bytes` bytes of the chunks, and the number of their bytes.
+/// Returns the number of frames that end within the first `bytes` bytes of the chunks, and the number of bytes of these
+/// frames.
 pub(super) fn whole_frames(chunks: &[Chunk], mut bytes: u64) -> (usize, u64) {
     let mut whole = (0, 0);
     for chunk in chunks {

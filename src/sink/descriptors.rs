@@ -1,19 +1,19 @@
-//! The number of file descriptors that a sink can need at the same time.
+//! The number of file descriptors that a sink can have open at the same time.
 
 use super::{connect::ATTEMPTS_AT_ONCE, endpoints::ENDPOINTS_AT_MOST};
 use crate::config::{Endpoints, Sink};
 
-/// One for the connection in use, and one for a replaced connection that is ending.
+/// The descriptors of one endpoint: one for the connection in use, and one for a replaced connection that is ending.
 const PER_ENDPOINT: u64 = 2;
 
-/// The queries to name servers that can be in progress.
+/// The descriptors of a lookup. Two queries to name servers can be in progress at the same time.
 const LOOKUP: u64 = 2;
 
-/// Returns the largest number of descriptors that a sink has open at the same time. It ignores the rare case in which
+/// Returns the largest number of descriptors that a sink has open at the same time. Ignores the rare case in which
 /// several replaced connections are ending at the same time.
 pub(crate) fn descriptors_needed(sink: &Sink) -> u64 {
     if !sink.endpoint.is_named() {
-        // One more, for the attempt that is to replace the connection in use.
+        // The additional descriptor is for the new connection that will replace the connection in use.
         return PER_ENDPOINT + 1;
     }
     match sink.endpoints {

@@ -1,4 +1,4 @@
-//! The driver. It passes batches from a sink's queue to the sink's stack.
+//! The driver of a sink. It takes batches from the queue and passes them to the stack, which writes them.
 
 use std::{
     future::{Future, poll_fn},
@@ -15,34 +15,34 @@ use tracing::debug;
 use super::{Outgoing, Shipment, SinkError};
 use crate::router::{Queue, Taken};
 
-/// The source of a driver's batches.
+/// The source of the batches that a driver writes.
 pub(super) trait Source {
-    /// Takes the next batch; `None` if no batch will follow. The driver calls this only when the stack is ready, so no
-    /// write is in progress.
+    /// Takes the next batch. `None` if no more batches will come. The driver calls this only when the stack is ready,
+    /// so no write is in progress.
     fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Option<Taken>>;
 
-    /// Becomes ready when no batch will follow. The driver calls this instead of `poll_take` while the stack is not
-    /// ready.
+    /// Becomes ready when no more batches will come. The driver calls this instead of `poll_take` while the stack is
+    /// not ready.
     fn poll_end(&self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
 enum Next {
     Write(Taken),
-    /// No batch will follow.
+    /// No more batches will come.
     Finish,
 }
 
-/// Writes batches from `source` whenever `stack` is ready, until no batch will follow or `retire` is cancelled. A
-/// retired driver ends the stream and leaves the remaining batches to the next driver.
+/// Takes batches from `source` whenever `stack` is ready, and writes them. Stops when no more batches will come, or
+/// when `retire` is cancelled. In the second case, the driver ends the stream, and the next driver writes the remaining
+/// batches.
 ///
-/// The stack is polled even if there is nothing to write, because it notices dead connections and reconnects only when
-/// it is polled. A failed write needs no handling here: the stack has returned the unwritten frames to the queue, and
-/// the driver takes them again later. `Finish` is sent even while the sink is down, because a replaced connection may
-/// still be waiting for FINISH.
+/// The driver polls the stack even if there is nothing to write, because the stack notices lost connections and
+/// reconnects only when it is polled. A failed write needs no handling here: the stack has returned the unwritten
+/// frames to the queue, and the driver takes them again later. The driver sends `Finish` even while the sink is down,
+/// because a replaced connection may still wait for FINISH.
 ///
 /// # Errors
-/// If the stream did not end cleanly. In that case, all written frames are settled as delivered, but the collector may
-/// not have stored them.
+/// If the stream did not end cleanly. In that case, the collector may not have stored all frames that were written.
 pub(super) async fn drive<S>(
     mut stack: S,
     source: &impl Source,
@@ -55,7 +55,8 @@ where
     loop {
         let next = gather(|cx| {
             if retired.as_mut().poll(cx).is_ready() {
-                // This poll notices a connection that was just lost, so that no STOP is sent on it.
+                // This poll notices a connection that was lost just now. Without it, STOP would be sent on that
+                // connection.
                 let _ = stack.poll_ready(cx);
                 return Poll::Ready(Next::Finish);
             }
@@ -65,7 +66,8 @@ where
             Next::Write(taken) => Outgoing::Frames(Shipment::new(taken)),
             Next::Finish => {
                 let ended = stack.call(Outgoing::Finish).await;
-                // Frames that the collector did not confirm are in the queue again.
+                // If the collector did not confirm some frames, these frames are in the queue again. The loop continues
+                // with them.
                 let is_over = poll_fn(|cx| Poll::Ready(source.poll_end(cx).is_ready())).await;
                 if is_over || retire.is_cancelled() {
                     return ended;
@@ -79,11 +81,12 @@ where
     }
 }
 
-/// Waits until `poll` is ready. If it is not ready immediately, the runtime gets one more turn before `poll` is called
-/// again.
+/// Waits until `poll` is ready. If `poll` is not ready at the first call, the runtime runs other tasks once before each
+/// further call.
 ///
-/// The first connection with frames wakes an idle consumer. The runtime would poll the consumer next, before the other
-/// connections that have frames. After the turn, one write sends the frames of all of them.
+/// The reason is that an idle consumer is woken by the first connection that receives frames. The runtime would poll
+/// the consumer immediately, before other connections that have frames, too. After the other tasks have run, one write
+/// sends the frames of all these connections.
 pub(super) async fn gather<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> T {
     let mut turn = pin!(yield_now());
     let mut waited = false;
@@ -142,8 +145,8 @@ mod tests {
         router::{DropReason, Limits, Progress},
     };
 
-    /// A stack that returns scripted answers and records the frames that it wrote. When no answer is left, the stack is
-    /// down.
+    /// A stack that returns the answers of a script and records the frames that it wrote. When no answer is left, the
+    /// stack is down.
     #[derive(Debug, Default)]
     struct Scripted {
         answers: VecDeque<Result<(), Progress>>,
@@ -175,7 +178,7 @@ mod tests {
                 Outgoing::Finish => (vec![FINISHED], None),
             };
             let answer = self.answers.pop_front().or_else(|| {
-                // Finish is accepted while the stack is down, too.
+                // A stack accepts `Finish` even while it is down.
                 (frames == [FINISHED]).then_some(Ok(()))
             });
             let answer = answer.expect("frames only when ready");
@@ -191,7 +194,7 @@ mod tests {
         }
     }
 
-    /// A stack that accepts a request and never answers.
+    /// A stack that accepts a request and never answers it.
     struct Hangs;
 
     impl Service<Outgoing> for Hangs {

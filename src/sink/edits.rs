@@ -1,4 +1,4 @@
-//! The edits that a directive configures, applied to chunks.
+//! The changes to frames that a directive configures, applied to chunks.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -9,27 +9,27 @@ use crate::{
     frame_stream::{Chunk, IndexEntry},
 };
 
-/// The edits that a directive configures.
+/// The changes that a directive makes to its frames.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FrameEdits {
-    /// The edits that are the same for every frame. They include an `extra` without placeholders.
+    /// The changes that are the same for every frame. An `extra` without placeholders is one of them.
     rewrite: Rewrite,
-    /// The `extra` that is evaluated for each frame.
+    /// The `extra` with placeholders, whose text is computed for each frame.
     extra: Option<Template>,
 }
 
-/// The `extra` of one frame. It is kept so that the next frame can use its memory.
+/// The `extra` text of one frame. The next frame uses the memory of this text again.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Extra {
     value: Value,
     field: ExtraField,
 }
 
-/// A chunk with edited frames.
+/// A chunk whose frames were edited.
 #[derive(Debug)]
 pub(super) struct Edited {
     pub(super) chunk: Chunk,
-    /// The frames that are left out, as ascending positions in the original chunk. These frames are not dnstap
+    /// The frames that are left out, as positions in the original chunk, in ascending order. They are not dnstap
     /// messages, so they cannot be edited.
     pub(super) left_out: Vec<usize>,
 }
@@ -37,7 +37,8 @@ pub(super) struct Edited {
 // === impl FrameEdits ===
 
 impl FrameEdits {
-    /// Creates the edits of a sink. The sink keeps DNS messages if `full` is set, and sets the fields of `edits`.
+    /// Creates the edits of a sink. If `full` is not set, they remove the DNS messages. They also set the fields of
+    /// `edits`.
     pub(crate) fn new(full: bool, edits: &Edits) -> Self {
         let (literal, template) = match &edits.extra {
             Some(template) if template.is_literal() => (Some(template.text()), None),
@@ -54,7 +55,7 @@ impl FrameEdits {
         }
     }
 
-    /// Returns whether the edits change nothing.
+    /// Returns whether these edits leave every frame unchanged.
     pub(super) fn is_noop(&self) -> bool {
         self.rewrite.is_noop() && self.extra.is_none()
     }
@@ -72,7 +73,8 @@ impl FrameEdits {
         });
         let mut labels = chunk.labels();
         edit_frames(chunk, |frame, outline, out| {
-            // The template is evaluated on the unedited frame, with its DNS messages and the sender's fields.
+            // The placeholders are replaced with data of the original frame, so the DNS messages and the sender's
+            // fields are still present.
             let tapped = Tapped {
                 frame,
                 origin,
@@ -85,7 +87,8 @@ impl FrameEdits {
     }
 }
 
-/// Returns the chunk with the frames that `apply` writes. Frames that `apply` refuses are left out.
+/// Calls `apply` for each frame, and returns a chunk of the frames that `apply` writes. If `apply` fails, the frame is
+/// left out.
 fn edit_frames(
     chunk: &Chunk,
     mut apply: impl FnMut(&[u8], Outline, &mut BytesMut) -> Result<(), Malformed>,
@@ -95,7 +98,7 @@ fn edit_frames(
     let mut left_out = Vec::new();
     for (position, (frame, outline)) in chunk.frames().zip(chunk.outlines()).enumerate() {
         match append(&mut wire, |wire| apply(frame, outline, wire)) {
-            // No edit changes the type.
+            // An edited frame has the same message type as the original frame.
             Some(end) => index.push(IndexEntry::new(end, Outline::of(outline.message_type))),
             None => left_out.push(position),
         }
@@ -107,8 +110,8 @@ fn edit_frames(
     }
 }
 
-/// Appends the frame that `apply` writes, with its length prefix, and returns the position after it. Appends nothing if
-/// the frame cannot be edited.
+/// Appends the frame that `apply` writes, with its length prefix. Returns the position after the frame. If the frame
+/// cannot be edited, appends nothing.
 fn append(
     wire: &mut BytesMut,
     apply: impl FnOnce(&mut BytesMut) -> Result<(), Malformed>,

@@ -1,5 +1,5 @@
-//! The sink of one `dnstap` directive: a tower stack, and the driver that passes batches from the directive's queue to
-//! the stack.
+//! The sink of one `dnstap` directive. It consists of a stack of tower services, and of a driver that takes batches
+//! from the directive's queue and passes them to the stack.
 //!
 //! ```text
 //! queue ─► driver ─► rewrite ─► reconnect ─► connect ─► connection
@@ -8,12 +8,12 @@
 //!                                          resolution (addresses of the name, off the data path)
 //! ```
 //!
-//! The driver sends an [`Outgoing`]: a [`Shipment`] to write, or the end of the stream. A shipment contains the account
-//! of its frames, and the connection settles the shipment with the queue. `poll_ready` is pending while the sink is
-//! down. It fails only because of a permanent error; no layer has a permanent error at present. Every wait on the
-//! collector has a deadline.
+//! Each request of the driver is an [`Outgoing`]: either a [`Shipment`] of frames to write, or the end of the stream.
+//! The connection reports to the queue which frames of the shipment were written. While the sink is down, `poll_ready`
+//! of the stack is pending. It would fail after a permanent error, but no layer has permanent errors at present. Every
+//! wait for the collector has a deadline.
 //!
-//! The stack reports events to `health`, which computes the sums and writes the log lines.
+//! The stack reports events to the module `health`, which counts them and writes the log lines.
 
 mod abort;
 mod backoff;

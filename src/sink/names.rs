@@ -1,10 +1,11 @@
-//! The resolver that all sinks with a name share.
+//! The resolver. All sinks whose address contains a name share it.
 
 use std::sync::{Arc, OnceLock};
 
 use crate::net::{ResolveError, Resolver, ResolverSettings};
 
-/// The resolver and its settings. The resolver is created for the first sink that has a name. Clones share it.
+/// The resolver and its settings. The resolver is created for the first sink whose address contains a name. Clones of
+/// this value share the resolver.
 #[derive(Debug, Clone)]
 pub(crate) struct Names {
     settings: ResolverSettings,
@@ -28,7 +29,7 @@ impl Names {
     /// Returns the resolver.
     ///
     /// # Errors
-    /// As [`Resolver::new`].
+    /// The same as those of [`Resolver::new`].
     pub(super) fn resolver(&self) -> Result<Resolver, ResolveError> {
         if let Some(resolver) = self.resolver.get() {
             return Ok(resolver.clone());

@@ -1,4 +1,4 @@
-//! The requests and the error of a sink's stack.
+//! The requests to a sink's stack, and the error of a request.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::health::Disconnect;
 pub(crate) enum Outgoing {
     /// Write these frames and settle them.
     Frames(Shipment),
-    /// End the stream: STOP, and await FINISH.
+    /// End the stream: send STOP, and wait for FINISH.
     Finish,
 }
 

@@ -13,52 +13,52 @@ use crate::{
     router::{Progress, Written},
 };
 
-/// The frames that one connection has written, until they are confirmed.
+/// The frames that one connection has written and that are not confirmed yet.
 ///
-/// If the connection ends, the frames without a confirmation return to their queue.
+/// If the connection ends, the frames that are not confirmed return to their queue.
 #[derive(Debug)]
 pub(super) struct Receipts {
     confirm: Confirm,
     pending: VecDeque<Receipt>,
-    /// For a connection whose frames FINISH confirms.
+    /// The limits of a connection whose frames are confirmed by FINISH. `None` for other connections.
     finish: Option<AwaitsFinish>,
 }
 
-/// The limits on the time and the memory of frames that await FINISH.
+/// The limits on the age and on the memory of frames that wait for FINISH.
 #[derive(Debug)]
 struct AwaitsFinish {
     checkpoint: Checkpoint,
     confirmation: Confirmation,
 }
 
-/// The end of a flush, as a position in a batch and as a position on the wire.
+/// The position at which a flush ended, both in the batch and in the bytes on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mark {
-    /// The bytes of the batch that were flushed.
+    /// The number of bytes of the batch that were flushed.
     pub(super) flushed: u64,
-    /// The bytes that this connection had handed to the kernel by then.
+    /// The number of bytes that the connection had handed to the kernel at the end of the flush.
     pub(super) sent: u64,
 }
 
-/// A batch that was written.
+/// A batch that was written, and the part of it that is confirmed.
 #[derive(Debug)]
 struct Receipt {
     written: Written,
     chunks: Batch,
-    /// The flushes of the batch, in order. The first mark is the beginning of the batch.
+    /// The ends of the flushes of the batch, in order. The first mark is the beginning of the batch.
     marks: Vec<Mark>,
-    /// The frames and bytes that were written.
+    /// The number of frames and bytes that were written.
     total: (usize, u64),
-    /// The frames and bytes that are confirmed.
+    /// The number of frames and bytes that are confirmed.
     confirmed: (usize, u64),
-    /// With FINISH, the memory of the frames.
+    /// The memory of the frames. `None` if the frames do not wait for FINISH.
     _memory: Option<HeldMemory>,
 }
 
 // === impl Receipts ===
 
 impl Receipts {
-    /// The receipts of a connection whose frames count as delivered when they are written.
+    /// Creates the value for a connection whose frames count as delivered when they are written.
     pub(super) fn none() -> Self {
         Self {
             confirm: Confirm::Written,
@@ -67,7 +67,7 @@ impl Receipts {
         }
     }
 
-    /// The receipts of a connection with this `confirm`.
+    /// Creates the value for a connection whose frames are confirmed as `confirm` requires.
     pub(super) fn new(confirm: Confirm, confirmation: &Confirmation) -> Self {
         Self {
             confirm,
@@ -79,24 +79,26 @@ impl Receipts {
         }
     }
 
-    /// The checkpoint at which the connection must end, if FINISH confirms its frames.
+    /// Returns the checkpoint, which says when the connection must end so that the collector sends FINISH. Returns
+    /// `None` if the frames of the connection are not confirmed by FINISH.
     pub(super) fn checkpoint(&self) -> Option<Checkpoint> {
         self.finish.as_ref().map(|it| it.checkpoint.clone())
     }
 
-    /// Returns whether the frames that await FINISH, on all connections of the stack, leave room for more.
+    /// Returns whether another frame can be written. It cannot if the frames that wait for FINISH, on all connections
+    /// of the sink, use too much memory.
     pub(super) fn has_room(&self) -> bool {
         let finish = self.finish.as_ref();
         finish.is_none_or(|it| it.confirmation.has_room(it.checkpoint.hard_bound()))
     }
 
-    /// Returns whether the positions of flushes on the wire are needed.
+    /// Returns whether the positions of flushes on the wire must be recorded.
     pub(super) fn needs_marks(&self) -> bool {
         self.confirm == Confirm::Kernel
     }
 
-    /// Settles the frames of a batch. The frames that `progress` covers were written, and wait here for their
-    /// confirmation.
+    /// Settles the frames of a batch with the queue. The frames that `progress` covers were written. They are kept here
+    /// until they are confirmed.
     pub(super) fn add(&mut self, shipment: Shipment, progress: Progress, marks: Vec<Mark>) {
         if self.confirm == Confirm::Written {
             return shipment.settle(progress);
@@ -113,7 +115,8 @@ impl Receipts {
         });
         self.pending.push_back(Receipt {
             written,
-            // FINISH confirms everything, so only the acknowledgements of `kernel` need the ends of the frames.
+            // The chunks are needed to find out how many frames the kernel has acknowledged. FINISH confirms all
+            // frames, so it does not need the chunks.
             chunks: if self.needs_marks() {
                 chunks
             } else {
@@ -126,13 +129,13 @@ impl Receipts {
         });
     }
 
-    /// Returns whether frames wait for a confirmation.
+    /// Returns whether any frame waits for a confirmation.
     pub(super) fn is_waiting(&self) -> bool {
         !self.pending.is_empty()
     }
 
-    /// Confirms the frames that the peer's kernel has acknowledged. `acknowledged` is the number of acknowledged bytes
-    /// since the connection began.
+    /// Confirms the frames that the collector's kernel has acknowledged. `acknowledged` is the number of acknowledged
+    /// bytes since the connection began.
     pub(super) fn acknowledge(&mut self, acknowledged: u64) {
         while let Some(first) = self.pending.front_mut() {
             first.confirm(first.frames_within(acknowledged));
@@ -143,14 +146,14 @@ impl Receipts {
         }
     }
 
-    /// Confirms everything that was written.
+    /// Confirms all frames that were written.
     pub(super) fn confirm_all(&mut self) {
         for mut receipt in self.pending.drain(..) {
             receipt.confirm(receipt.total);
         }
     }
 
-    /// Returns the frames without a confirmation to their queue.
+    /// Returns the frames that are not confirmed to their queue.
     pub(super) fn give_up(&mut self) {
         self.pending.clear();
     }
@@ -159,7 +162,8 @@ impl Receipts {
 // === impl Receipt ===
 
 impl Receipt {
-    /// The frames of the batch that end within the first `acknowledged` bytes on the wire, and their bytes.
+    /// Returns the number of frames of the batch that end within the first `acknowledged` bytes of the connection, and
+    /// the number of bytes of these frames.
     fn frames_within(&self, acknowledged: u64) -> (usize, u64) {
         let bytes = position(&self.marks, acknowledged);
         let (frames, bytes) = whole_frames(&self.chunks, bytes);
@@ -179,7 +183,7 @@ impl Receipt {
     }
 }
 
-/// Maps the position `acknowledged` on the wire to a position in a batch.
+/// Converts the number of `acknowledged` bytes on the wire to a number of bytes of the batch.
 fn position(marks: &[Mark], acknowledged: u64) -> u64 {
     let mut reached = 0;
     for pair in marks.windows(2) {
@@ -188,8 +192,8 @@ fn position(marks: &[Mark], acknowledged: u64) -> u64 {
             reached = end.flushed;
             continue;
         }
-        // Encrypted records are longer than their content, so a part of such a flush has no position in the batch. It
-        // counts only as a whole.
+        // A TLS record is longer than its content. A position within an encrypted flush therefore has no position in
+        // the batch, and such a flush counts only when it is acknowledged completely.
         let is_plain = end.sent - begin.sent == end.flushed - begin.flushed;
         if is_plain && acknowledged > begin.sent {
             reached = begin.flushed + (acknowledged - begin.sent);

@@ -1,5 +1,6 @@
-//! The reasons to replace a working connection: it has reached its maximum age, its collector must confirm frames, a
-//! file has reached its size, or the sink's name no longer has the connection's address.
+//! The reasons to replace a working connection. There are four reasons: the connection has reached its maximum age, the
+//! collector must confirm frames, a file has reached its size, or the sink's name no longer has the address of the
+//! connection.
 
 use std::{
     future::{Future, pending},
@@ -19,16 +20,17 @@ use tower::util::rng::{HasherRng, Rng};
 use super::Checkpoint;
 use crate::{health::Disconnect, net::Addresses};
 
-/// The time after which a working connection is replaced.
+/// The conditions under which a working connection is replaced.
 #[derive(Debug)]
 pub(crate) struct Term {
     /// The time at which the connection reaches its maximum age.
     until: Option<Instant>,
-    /// The address of the connection, and the current addresses of its name.
+    /// The address of the connection, and the current addresses of the sink's name.
     place: Option<Place>,
-    /// For a file: a token that is cancelled when the file has reached its size.
+    /// A token that is cancelled when the file has reached its size. `None` if the sink does not write files.
     filled: Option<CancellationToken>,
-    /// With `confirm finish`: the checkpoint at which the connection is replaced.
+    /// The time at which the connection is replaced so that the collector sends FINISH. `None` without `confirm
+    /// finish`.
     checkpoint: Option<Checkpoint>,
 }
 
@@ -39,8 +41,9 @@ type Place = (SocketAddr, watch::Receiver<Arc<Addresses>>);
 impl Term {
     /// Creates the term of a connection that has just been established.
     ///
-    /// `max_age` varies randomly by up to a tenth, so that connections that were established together are not replaced
-    /// together. `place` is the address of the connection, and the current addresses of its name.
+    /// `max_age` varies randomly by up to a tenth, so that connections that were established at the same time are not
+    /// replaced at the same time. `place` is the address of the connection, and the current addresses of the sink's
+    /// name.
     pub(crate) fn new(max_age: Option<Duration>, place: Option<Place>) -> Self {
         let tenth = 0.9 + 0.2 * HasherRng::new().next_f64().clamp(0.0, 1.0);
         Self {
@@ -51,7 +54,7 @@ impl Term {
         }
     }
 
-    /// Also ends the term when a checkpoint is due.
+    /// Adds a condition: the connection is also replaced when `checkpoint` says that the collector must confirm frames.
     #[must_use]
     pub(super) fn until_checkpoint(self, checkpoint: Checkpoint) -> Self {
         Self {
@@ -60,12 +63,12 @@ impl Term {
         }
     }
 
-    /// Returns whether the frames of the connection await FINISH.
+    /// Returns whether the frames of the connection are confirmed by FINISH.
     pub(super) fn awaits_finish(&self) -> bool {
         self.checkpoint.is_some()
     }
 
-    /// Returns whether the connection must end even if no other can replace it.
+    /// Returns whether the connection must end even if no other connection can replace it.
     pub(super) fn is_overdue(&self) -> bool {
         self.checkpoint.as_ref().is_some_and(Checkpoint::is_overdue)
     }
@@ -81,8 +84,8 @@ impl Term {
         }
     }
 
-    /// Waits until the term is over, and returns the reason. An empty set of addresses is not a reason to replace the
-    /// connection.
+    /// Waits until the connection must be replaced, and returns the reason. If the name has no addresses, this is not a
+    /// reason to replace the connection.
     pub(super) fn over(&self) -> impl Future<Output = Disconnect> + Send + use<> {
         let (until, place, filled) = (self.until, self.place.clone(), self.filled.clone());
         let checkpoint = self.checkpoint.clone();
@@ -103,7 +106,7 @@ impl Term {
                     return;
                 }
             }
-            // The lookups have ended, so the addresses cannot change again.
+            // The lookups have ended, so the addresses will not change again.
             pending::<()>().await;
         };
         let long = async move {
@@ -184,7 +187,7 @@ mod tests {
         addresses.send_replace(Arc::new(Addresses::of(&[two])));
         assert!(over.is_woken());
         assert!(over.poll().is_ready());
-        // Each wait reads the current addresses.
+        // Each call of `over` reads the current addresses.
         assert!(spawn(term.over()).poll().is_ready());
         addresses.send_replace(Arc::new(Addresses::of(&[two, one])));
         assert!(spawn(term.over()).poll().is_pending());

@@ -8,14 +8,15 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use super::SinkError;
 use crate::health::{Event, Reporter};
 
-/// The time from a panic to the restart.
+/// The time between a panic and the restart.
 const RESTART_DELAY: Duration = Duration::from_secs(1);
 
-/// Runs the future that `begin` returns until the future ends. After a panic, calls `begin` again, unless `retire` or
-/// `abort` is cancelled.
+/// Calls `begin`, and runs the future that it returns until the future ends. After a panic, calls `begin` again, unless
+/// `retire` or `abort` is cancelled.
 ///
-/// Queues and their ledgers survive a restart, and frames in flight return to their queue. The frame that was being
-/// written counts as cut by a lost connection, so a frame that always causes a panic is dropped after three panics.
+/// The queues and their ledgers are kept, and frames in flight return to their queue. The frame that was being written
+/// is treated as if its connection had died in the middle of it. So if a frame causes a panic whenever it is written,
+/// it is dropped after three panics.
 pub(super) async fn keep_going<F>(
     reporter: &Reporter,
     retire: &CancellationToken,
@@ -24,7 +25,7 @@ pub(super) async fn keep_going<F>(
 ) where
     F: Future<Output = Result<(), SinkError>> + Send + 'static,
 {
-    // Another reload may have replaced the sink while this task waited to start. In that case, the task must not
+    // While this task waited to start, another reload may have replaced the sink. In that case, the task must not
     // connect at all.
     while !retire.is_cancelled() {
         let fault = match AbortOnDropHandle::new(tokio::spawn(begin())).await {
@@ -52,8 +53,8 @@ where
     F: Future<Output = Result<(), SinkError>>,
 {
     select! {
-        // Poll the future first: `abort` also cancels its write, and the batch must be settled before the future is
-        // dropped.
+        // Polls the future first. `abort` also cancels the write of this future. The future must then settle its batch
+        // before it is dropped.
         biased;
         ended = future => ended,
         () = abort.cancelled() => Ok(()),

@@ -1,4 +1,5 @@
-//! The layer that edits outgoing frames: it can remove DNS wire data and set identity, version and extra.
+//! The layer of a sink that changes frames before they are sent. It can remove the DNS messages, and set the fields
+//! identity, version and extra.
 
 use std::{
     sync::Arc,
@@ -10,18 +11,18 @@ use tower::{Layer, Service};
 use super::{EditGroup, Outgoing, Shipment, sharing::Editor};
 use crate::router::{DropReason, LeftOut};
 
-/// A service that edits each frame as the directive configures. Without edits, it passes on the sender's bytes without
-/// copying them.
+/// A service that changes each frame as the directive configures. If nothing is configured, the service passes on the
+/// bytes of the sender without copying them.
 ///
-/// A frame that is not a dnstap message cannot be edited. It is [left out](LeftOut).
-/// Listeners already reject such frames, but programs that use the library can offer them.
+/// A frame that is not a dnstap message cannot be edited. The service [leaves it out](LeftOut). Listeners already
+/// reject such frames, but a program that uses tapfan as a library can offer them.
 #[derive(Debug)]
 pub(crate) struct RewriteService<S> {
     inner: S,
     editor: Editor,
 }
 
-/// Wraps a sink's service in [`RewriteService`].
+/// A layer that wraps a sink's service in a [`RewriteService`].
 #[derive(Debug, Clone)]
 pub(crate) struct RewriteLayer {
     group: Arc<EditGroup>,
@@ -30,7 +31,7 @@ pub(crate) struct RewriteLayer {
 // === impl RewriteLayer ===
 
 impl RewriteLayer {
-    /// A layer for the edits of this group.
+    /// Creates a layer for the edits of this group.
     pub(crate) fn new(group: Arc<EditGroup>) -> Self {
         Self { group }
     }
@@ -98,7 +99,7 @@ mod tests {
         sink::{EditGroups, FrameEdits, SinkError},
     };
 
-    /// A service that records the batches it gets, and writes this many of their frames.
+    /// A service that records the batches that it gets. It reports that it has written `writes` of their frames.
     #[derive(Debug)]
     struct Collector {
         got: Vec<Batch>,
@@ -127,7 +128,7 @@ mod tests {
         }
     }
 
-    /// `type: MESSAGE`, and a message of type `AUTH_QUERY` with a query of two bytes.
+    /// A dnstap frame of the type `MESSAGE`. Its message has the type `AUTH_QUERY` and a query of two bytes.
     const FRAME: &[u8] = b"\x72\x06\x08\x01\x52\x02\xab\xcd\x78\x01";
     const WITHOUT_WIRE: &[u8] = b"\x72\x02\x08\x01\x78\x01";
     const NO_DNSTAP: &[u8] = b"\xff\xff";
@@ -153,7 +154,7 @@ mod tests {
         })
     }
 
-    /// Sends `chunks` through the service. Returns the ledger of their queue.
+    /// Sends `chunks` through the service, and returns the ledger of their queue.
     async fn send(service: &mut RewriteService<Collector>, chunks: &[Chunk]) -> Ledger {
         let (shipment, queue) = Shipment::of(chunks);
         let sent = service.call(Outgoing::Frames(shipment)).await;
@@ -191,7 +192,8 @@ mod tests {
 
     #[tokio::test]
     async fn extra_is_evaluated_for_each_frame_before_its_dns_messages_are_removed() {
-        // `AUTH_QUERY` with a client of 127.0.0.1, the header of a query with this identifier, and a field `extra`.
+        // A frame of the type `AUTH_QUERY`. Its client is 127.0.0.1, its query has this identifier, and its field
+        // `extra` is set.
         let frame = |id: u8| {
             let head = b"\x1a\x01e\x72\x16\x08\x01\x22\x04\x7f\0\0\x01\x52\x0c\0";
             let rest = b"\0\0\0\0\0\0\0\0\0\0\x78\x01";
@@ -223,7 +225,7 @@ mod tests {
 
     #[tokio::test]
     async fn frames_that_are_not_dnstap_are_skipped_and_counted_at_their_position() {
-        // Positions in the original batch: 0 bad, 1 good, 2 bad, 3 bad, 4 good, 5 bad.
+        // The frames of the original batch, by position: 0 bad, 1 good, 2 bad, 3 bad, 4 good, 5 bad.
         let batch = vec![
             chunk(&[NO_DNSTAP, FRAME, NO_DNSTAP]),
             chunk(&[NO_DNSTAP, FRAME, NO_DNSTAP]),

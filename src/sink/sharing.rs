@@ -1,8 +1,8 @@
 //! Edited chunks that sinks with equal edits share.
 //!
-//! The result of an edit depends only on the edit and the chunk, so sinks with equal edits would get equal bytes. The
-//! first sink that takes a chunk edits it, and keeps the result for the other sinks. If a sink lags so far behind that
-//! the result is gone, it edits the chunk itself.
+//! Sinks with equal edits get equal bytes from the same chunk. So only the first sink that takes a chunk edits it, and
+//! keeps the result for the other sinks. The results are kept for a limited time. A sink that takes the chunk later
+//! than that edits it again.
 
 use std::{
     collections::VecDeque,
@@ -22,27 +22,27 @@ use crate::{
     memory::Budget,
 };
 
-/// The groups of all sinks. Clones share them.
+/// The edits of all sinks, in groups of sinks with equal edits. All clones of this value share the groups.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct EditGroups(Arc<Mutex<Vec<Weak<EditGroup>>>>);
 
-/// Sinks with equal edits.
+/// A group of sinks with equal edits.
 #[derive(Debug)]
 pub(crate) struct EditGroup {
     edits: FrameEdits,
-    /// The number of [`Editor`]s.
+    /// The number of [`Editor`]s in the group.
     editors: AtomicUsize,
     kept: Mutex<Kept>,
 }
 
-/// The edits of one stream of chunks. The other editors of its group get the same chunks.
+/// The editor of one stream of chunks. The other editors of its group get the same chunks.
 #[derive(Debug)]
 pub(super) struct Editor {
     group: Arc<EditGroup>,
     extra: Extra,
 }
 
-/// Edited chunks that some editors have not taken yet, in the order in which they were edited.
+/// Edited chunks that some editors have not taken yet. They are in the order in which they were edited.
 #[derive(Debug, Default)]
 struct Kept {
     chunks: VecDeque<KeptChunk>,
@@ -54,24 +54,25 @@ struct Kept {
 struct KeptChunk {
     original: ChunkId,
     edited: Chunk,
-    /// The number of editors that are expected to take the edited chunk. This is an estimate: some editors may never
-    /// get the original.
+    /// The number of editors that are expected to take the edited chunk. The number is an estimate, because an editor
+    /// may never get the original chunk.
     awaited: usize,
 }
 
-/// The most memory that the edited chunks of a group may hold, in bytes.
+/// The largest memory of the edited chunks that a group keeps, in bytes.
 const KEPT_BYTES: usize = 1 << 20;
 
-/// The largest number of edited chunks that a group keeps. Each lookup searches all of them.
+/// The largest number of edited chunks that a group keeps. The number is small, because a lookup compares the chunk
+/// with each of them.
 const KEPT_CHUNKS: usize = 64;
 
-/// A chunk with fewer frames is not shared, because editing it costs no more than searching for the result.
+/// A chunk with fewer frames than this is not shared, because a search for the result would cost as much as the edit.
 const FRAMES_WORTH_SHARING: usize = 16;
 
 // === impl EditGroups ===
 
 impl EditGroups {
-    /// Returns the group with these edits, or a new one.
+    /// Returns the group of sinks with these edits. If there is none, creates it.
     pub(crate) fn group(&self, edits: FrameEdits) -> Arc<EditGroup> {
         let mut groups = self.0.lock();
         groups.retain(|group| group.strong_count() > 0);
@@ -96,7 +97,7 @@ impl EditGroup {
         }
     }
 
-    /// A new group with the same edits, which shares nothing with this one.
+    /// Creates a group that has the same edits, but does not share chunks with this group.
     pub(crate) fn apart(&self) -> Arc<Self> {
         Arc::new(Self::new(self.edits.clone()))
     }
@@ -132,7 +133,8 @@ impl Editor {
             let left_out = Vec::new();
             return Edited { chunk, left_out };
         }
-        // The lock is not held during the edit. If two editors edit a chunk at the same time, both results are equal.
+        // The lock is not held during the edit, so two editors can edit the same chunk at the same time. That is
+        // harmless, because their results are equal.
         let edited = group.edits.edit(chunk, extra);
         if edited.left_out.is_empty() {
             group.kept.lock().keep(chunk, &edited.chunk, others);
@@ -153,7 +155,7 @@ impl Drop for Editor {
 // === impl Kept ===
 
 impl Kept {
-    /// Returns the edited frames of `original`, if they are kept.
+    /// Returns the edited chunk that was made from `original`, if it is still kept.
     fn take(&mut self, original: &Chunk) -> Option<Chunk> {
         let at = (self.chunks.iter()).position(|kept| kept.original.is(original))?;
         let kept = &mut self.chunks[at];
@@ -166,7 +168,8 @@ impl Kept {
         Some(edited)
     }
 
-    /// Keeps the edited frames of `original` for the other editors. Drops the oldest chunks if there is no room.
+    /// Keeps the edited frames of `original` for the other editors. If there is no room, drops the oldest edited
+    /// chunks.
     fn keep(&mut self, original: &Chunk, edited: &Chunk, others: usize) {
         if self.take(original).is_some() {
             return;
@@ -212,7 +215,7 @@ mod tests {
     use super::*;
     use crate::config::Edits;
 
-    /// A frame with a DNS message of this length.
+    /// Returns a frame with a DNS message of this length.
     fn frame(length: u8) -> Vec<u8> {
         let message = [&[8, 1, 0x52, length], &vec![length; length.into()][..]].concat();
         let head = [0x72, u8::try_from(message.len()).expect("short")];
@@ -269,7 +272,7 @@ mod tests {
         assert_eq!(kept(&a), 1);
         assert_eq!(wire(&c.edit(&chunk)), wire(&edited));
         assert_eq!(kept(&a), 0);
-        // A retry edits the chunk again.
+        // When the chunk is written a second time, it is edited again.
         assert_ne!(wire(&a.edit(&chunk)), wire(&edited));
     }
 
@@ -364,8 +367,8 @@ mod tests {
     }
 
     proptest! {
-        /// Each sink takes the chunks in order, but the sinks take turns in any order, take parts of chunks, leave chunks
-        /// out, and take some of them again.
+        /// Each sink takes its chunks in order, but the sinks take turns in any order. They also take parts of chunks,
+        /// leave out some chunks, and take some chunks again.
         #[test]
         fn sharing_changes_no_byte(
             chunks in prop::collection::vec(prop::collection::vec(0..120_u8, 0..60), 1..8),

@@ -1,4 +1,4 @@
-//! Frames on their way through the stack of a sink.
+//! Batches of frames on their way through the layers of a sink.
 
 #[cfg(test)]
 use std::{
@@ -13,10 +13,10 @@ use crate::{
     router::{LeftOut, Progress, Taken, Written},
 };
 
-/// The chunks to write, and the account of the frames that they were made from.
+/// The chunks that a connection must write, and the frames of the queue from which they were made.
 ///
-/// The two travel together, because only the connection knows which frames were written and confirmed. It settles them
-/// with their queue. If a layer drops a shipment, all its frames return to the queue.
+/// Both are in one value, because only the connection knows which frames were written and confirmed. The connection
+/// reports this to the queue. If a layer drops a shipment, all its frames return to the queue.
 #[derive(Debug)]
 pub(crate) struct Shipment {
     /// The chunks to write, in order.
@@ -27,7 +27,7 @@ pub(crate) struct Shipment {
 // === impl Shipment ===
 
 impl Shipment {
-    /// Begins the write of a batch.
+    /// Creates a shipment of a batch, and marks the write of the batch as begun.
     pub(super) fn new(mut taken: Taken) -> Self {
         Self {
             chunks: taken.begin(),
@@ -39,13 +39,13 @@ impl Shipment {
         &self.chunks
     }
 
-    /// The memory limit of the router; `None` if the frames came from a program that uses the library.
+    /// Returns the memory limit of the router. `None` if the frames come from a program that uses tapfan as a library.
     pub(super) fn memory_limit(&self) -> Option<usize> {
         let source = self.taken.chunks().find_map(Chunk::source)?;
         Some(source.memory().limit())
     }
 
-    /// Replaces the chunks by edited ones. `left_out` are the frames that the edited chunks lack.
+    /// Replaces the chunks by edited chunks. `left_out` lists the frames that are not in the edited chunks.
     #[must_use]
     pub(super) fn edited(mut self, chunks: Batch, left_out: LeftOut) -> Self {
         self.taken.leave_out(left_out);
@@ -68,8 +68,8 @@ impl Shipment {
         self.settle(progress);
     }
 
-    /// Counts the frames that `progress` covers as unconfirmed, and not as delivered yet. The other frames return to
-    /// the queue. Returns the written frames, and the chunks.
+    /// Counts the frames that `progress` covers as unconfirmed. They are delivered when they are confirmed. The other
+    /// frames return to the queue. Returns the written frames, and the chunks.
     pub(super) fn settle_unconfirmed(self, progress: Progress) -> (Written, Batch) {
         (self.taken.settle_unconfirmed(progress), self.chunks)
     }
@@ -77,7 +77,7 @@ impl Shipment {
 
 #[cfg(test)]
 impl Shipment {
-    /// A shipment of `chunks`, and the queue from which they were taken.
+    /// Creates a shipment of `chunks`, and the queue from which they were taken.
     pub(crate) fn of(chunks: &[Chunk]) -> (Self, Arc<Queue>) {
         let queue = Arc::new(Queue::new(Limits {
             frames: 1000,

@@ -1,4 +1,4 @@
-//! Construction of the stack of one directive.
+//! The layers of services through which the frames of a `dnstap` directive pass: the stack.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -20,9 +20,9 @@ use crate::{
     },
 };
 
-/// The data from which the stack of a directive is built.
+/// The data from which the layers of a sink, the stack, are built.
 ///
-/// All checks happen when this value is created, so building the stack again after a panic cannot fail.
+/// All checks happen when this value is created. So after a panic, the stack can be built again without a failure.
 #[derive(Debug, Clone)]
 pub(crate) struct Stack {
     target: Target,
@@ -39,7 +39,7 @@ pub(crate) struct Stack {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SinkSetupError {
-    /// A certificate, key or authority cannot be used, or the host in the address can never be in a certificate.
+    /// A certificate, key or authority cannot be used, or no certificate can ever contain the host of the address.
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// Names cannot be looked up.
@@ -52,9 +52,9 @@ pub(crate) type SinkStack = RewriteService<Reconnect<Connect>>;
 // === impl Stack ===
 
 impl Stack {
-    /// Prepares the stack of a directive. `tls` is the configuration made from the directive's certificates and
-    /// authorities; if a TLS configuration is needed but `tls` is `None`, the files are read here. `groups` has the
-    /// edits of all sinks of the router. `own` lists the router's own listeners, to which the stack never sends.
+    /// Prepares the stack of a directive. `tls` is the TLS configuration with the directive's certificates and
+    /// authorities. If it is needed but `None`, the files are read here. `groups` contains the edits of all sinks of
+    /// the router. `own` lists the listeners of this router, because a sink must never connect to them.
     pub(crate) fn new(
         sink: &config::Sink,
         tls: Option<Arc<ClientConfig>>,
@@ -113,8 +113,8 @@ impl Stack {
         })
     }
 
-    /// Takes over the certificates, keys and authorities that `fresh` has read. Existing connections stay; the next
-    /// handshake uses the new files.
+    /// Takes over the certificates, keys and authorities that were read for `fresh`. Existing connections stay. The
+    /// next TLS handshake uses the new files.
     pub(crate) fn adopt_tls(&self, fresh: &Self) {
         if let (Target::Tcp { tls: Some(old), .. }, Target::Tcp { tls: Some(new), .. }) =
             (&self.target, &fresh.target)
@@ -123,7 +123,7 @@ impl Stack {
         }
     }
 
-    /// Builds a stack that ends when `abort` is cancelled.
+    /// Builds the stack. It ends when `abort` is cancelled.
     pub(crate) fn build(&self, abort: CancellationToken) -> SinkStack {
         self.build_for(
             self.target.clone(),
@@ -133,7 +133,8 @@ impl Stack {
         )
     }
 
-    /// Builds a stack to one address of the sink's name. It reports to `status` and ends when `abort` is cancelled.
+    /// Builds a stack that connects to one address of the sink's name. It reports to `status` and ends when `abort` is
+    /// cancelled.
     pub(super) fn build_to(
         &self,
         address: SocketAddr,
@@ -144,7 +145,8 @@ impl Stack {
         if let Target::Tcp { place, .. } = &mut target {
             *place = Place::Fixed(Literal::from(address));
         }
-        // With `balance`, each chunk goes to one address only, so there is nothing to share.
+        // With `endpoints balance`, each chunk is sent to one address only. The stacks of the addresses therefore share
+        // no edited chunks.
         let edits = match self.endpoints {
             Endpoints::Balance => self.edits.apart(),
             Endpoints::Failover | Endpoints::All => Arc::clone(&self.edits),
@@ -174,7 +176,7 @@ impl Stack {
             .service(connect)
     }
 
-    /// Returns the lookups of the sink's name. `None` if the sink has a single address instead of a name.
+    /// Returns the lookups of the sink's name. `None` if the sink has no name but a single address.
     pub(super) fn resolution(&self) -> Option<&Resolution> {
         match &self.target {
             Target::Tcp {
@@ -185,12 +187,12 @@ impl Stack {
         }
     }
 
-    /// Starts the lookups of the name. They stop when the handle is dropped.
+    /// Starts the lookups of the name. They stop when the returned handle is dropped.
     pub(super) fn resolve(&self, resolution: &Resolution) -> AbortOnDropHandle<()> {
         resolution.start(self.reporter.clone())
     }
 
-    /// Returns the text of an address for people.
+    /// Returns the text of an address, as the log and the status show it.
     pub(super) fn label(&self, address: SocketAddr) -> Arc<str> {
         let scheme = match &self.target {
             Target::Tcp { tls: Some(_), .. } => "tls",

@@ -1,4 +1,4 @@
-//! The stream of a connection, and the state of its peer.
+//! The byte stream of a connection to a collector, and the state of the collector.
 
 use std::{
     io,
@@ -18,20 +18,21 @@ use crate::{
     net::{Liveness, PeerCheck, Uptake},
 };
 
-/// The stream and the state of its peer. The service and the future of its request share it.
+/// The byte stream of a connection, and the state of the collector. The service and the future of its current request
+/// share this value.
 ///
-/// After a panic a frame may be half written, but the restart of the driver drops the stream.
+/// After a panic, a frame may be half written. That does no harm, because the restart of the driver drops the stream.
 #[derive(Debug)]
 pub(super) struct Wire<Io: Uptake> {
     pub(super) io: Io,
     back_channel: BackChannel,
-    /// The reporter of writes that make no progress.
+    /// The reporter that is informed about stalled writes.
     pub(super) status: Option<Reporter>,
-    /// The longest time without progress: the collector must take some data within it.
+    /// The longest time for which the collector may take no data.
     patience: Duration,
     check: PeerCheck,
     ended: Option<Arc<Disconnect>>,
-    /// The frames that were written and not confirmed.
+    /// The frames that were written and are not confirmed yet.
     pub(super) receipts: Receipts,
     confirmation: Option<Confirmation>,
     /// True after STOP was sent.
@@ -41,8 +42,8 @@ pub(super) struct Wire<Io: Uptake> {
 // === impl Wire ===
 
 impl<Io: Uptake> Wire<Io> {
-    /// Creates the state of a stream on which START was sent. If the collector takes no data for `patience`, it has
-    /// stalled.
+    /// Creates the state of a stream on which START was sent. If the collector takes no data for `patience`, the stream
+    /// counts as stalled.
     pub(super) fn new(io: Io, patience: Duration) -> Self {
         Self {
             io,
@@ -59,7 +60,7 @@ impl<Io: Uptake> Wire<Io> {
 }
 
 impl<Io: AsyncRead + Liveness + Uptake + Unpin> Wire<Io> {
-    /// Reads the back channel until it is empty. Becomes ready when the connection has ended.
+    /// Reads the data from the collector until there is no more. Becomes ready when the connection has ended.
     pub(super) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Arc<Disconnect>> {
         loop {
             if let Some(cause) = &self.ended {
@@ -82,11 +83,12 @@ impl<Io: AsyncRead + Liveness + Uptake + Unpin> Wire<Io> {
 }
 
 impl<Io: Uptake> Wire<Io> {
-    /// From now on, keeps the frames until they are confirmed in the way that `confirmation` asks for. If FINISH
-    /// confirms the frames, returns the checkpoint at which this connection must end.
+    /// From now on, keeps frames until they are confirmed in the way that `confirmation` requires. If the collector
+    /// must confirm the frames with FINISH, returns the checkpoint, which says when this connection must end so that
+    /// FINISH is sent.
     pub(super) fn confirm(&mut self, confirmation: Confirmation) -> Option<Checkpoint> {
         let confirm = confirmation.begin();
-        // Without acknowledgements there is nothing to wait for.
+        // The kernel gives no acknowledgements for this kind of socket, so it makes no sense to wait for them.
         let never = confirm == Confirm::Kernel && self.io.acknowledged().is_none();
         let confirm = if never { Confirm::Written } else { confirm };
         self.receipts = Receipts::new(confirm, &confirmation);
@@ -94,13 +96,13 @@ impl<Io: Uptake> Wire<Io> {
         self.receipts.checkpoint()
     }
 
-    /// The number of bytes that this connection has sent so far, if it is needed.
+    /// Returns the number of bytes that this connection has sent so far. `None` if this number is not needed.
     pub(super) fn position(&self) -> Option<u64> {
         self.receipts.needs_marks().then(|| self.io.sent())?
     }
 
-    /// Confirms the frames that the collector's kernel has acknowledged. After the end of the connection, the other
-    /// frames return to the queue.
+    /// Confirms the frames that the collector's kernel has acknowledged. If the connection has ended, the frames that
+    /// are not confirmed return to the queue.
     pub(super) fn acknowledge(&mut self) {
         if self.receipts.needs_marks()
             && self.receipts.is_waiting()
@@ -122,7 +124,8 @@ impl<Io: Uptake> Wire<Io> {
 }
 
 impl<Io: Uptake> Wire<Io> {
-    /// Ends the connection after STOP. FINISH confirms all frames, because the collector sends it after it has read them.
+    /// Ends the connection after STOP. If the collector has sent FINISH, all frames are confirmed, because it sends
+    /// FINISH after it has read them.
     pub(super) fn stopped(&mut self) {
         let cause = self.end(Disconnect::Stopped);
         if let Disconnect::Finished = *cause {
@@ -135,8 +138,8 @@ impl<Io: Uptake> Wire<Io> {
 }
 
 impl<Io: Liveness + Uptake> Wire<Io> {
-    /// Becomes ready when the collector has taken no waiting data for too long, or its machine has not answered for too
-    /// long.
+    /// Becomes ready in two cases: the collector has taken no data for too long, or its machine has not answered for
+    /// too long.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Arc<Disconnect>> {
         self.check.poll(&self.io, cx).map(|()| self.stall())
     }
@@ -151,7 +154,8 @@ impl<Io: Liveness + Uptake> Wire<Io> {
 
     /// Ends the connection because the collector took no data for too long.
     pub(super) fn stall(&mut self) -> Arc<Disconnect> {
-        // The peer of a unix socket is on this machine, so it can stall but not be unreachable.
+        // The collector at the other end of a unix socket is on this machine. It can stall, but it cannot be
+        // unreachable.
         let gone = self.io.last_heard().is_some() && !self.answers();
         self.end(if gone {
             Disconnect::Unreachable
@@ -160,31 +164,32 @@ impl<Io: Liveness + Uptake> Wire<Io> {
         })
     }
 
-    /// Returns whether the collector's machine still answers.
+    /// Returns whether the collector's machine still answers the packets of this machine.
     fn answers(&self) -> bool {
-        // A dead machine has not answered the kernel's last probe. Its last answer came before the stall began, that
-        // is, at least `patience` ago. A live machine has answered the last probe, except for the moment just after the
-        // probe was sent. The age of the last answer alone is not enough: on a busy machine this check runs late, and
-        // the kernel doubles the time between its probes.
+        // If a machine is dead, it has not answered the last probe of the kernel, and its last answer came before the
+        // stall began, that is, at least `patience` ago. If a machine is alive, it has answered the last probe, except
+        // in the moment just after the probe was sent. The age of the last answer is not enough to decide: on a busy
+        // machine this check runs late, and the kernel doubles the time between its probes.
         let heard = self.io.last_heard();
         heard.is_some_and(|ago| ago < self.patience.mul_f64(0.9) || !self.io.awaits_answer())
     }
 }
 
 impl<Io: Uptake> Wire<Io> {
-    /// Reports that data was written.
+    /// Records that data was written.
     pub(super) fn wrote(&mut self) {
         self.check.wrote();
     }
 
-    /// Marks the connection as ended. If it has already ended, the first cause stays.
+    /// Marks the connection as ended. If it has already ended, the first reason is kept.
     pub(super) fn end(&mut self, cause: Disconnect) -> Arc<Disconnect> {
         Arc::clone(self.ended.get_or_insert_with(|| Arc::new(cause)))
     }
 }
 
 impl<Io: Uptake> Drop for Wire<Io> {
-    /// The frames that the collector's kernel has acknowledged are not sent again, however the connection ends.
+    /// Confirms the frames that the collector's kernel has acknowledged, so that they are not sent again. This happens
+    /// in whatever way the connection ends.
     fn drop(&mut self) {
         self.end(Disconnect::Aborted);
         self.acknowledge();
@@ -196,7 +201,8 @@ mod tests {
     use super::*;
     use crate::net::UptakeLevel;
 
-    /// The time in seconds since the peer was last heard, and whether an answer is awaited.
+    /// A peer that was last heard this number of seconds ago. The second field is true if the kernel waits for an
+    /// answer.
     struct Heard(Option<u64>, bool);
 
     impl Uptake for Heard {
@@ -221,7 +227,7 @@ mod tests {
         for (heard, label) in [
             // On a unix socket.
             (None, "write_timeout"),
-            // The peer answers the window probes.
+            // The peer answers the window probes of TCP.
             (Some(0), "write_timeout"),
             (Some(14), "write_timeout"),
             (Some(30), "unreachable"),
@@ -229,10 +235,10 @@ mod tests {
         ] {
             assert_eq!(wire(heard).stall().label(), label, "{heard:?}");
         }
-        // The check runs late, but the last probe was answered.
+        // The check runs late, but the peer has answered the last probe.
         let mut late = Wire::new(Heard(Some(31), false), Duration::from_secs(30));
         assert_eq!(late.stall().label(), "write_timeout");
-        // The kernel's own timeout can come first.
+        // The timeout of the kernel can come before the timeout of tapfan.
         let time_out = || io::Error::from(io::ErrorKind::TimedOut);
         for (heard, label) in [(Some(1), "write_timeout"), (Some(30), "unreachable")] {
             assert_eq!(wire(heard).fail(time_out()).label(), label, "{heard:?}");

@@ -1,4 +1,4 @@
-//! The accounts of a sink's queues: the current queues, and the sums of the former ones.
+//! The accounts of a sink's queues: the queues that exist now, and the sums over the former queues.
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
@@ -6,24 +6,24 @@ use tokio::sync::Notify;
 
 use super::super::{Latency, Ledger, Limits, Losses, Queue};
 
-/// The account of one endpoint that has a queue of its own.
+/// The account of an endpoint that has a queue of its own, as every endpoint has with `endpoints all`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointAccount {
-    /// Its address, as in the sink's status: `tcp://192.0.2.1:6000`.
+    /// The address of the endpoint, as the sink's status shows it: `tcp://192.0.2.1:6000`.
     pub address: Arc<str>,
-    /// Its ledger, which balances.
+    /// The ledger of the queue. It balances.
     pub ledger: Ledger,
-    /// The time at which the oldest frame in its queue was read from its sender.
+    /// The time at which the oldest frame in the queue was read from its sender.
     pub oldest: Option<Instant>,
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct EndpointQueue {
     pub(crate) queue: Arc<Queue>,
-    /// Its endpoint; `None` for the single queue of all endpoints.
+    /// The address of the endpoint that has this queue. `None` if all endpoints of the sink share the queue.
     pub(crate) address: Option<SocketAddr>,
     pub(super) label: Arc<str>,
-    /// True while chunks are offered to it.
+    /// True while the router offers chunks to this queue.
     pub(crate) offered: bool,
 }
 
@@ -31,15 +31,15 @@ pub(crate) struct EndpointQueue {
 pub(super) struct Accounts {
     pub(super) limits: Limits,
     pub(super) entries: Vec<EndpointQueue>,
-    /// True when nothing more will be offered to it.
+    /// True if the router will offer nothing more to the sink.
     pub(super) closed: bool,
     /// Notified when frames are counted as dropped.
     pub(super) lost: Arc<Notify>,
-    /// The sums of the former queues.
+    /// The sums over the former queues.
     past: Sums,
 }
 
-/// The counts of several queues together.
+/// The sums of the counts of several queues.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sums {
     pub(super) ledger: Ledger,
@@ -60,7 +60,7 @@ impl Accounts {
         }
     }
 
-    /// Adds an empty queue. It gets chunks only after it is published.
+    /// Adds an empty queue. The router offers chunks to it only after it is published.
     pub(super) fn add(&mut self, address: Option<SocketAddr>, label: Arc<str>) -> Arc<Queue> {
         let queue = Arc::new(Queue::reporting_to(self.limits, Arc::clone(&self.lost)));
         self.entries.push(EndpointQueue {
@@ -75,7 +75,7 @@ impl Accounts {
         queue
     }
 
-    /// The counts of all queues, including the former ones.
+    /// Returns the sums of the counts of all queues, including the former ones.
     pub(super) fn sums(&self) -> Sums {
         let mut sums = self.past.clone();
         for entry in &self.entries {
@@ -84,21 +84,23 @@ impl Accounts {
         sums
     }
 
-    /// The queue with the oldest frame among those that chunks are offered to. If all are empty, it is any of them.
+    /// Returns the queue with the oldest frame, among the queues to which chunks are offered. If all of them are empty,
+    /// returns any of them.
     pub(super) fn furthest_behind(&self) -> Option<Arc<Queue>> {
         let offered = self.entries.iter().filter(|entry| entry.offered);
         let furthest = offered.min_by_key(|entry| {
             let oldest = entry.queue.oldest();
-            // An empty queue must come last; `None` alone would come first.
+            // `oldest` is `None` for an empty queue, and `None` is less than any time. The first element puts empty
+            // queues last.
             (oldest.is_none(), oldest)
         });
         furthest.map(|entry| Arc::clone(&entry.queue))
     }
 
-    /// Adds the counts of finished queues to the sums of the former ones, and removes these queues.
+    /// Removes the queues that have ended, after adding their counts to the sums over the former queues.
     pub(super) fn retire_finished(&mut self) {
         self.entries.retain(|EndpointQueue { queue, offered, .. }| {
-            // The counts of a queue can change as long as chunks are offered to it.
+            // As long as chunks are offered to a queue, its counts can change.
             let stays = *offered || !queue.is_finished();
             if !stays {
                 self.past.add(queue);

@@ -1,4 +1,4 @@
-//! The queues of one sink, and their sums.
+//! The queues of one sink, and the sums of their counts.
 
 mod accounts;
 #[cfg(test)]
@@ -15,14 +15,14 @@ use super::{
 };
 use crate::{frame_stream::Chunk, lock::Mutex};
 
-/// The queues of one sink: a single queue, or with `endpoints all` a queue for each endpoint. This value can outlive
-/// the sink.
+/// The queues of one sink. The sink has a single queue, or with `endpoints all` one queue for each endpoint. This value
+/// can outlive the sink.
 ///
-/// The ledger, the losses and the latency are sums over all queues, including those of former endpoints. So no counter
-/// ever decreases, and the ledger [balances](Ledger::balances).
+/// The ledger, the losses and the latency are sums over all queues, including the queues of former endpoints. So no
+/// counter ever decreases, and the ledger [balances](Ledger::balances).
 #[derive(Debug)]
 pub struct Queues {
-    /// The queues that chunks are offered to.
+    /// The queues to which chunks are offered.
     inlets: Inlets<Queue>,
     accounts: Mutex<Accounts>,
 }
@@ -30,7 +30,7 @@ pub struct Queues {
 // === impl Queues ===
 
 impl Queues {
-    /// A single queue, for all endpoints. A queue that is added later has the same limits.
+    /// Creates a single queue for all endpoints. Queues that are added later have the same limits.
     pub fn new(limits: Limits) -> Self {
         let queues = Self {
             inlets: Inlets::default(),
@@ -59,7 +59,7 @@ impl Queues {
         self.accounts.lock().sums().losses
     }
 
-    /// Waits until frames have been dropped since the last call. Only one task may wait at a time.
+    /// Waits until a frame has been dropped since the last call. Only one task may wait at a time.
     pub(crate) async fn have_lost(&self) {
         let lost = Arc::clone(&self.accounts.lock().lost);
         lost.notified().await;
@@ -72,7 +72,7 @@ impl Queues {
         queues.filter_map(|entry| entry.queue.oldest()).min()
     }
 
-    /// The bounds of all queues together.
+    /// The sum of the bounds of all queues.
     pub fn limits(&self) -> Limits {
         let accounts = self.accounts.lock();
         let queues = accounts.entries.iter().map(|entry| entry.queue.limits());
@@ -84,7 +84,8 @@ impl Queues {
             .unwrap_or(accounts.limits)
     }
 
-    /// With `endpoints all`, the account of each endpoint that has its own queue. Otherwise it is empty.
+    /// With `endpoints all`, the account of each endpoint that has its own queue. With other values of `endpoints`, the
+    /// list is empty.
     pub fn endpoints(&self) -> Vec<EndpointAccount> {
         let accounts = self.accounts.lock();
         let own = accounts
@@ -115,7 +116,7 @@ impl Queues {
         }
     }
 
-    /// Counts `frames` as offered to every queue and lost.
+    /// Counts `frames` as offered to every queue and lost by every queue.
     #[cfg(feature = "tap")]
     pub(super) fn lose(&self, reason: DropReason, frames: u64) {
         for queue in self.inlets.load().iter() {
@@ -123,12 +124,12 @@ impl Queues {
         }
     }
 
-    /// The queues that chunks are offered to. A queue is not closed while its inlet exists.
+    /// Returns the queues to which chunks are offered, each with the guard that keeps it open.
     pub(super) fn inlets(&self) -> Vec<Arc<Inlet<Queue>>> {
         self.inlets.load().to_vec()
     }
 
-    /// Closes every queue, also those that are added later. Nothing more will be offered.
+    /// Closes every queue, including the queues that are added later. The router will offer nothing more to them.
     pub(crate) fn close(&self) {
         let mut accounts = self.accounts.lock();
         accounts.closed = true;
@@ -137,15 +138,17 @@ impl Queues {
         }
     }
 
-    /// Ends every queue. Its frames, and all frames that are offered later, are counted as lost to the shutdown.
+    /// Ends every queue. All frames of these queues, and all frames that are offered later, are counted as lost because
+    /// of the shutdown.
     pub(crate) fn abandon(&self) {
         for entry in &self.accounts.lock().entries {
             entry.queue.abandon(DropReason::Shutdown);
         }
     }
 
-    /// Returns to a single queue for all endpoints. The queues hold mostly the same frames, so only the queue that is
-    /// furthest behind stays. The frames that only other queues hold are counted as lost with their endpoints.
+    /// Replaces the queues of the endpoints by a single queue for all endpoints. Only the queue with the oldest frame
+    /// stays, because the queues hold mostly the same frames. The frames that are only in other queues are counted as
+    /// lost with their endpoints.
     ///
     /// The queues must not have a consumer.
     pub(crate) fn one(&self) -> Arc<Queue> {
@@ -167,12 +170,12 @@ impl Queues {
         stays
     }
 
-    /// All queues, including those of former endpoints that still hold frames.
+    /// Returns all queues. A queue of a former endpoint is included as long as it holds frames.
     pub(crate) fn entries(&self) -> Vec<EndpointQueue> {
         self.accounts.lock().entries.clone()
     }
 
-    /// Changes the name by which an endpoint is shown.
+    /// Changes the text that people see for an endpoint.
     pub(crate) fn relabel(&self, address: SocketAddr, label: &Arc<str>) {
         for entry in &mut self.accounts.lock().entries {
             if entry.address == Some(address) {
@@ -181,11 +184,11 @@ impl Queues {
         }
     }
 
-    /// Replaces the queues `gone` with an empty queue for each of the endpoints `come`. Returns the new queues, in the
+    /// Replaces the queues in `gone` by empty queues, one for each endpoint in `come`. Returns the new queues, in the
     /// order of their endpoints.
     ///
-    /// Each chunk is offered either to the old queues or to the new ones, never to both. An old queue is closed as soon
-    /// as the last offer to it is over.
+    /// Each chunk is offered either to the old queues or to the new queues, never to both. An old queue is closed as
+    /// soon as no thread offers to it any more.
     pub(crate) fn exchange(
         &self,
         gone: &[Arc<Queue>],
@@ -202,10 +205,11 @@ impl Queues {
         queues
     }
 
-    /// Moves the frames of `from` to every queue that chunks are offered to, in front of the frames there. `from` must
-    /// be closed, and the other queues must not have a consumer yet.
+    /// Moves the frames of `from` to every queue to which chunks are offered, in front of the frames that are already
+    /// there. `from` must be closed, and the other queues must not have a consumer yet.
     pub(crate) fn hand_over(&self, from: &Arc<Queue>) {
-        // The accounts stay locked, so that a concurrent reader of the sums counts the frames exactly once.
+        // The accounts stay locked during the move, so that a thread that reads the sums in the meantime counts each
+        // frame exactly once.
         let mut accounts = self.accounts.lock();
         let withdrawn = from.withdraw();
         for entry in accounts.entries.iter().filter(|entry| entry.offered) {
@@ -214,12 +218,12 @@ impl Queues {
         accounts.retire_finished();
     }
 
-    /// Adds the counts of finished queues to the sums of the former ones, and removes these queues.
+    /// Removes the queues that have ended, after adding their counts to the sums over the former queues.
     pub(crate) fn retire_finished(&self) {
         self.accounts.lock().retire_finished();
     }
 
-    /// From the next chunk on, offers go to the queues that are marked as offered in `accounts`.
+    /// Makes the router offer chunks to the queues that are marked as offered in `accounts`, from the next chunk on.
     fn publish(&self, accounts: &Accounts) {
         let offered = accounts.entries.iter().filter(|entry| entry.offered);
         self.inlets

@@ -30,7 +30,7 @@ fn endpoint(last: u8) -> (SocketAddr, Arc<str>) {
     (address(last), format!("tcp://{}", address(last)).into())
 }
 
-/// Replaces `gone` with a queue for each of these endpoints.
+/// Replaces the queue `gone` by one queue for each of these endpoints.
 fn exchange<const N: usize>(queues: &Queues, gone: &Arc<Queue>, come: [u8; N]) -> [Arc<Queue>; N] {
     let gone = std::slice::from_ref(gone);
     let come = queues.exchange(gone, come.map(endpoint));
@@ -44,7 +44,7 @@ fn take(queue: &Arc<Queue>) -> Option<Taken> {
     }
 }
 
-/// Writes everything that the queue holds, and returns the numbers of the frames.
+/// Takes and writes all frames of the queue. Returns the numbers of the frames.
 fn write(queue: &Arc<Queue>) -> Vec<u32> {
     let mut numbers = Vec::new();
     while let Some(taken) = take(queue) {

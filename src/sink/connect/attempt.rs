@@ -1,4 +1,5 @@
-//! One connection attempt to one address: dial, TLS, READY and ACCEPT, and START if the attempt wins.
+//! One connection attempt to one address. It dials, does the TLS handshake, sends READY and waits for ACCEPT. If this
+//! attempt is the first to succeed, it also sends START.
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -14,15 +15,16 @@ use crate::{
     net::{self, Connector, OwnListeners, Stream, TcpSettings, UnixAddress},
 };
 
-/// A connection after ACCEPT and before START. It can be dropped, because the stream has not started yet.
+/// A connection on which the collector has sent ACCEPT and START has not been sent. The caller can drop the connection,
+/// because the stream has not started yet.
 #[derive(Debug)]
 pub(super) struct Accepted<'a> {
     stream: Stream,
     standing: Standing<'a>,
 }
 
-/// The deadline of each dial, each TLS handshake and each Frame Streams handshake. `CoreDNS` uses the same value. A
-/// lookup has the resolver's deadline instead.
+/// The deadline for each dial, each TLS handshake and each Frame Streams handshake. `CoreDNS` uses the same value. A
+/// lookup does not use this deadline, because the resolver has its own.
 const DEADLINE: Duration = Duration::from_secs(4);
 
 /// Dials a unix socket.
@@ -40,7 +42,7 @@ pub(super) async fn unix<'a>(
     Accepted::by(Stream::Unix(stream), standing).await
 }
 
-/// Dials `address`, which is at position `place` among the addresses of its name.
+/// Dials `address`. `place` is the position of this address among the addresses of its name.
 pub(super) async fn tcp<'a>(
     (place, address): (usize, SocketAddr),
     settings: &TcpSettings,
@@ -65,7 +67,8 @@ pub(super) async fn tcp<'a>(
     Accepted::by(stream, standing).await
 }
 
-/// Refuses a connection to a listener of this router, because its frames would come back here.
+/// Fails if the connection leads to a listener of this router. Without this check, the router would receive its own
+/// frames again.
 fn not_own(listener: Option<Arc<str>>) -> Result<(), ConnectCause> {
     match listener {
         None => Ok(()),
@@ -73,7 +76,7 @@ fn not_own(listener: Option<Arc<str>>) -> Result<(), ConnectCause> {
     }
 }
 
-/// Awaits `future`, but fails after `deadline`.
+/// Waits for `future`, but fails after `deadline`.
 async fn within<T, E>(
     deadline: Duration,
     future: impl Future<Output = Result<T, E>>,
@@ -96,9 +99,9 @@ impl<'a> Accepted<'a> {
         }
     }
 
-    /// Sends START, and returns the stream with its standing. The caller must keep the standing until it has dropped
-    /// the other attempts. This attempt is the furthest of all, so the reported state does not change when the other
-    /// attempts end.
+    /// Sends START, and returns the stream with its [`Standing`]. The caller must keep the standing until it has
+    /// dropped all other attempts. This attempt is the furthest of all; as long as its standing exists, the end of
+    /// another attempt does not change the state that the sink reports.
     pub(super) async fn start(mut self) -> Result<(Stream, Standing<'a>), ConnectError> {
         match frame_stream::start(&mut self.stream, DEADLINE).await {
             Ok(()) => Ok((self.stream, self.standing)),

@@ -1,4 +1,4 @@
-//! The errors of a connection attempt, in words for operators.
+//! The errors of a connection attempt, with texts for operators.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -40,10 +40,10 @@ pub(crate) enum ConnectCause {
     File(FileError),
     /// The address leads to a listener of this router.
     #[error(
-        "the address leads to this router's own listener {0}, so frames would loop forever; no frame is sent there; change it to the collector's address"
+        "the address leads to this router's own listener {0}, so frames would loop forever; no frame is sent there; write the collector's address instead"
     )]
     OwnListener(Arc<str>),
-    /// The peer did not answer within this time.
+    /// The collector did not answer within this time.
     #[error("no answer for {0:?}")]
     Timeout(Duration),
 }
@@ -51,7 +51,7 @@ pub(crate) enum ConnectCause {
 // === impl ConnectError ===
 
 impl ConnectError {
-    /// The cause without the stage and the endpoint.
+    /// Returns the text of the cause, without the stage and the endpoint.
     pub(crate) fn sentence(&self) -> String {
         let Self { cause, others, .. } = self;
         match others {
@@ -61,20 +61,22 @@ impl ConnectError {
         }
     }
 
-    /// Picks the error to report. `errors` has one error for each address, in order of preference.
+    /// Picks the error to report. `errors` has one error for each address; the first one belongs to the preferred
+    /// address.
     ///
-    /// The error of the furthest stage is reported, because a wrong certificate says more than a closed port. Among
-    /// errors of the same stage, an error answer is reported rather than a timeout. If several errors remain, the error
-    /// of the preferred address is reported, so that one outage is always reported in the same words.
+    /// Reports an error of the furthest stage, because a wrong certificate says more than a closed port. If several
+    /// errors have this stage, an answer with an error is preferred over a timeout. If several errors are still left,
+    /// the error of the preferred address is reported, so that the text stays the same during an outage.
     pub(super) fn most_telling(errors: Vec<Self>) -> Option<Self> {
         let others = errors.len().saturating_sub(1);
         let tells = |error: &Self| (error.stage, !error.cause.is_silence());
-        // `max_by_key` returns the last of several maxima. With `rev`, it is the first in the original order.
+        // `max_by_key` returns the last of several maxima. Because of `rev`, this is the first of them in the original
+        // order.
         let error = errors.into_iter().rev().max_by_key(tells);
         error.map(|error| Self { others, ..error })
     }
 
-    /// Returns the error in the form that an event contains.
+    /// Returns the error in the form in which an event contains it.
     pub(in crate::sink) fn as_failed(&self) -> FailedAttempt<'_> {
         FailedAttempt {
             stage: self.stage,
@@ -85,13 +87,13 @@ impl ConnectError {
         }
     }
 
-    /// Returns whether the attempt led to a listener of this router.
+    /// Returns whether the attempt failed because the address leads to a listener of this router.
     pub(in crate::sink) fn is_own_listener(&self) -> bool {
         matches!(self.cause, ConnectCause::OwnListener(_))
     }
 
-    /// Returns the shortest delay before the next attempt. It is longer for a file: a file that cannot be opened now
-    /// can hardly be opened some milliseconds later, and no collector waits for a connection.
+    /// Returns the shortest delay before the next attempt. The delay is longer for files: if a file cannot be opened
+    /// now, it can hardly be opened a few milliseconds later.
     pub(in crate::sink) fn least_delay(&self) -> Duration {
         match self.cause {
             ConnectCause::File(_) => Duration::from_millis(500),
@@ -147,8 +149,8 @@ fn dial_hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// Returns the hint for a failed Frame Streams handshake. In TLS 1.3, a collector refuses a client certificate only
-/// after the TLS handshake, so the Frame Streams handshake can fail because of a certificate.
+/// Returns the hint for a failed Frame Streams handshake. A wrong client certificate can be the reason, because in TLS
+/// 1.3 a collector refuses a client certificate only after the TLS handshake.
 fn handshake_hint(error: &HandshakeError) -> &'static str {
     match error {
         HandshakeError::Io { source, .. } => net::client_hint(source),
@@ -175,7 +177,7 @@ mod tests {
         (Stage::Handshake, error.into())
     }
 
-    /// The position of the reported error, and its count of other addresses.
+    /// Returns the position of the reported error, and the number of other addresses in its text.
     fn reported(errors: Vec<(Stage, ConnectCause)>) -> Option<(String, usize)> {
         let errors = errors.into_iter().enumerate();
         let errors = errors

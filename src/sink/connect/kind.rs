@@ -1,5 +1,5 @@
-//! The kinds of connection failures. The log uses them to recognise a repeated failure: two failures are of the same
-//! kind if their texts differ only in details such as a time, a port or a count.
+//! The kinds of connection failures. The log uses the kind to recognise that a failure has happened before. If the
+//! texts of two failures differ only in a detail, such as a time, a port or a count, the failures have the same kind.
 
 use std::{io, mem::discriminant};
 
@@ -26,7 +26,7 @@ impl ConnectError {
     }
 }
 
-/// The kind of a failed lookup. Error answers of name servers are distinguished by their response code.
+/// Returns the kind of a failed lookup. If a name server answered with an error, the kind contains its response code.
 pub(in crate::sink) fn kind_of_lookup(error: &ResolveError) -> FailureKind {
     match error {
         ResolveError::ServerFailure { code, .. } => FailureKind::of(code),
@@ -49,7 +49,8 @@ fn of_handshake(error: &HandshakeError) -> FailureKind {
     FailureKind::of((discriminant(error), found))
 }
 
-/// The kind of an error of a file. The names of the files differ from attempt to attempt.
+/// Returns the kind of an error of a file. The kind does not contain the name of the file, because each attempt opens a
+/// file with another name.
 fn of_file(error: &FileError) -> FailureKind {
     match error {
         FileError::Io { doing, source, .. } => FailureKind::of((doing, of_io(source))),
@@ -57,7 +58,7 @@ fn of_file(error: &FileError) -> FailureKind {
     }
 }
 
-/// The kind of an I/O error. The error can wrap an error of TLS.
+/// Returns the kind of an I/O error. An I/O error can contain an error of TLS.
 fn of_io(error: &io::Error) -> FailureKind {
     match net::tls_failure_kind(error) {
         Some(kind) => FailureKind::of(kind),

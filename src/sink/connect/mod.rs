@@ -1,4 +1,5 @@
-//! One connection attempt: resolve, dial, TLS, handshake.
+//! Attempts to connect to a collector: the lookup of the name, the dial, the TLS handshake and the Frame Streams
+//! handshake.
 
 mod attempt;
 mod error;
@@ -35,11 +36,11 @@ use crate::{
     net::{Connector, OwnListeners, Stream, TcpSettings},
 };
 
-/// Makes connections to one collector.
+/// A service that makes connections to one collector.
 ///
-/// If a name has several addresses, the attempts race, and the first collector to send ACCEPT wins. A TCP connection or
-/// a TLS session alone does not win, because proxies and meshes set up both for a dead collector. Only the winner gets
-/// START, so no other collector sees a stream that starts and is cut.
+/// If a name has several addresses, the attempts to connect to them run at the same time, and the first collector that
+/// sends ACCEPT wins. A TCP connection or a TLS session is not enough to win: for a dead collector, proxies and service
+/// meshes accept both. Only the winner gets START, so no other collector sees a stream that starts and is cut off.
 #[derive(Debug, Clone)]
 pub(crate) struct Connect {
     target: Target,
@@ -49,29 +50,30 @@ pub(crate) struct Connect {
     own: OwnListeners,
     status: Reporter,
     abort: CancellationToken,
-    /// The task that looks the name up, until the last clone is dropped.
+    /// The task that looks up the name. It ends when the last clone of this handle is dropped.
     _resolving: Option<Arc<AbortOnDropHandle<()>>>,
 }
 
 /// A connection to a collector, or a file.
 pub(crate) type AnyConnection = Either<Connection<Stream>, FileConnection>;
 
-/// The time that the collector has to read the remaining data and answer STOP with FINISH. After this time, the
+/// The time in which the collector must read the remaining data and answer STOP with FINISH. After this time, the
 /// connection is closed without FINISH.
 const FINISH_DEADLINE: Duration = Duration::from_secs(4);
 
-/// With `confirm finish`, the age at which a connection is replaced if the collector has not sent FINISH on earlier
-/// connections. The collector can then answer STOP with FINISH.
+/// This age matters with `confirm finish`, if the collector has not sent FINISH on earlier connections. A connection
+/// with this age is then replaced, so that the collector gets another chance to answer STOP with FINISH.
 const RETRY_FINISH: Duration = Duration::from_secs(10 * 60);
 
 // === impl Connect ===
 
 impl Connect {
-    /// Creates a service that connects to `target` and reports to `status`. Starts the lookups of the target's name.
+    /// Creates a service that connects to `target` and reports to `status`. If the target has a name, starts the
+    /// lookups of this name.
     ///
     /// A connection ends when `abort` is cancelled, or when the collector takes no data for `write_timeout`. A
-    /// connection that reaches `max_age` must be replaced. `own` lists the router's own listeners: a connection that
-    /// leads to one of them is closed before anything is sent.
+    /// connection that reaches the age `max_age` must be replaced. `own` lists the listeners of this router. A
+    /// connection that leads to one of them is closed before any data is sent.
     pub(crate) fn new(
         target: Target,
         write_timeout: Duration,
@@ -123,7 +125,8 @@ impl Connect {
                 (stream, endpoint, place)
             }
         };
-        // By then, a collector that did not send FINISH may have been changed to do so.
+        // The operator may have changed the collector so that it now sends FINISH. A new connection after this time
+        // finds out.
         let degraded = self.confirmation.is_degraded().then_some(RETRY_FINISH);
         let term = Term::new([self.max_age, degraded].into_iter().flatten().min(), place);
         let connection =
@@ -176,7 +179,8 @@ impl Connect {
             Ok((stream, standing, address)) => {
                 Ok((stream, Arc::clone(&standing.endpoint), address))
             }
-            // The fallback is unreachable: without addresses the resolver returns an error.
+            // The closure never runs. It would run only without addresses, but in that case the resolver returns an
+            // error.
             Err(errors) => Err(ConnectError::most_telling(errors).unwrap_or_else(|| {
                 let cause = ConnectCause::Dial(io::ErrorKind::AddrNotAvailable.into());
                 ConnectError::new(Stage::Resolve, &place.to_string(), cause)

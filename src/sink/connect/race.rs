@@ -1,4 +1,4 @@
-//! Concurrent attempts at several addresses: happy eyeballs (RFC 8305, section 5).
+//! Concurrent attempts to connect to several addresses: happy eyeballs (RFC 8305, section 5).
 
 use std::{
     future::{Future, poll_fn},
@@ -12,25 +12,25 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-/// The Connection Attempt Delay of RFC 8305. If an attempt has had no answer for this time, the next attempt starts.
+/// The Connection Attempt Delay of RFC 8305. If an attempt has no answer after this time, the next attempt starts.
 const DELAY: Duration = Duration::from_millis(250);
 
 /// The largest number of attempts in progress at the same time.
 ///
-/// Without this limit, the router would open hundreds of sockets for a name with hundreds of addresses whenever the
-/// collectors are slow. The drawback: if the first eight addresses are silent, the ninth is tried only after a deadline
-/// has passed.
+/// Without this limit, a name with hundreds of addresses would make the router open hundreds of sockets whenever the
+/// collectors are slow. The limit has a drawback: if the first eight addresses do not answer, the ninth is tried only
+/// after the deadline of an attempt.
 pub(in crate::sink) const AT_ONCE: usize = 8;
 
-/// Starts the `attempts` in order, and returns the result of `seal` for the first attempt that succeeds. All other
-/// attempts are dropped.
+/// Starts the `attempts` in order. When an attempt succeeds, runs `seal` with its result. Returns the result of `seal`,
+/// and drops all other attempts.
 ///
-/// An attempt starts when the attempt before it has failed or has run for [250 ms](DELAY). If two attempts succeed at
-/// the same time, the earlier attempt wins. While `seal` runs for the winner, the other attempts stay open; if `seal`
-/// fails, the race continues.
+/// An attempt starts when the previous attempt has failed or has run for [250 ms](DELAY). If two attempts succeed at
+/// the same time, the attempt that started first wins. While `seal` runs, the other attempts stay open. If `seal`
+/// fails, the other attempts continue.
 ///
 /// # Errors
-/// If all attempts failed. The errors are in the order of the attempts.
+/// If all attempts fail. The errors are in the order of the attempts.
 pub(super) async fn race<A, T, E, F, W>(
     attempts: impl ExactSizeIterator<Item = A>,
     seal: impl Fn(T) -> F,
@@ -46,9 +46,9 @@ where
     let mut due = true;
     let mut delay = pin!(sleep(DELAY));
     loop {
-        // At most one attempt starts per turn of the loop. It starts before the poll below, so that this poll registers
-        // its waker. While the maximum number of attempts is in progress, `due` stays set, so the next attempt starts
-        // as soon as a running attempt fails.
+        // At most one attempt starts in each turn of the loop. It starts before the poll below, because only a poll
+        // registers the waker of an attempt. If the maximum number of attempts is in progress, `due` stays true, and
+        // the next attempt starts as soon as a running attempt fails.
         if due
             && under_way.len() < AT_ONCE
             && let Some((place, attempt)) = attempts.next()
@@ -59,8 +59,9 @@ where
             due = false;
             delay.as_mut().reset(Instant::now() + DELAY);
         }
-        // Results are checked before the delay: if an attempt succeeds just when the delay ends, no other attempt must
-        // start. `else` runs only if nothing is in progress and no attempt is left to start.
+        // Results are checked before the delay: if an attempt succeeds at the moment when the delay ends, no new
+        // attempt must start. The `else` branch runs only if no attempt is in progress and all attempts have been
+        // started.
         let (place, outcome) = select! {
             biased;
             ended = first(&mut under_way), if !under_way.is_empty() => ended,
@@ -70,8 +71,8 @@ where
             }
             else => return Err(failures.into_iter().flatten().collect()),
         };
-        // While `seal` sends START for the winner, the other attempts stay in `under_way` but are not polled. If START
-        // fails, another attempt can still win.
+        // `seal` sends START for the winner. Meanwhile, the other attempts stay in `under_way` but are not polled. If
+        // START cannot be sent, another attempt can still win.
         let outcome = match outcome {
             Ok(won) => seal(won).await,
             Err(error) => Err(error),
@@ -79,8 +80,8 @@ where
         match outcome {
             Ok(won) => return Ok(won),
             Err(error) => {
-                // Only a failure of the newest attempt starts the next attempt immediately. If an older attempt fails,
-                // the delay of the newest attempt continues.
+                // If the newest attempt fails, the next attempt starts immediately. If an older attempt fails, the next
+                // attempt starts when the delay after the newest attempt ends.
                 due |= place == newest;
                 if let Some(failure) = failures.get_mut(place) {
                     *failure = Some(error);
@@ -90,8 +91,8 @@ where
     }
 }
 
-/// Removes the first completed attempt, and returns its position and output. Earlier attempts are polled first, so a tie
-/// goes to the preferred address.
+/// Waits until an attempt completes. Removes this attempt, and returns its position and its output. Polls the attempts
+/// in order, so if two are complete, it returns the attempt for the preferred address.
 async fn first<A: Future>(under_way: &mut Vec<(usize, Pin<Box<A>>)>) -> (usize, A::Output) {
     poll_fn(|cx| {
         for (index, (place, attempt)) in under_way.iter_mut().enumerate() {
@@ -115,11 +116,11 @@ mod tests {
 
     use super::*;
 
-    /// Attempts that fail or succeed after the given numbers of milliseconds, and a record of them.
+    /// Attempts that fail or succeed after a given time in milliseconds, and a record of their starts.
     struct Attempts {
         outcomes: Vec<(u64, Result<(), ()>)>,
         origin: Instant,
-        /// The start of each attempt, in milliseconds.
+        /// The time at which each attempt started, in milliseconds.
         begun: RefCell<Vec<u128>>,
         under_way: Cell<usize>,
         most: Cell<usize>,
@@ -200,7 +201,7 @@ mod tests {
         let attempts = Attempts::new([(300, Ok(())), (100, Ok(()))]);
         assert_eq!(attempts.race().await, Ok(0));
         assert_eq!(*attempts.begun.borrow(), [0, 250]);
-        // A tie goes to the preferred address.
+        // The second attempt starts after 250 ms. Both attempts succeed after 300 ms, so the preferred address wins.
         let attempts = Attempts::new([(300, Ok(())), (50, Ok(()))]);
         assert_eq!(attempts.race().await, Ok(0));
     }
@@ -234,7 +235,7 @@ mod tests {
         let failed = attempts.race().await.expect_err("all fail");
         assert!(failed.into_iter().eq(0..300));
         assert_eq!(attempts.most.get(), AT_ONCE);
-        // The first eight addresses are silent. The ninth is tried when the attempt at the first fails.
+        // The first eight addresses do not answer. The ninth is tried when the attempt at the first address fails.
         let silent = (0..AT_ONCE).map(|_| (4000, Err(())));
         let attempts = Attempts::new(silent.chain([(0, Ok(()))]));
         assert_eq!(attempts.race().await, Ok(AT_ONCE));
@@ -251,7 +252,7 @@ mod tests {
         };
         assert_eq!(race(attempts.each(), seal).await, Ok(1));
         assert_eq!(attempts.now(), 350);
-        // The other attempts were still running while `seal` ran for the winner.
+        // While `seal` ran for the winner, the other attempts were still running.
         assert_eq!(*at_seal.borrow(), [1, 0]);
         let attempts = Attempts::new([(0, Ok(())), (0, Ok(()))]);
         let failed = race(attempts.each(), |place| ready(Err::<(), _>(place))).await;

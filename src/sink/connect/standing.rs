@@ -1,4 +1,4 @@
-//! The report of several concurrent attempts. Only the furthest attempt is reported.
+//! The report about several concurrent attempts to connect. Only the attempt at the furthest stage is reported.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -7,15 +7,15 @@ use crate::{
     lock::Mutex,
 };
 
-/// The attempts in progress. The attempt at the furthest stage is reported. If several attempts are at this stage, the
-/// first of them is reported.
+/// The attempts that are in progress. The attempt at the furthest stage is reported. If several attempts are at this
+/// stage, the first of them is reported.
 #[derive(Debug)]
 pub(super) struct Standings<'a> {
     status: &'a Reporter,
     under_way: Mutex<BTreeMap<usize, (Stage, Arc<str>)>>,
 }
 
-/// The stage of one attempt, while it is in progress.
+/// The stage of one attempt. It is reported only while the attempt is in progress.
 #[derive(Debug)]
 pub(super) struct Standing<'a> {
     all: &'a Standings<'a>,
@@ -33,7 +33,7 @@ impl<'a> Standings<'a> {
         }
     }
 
-    /// Adds an attempt that starts to dial `endpoint`, at position `place` in the order of the attempts.
+    /// Adds an attempt that starts to dial `endpoint`. `place` is its position in the order of the attempts.
     pub(super) fn begin(&'a self, place: usize, endpoint: String) -> Standing<'a> {
         let standing = Standing {
             all: self,
@@ -47,12 +47,13 @@ impl<'a> Standings<'a> {
     fn change(&self, change: impl FnOnce(&mut BTreeMap<usize, (Stage, Arc<str>)>)) {
         let mut under_way = self.under_way.lock();
         change(&mut under_way);
-        // `max_by_key` returns the last of several maxima. With `rev`, it is the first in the original order.
+        // `max_by_key` returns the last of several maxima. Because of `rev`, this is the first of them in the original
+        // order.
         let furthest = under_way.values().rev().max_by_key(|(stage, _)| *stage);
         match furthest {
             Some((Stage::Handshake, endpoint)) => self.status.report(&Event::Handshaking(endpoint)),
             Some((_, endpoint)) => self.status.report(&Event::Connecting(endpoint)),
-            // The caller reports the outcome.
+            // No attempt is in progress. The caller reports the outcome.
             None => {}
         }
     }

@@ -9,7 +9,7 @@ use crate::{
     sink::{Resolution, file::Files},
 };
 
-/// The target of a sink's connections: an address and the protocol to speak.
+/// The target of a sink's connections: an address, and the protocol that is spoken there.
 #[derive(Debug, Clone)]
 pub(crate) enum Target {
     Unix(UnixAddress),
@@ -18,7 +18,7 @@ pub(crate) enum Target {
         /// The address or name to dial.
         place: Place,
         settings: TcpSettings,
-        /// Makes the TLS sessions; `None` for plain TCP. All stacks of the sink share it.
+        /// The TLS client that makes the sessions. `None` for plain TCP. All connections of the sink share this client.
         tls: Option<Arc<Connector>>,
     },
     /// Files.
@@ -37,7 +37,8 @@ pub(crate) enum Place {
 // === impl Place ===
 
 impl Place {
-    /// The addresses of the name, now and after each change.
+    /// Returns a receiver of the current addresses of the name. The receiver is notified when they change. `None` if
+    /// the destination is an IP address.
     pub(super) fn addresses(&self) -> Option<watch::Receiver<Arc<Addresses>>> {
         match self {
             Self::Fixed(_) => None,

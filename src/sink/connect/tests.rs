@@ -1,4 +1,4 @@
-//! Tests of the failures that are logged.
+//! Tests of the log lines about failures.
 
 use std::{
     io::{self, Write},
@@ -31,7 +31,7 @@ impl Write for Log {
     }
 }
 
-/// The warnings that `act` causes, one item per line.
+/// Returns the warnings that `act` causes in the log, one line in each item.
 fn warnings(act: impl FnOnce(&Reporter)) -> Vec<String> {
     let log = Log::default();
     let writer = log.clone();
@@ -52,7 +52,7 @@ fn tls(error: impl Into<Error>) -> (Stage, ConnectCause) {
     (Stage::Tls, ConnectCause::Tls(error))
 }
 
-/// The error of rustls for an expired certificate at the time `now`.
+/// Returns the error of rustls for a certificate that has expired at the time `now`.
 fn expired(now: u64) -> (Stage, ConnectCause) {
     let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
     tls(CertificateError::ExpiredContext {
@@ -82,11 +82,12 @@ fn fails(sink: &Reporter, others: usize, (stage, cause): (Stage, ConnectCause)) 
 #[test]
 fn a_cause_that_differs_only_in_words_is_logged_once() {
     let warnings = warnings(|sink| {
-        // The error of rustls contains the current time.
+        // The error text of rustls contains the current time. Errors that differ only in this time must count as the
+        // same.
         for second in 0..20 {
             fails(sink, 0, expired(1_795_000_000 + second));
         }
-        // The failure has the same cause, although the number of other addresses differs.
+        // The number of other addresses that failed differs, but the failure must count as the same.
         for others in 0..20 {
             fails(sink, others, refused());
         }

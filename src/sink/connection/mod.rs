@@ -1,4 +1,4 @@
-//! One connection to a collector: it writes chunks and reads the back channel.
+//! One connection to a collector. It writes chunks, and reads the control frames that the collector sends back.
 
 use std::{
     future::Future,
@@ -26,40 +26,40 @@ use crate::{
     net::{Liveness, Patience, Uptake, UptakeLevel},
 };
 
-/// A connection whose handshake is complete, as a service that writes.
+/// A service that writes to a connection whose handshake is complete.
 ///
-/// `poll_ready` reads the back channel, so a lost collector is noticed even if there is nothing to write. It fails
-/// after the connection has ended.
+/// `poll_ready` also reads the back channel, that is, the data from the collector. So a lost connection is noticed even
+/// if there is nothing to write. After the end of the connection, `poll_ready` fails.
 ///
-/// There is one request at a time: a request must not start before the response of the previous request is ready.
-/// Dropping a response before it is ready ends the connection, because a frame may be half written.
+/// There is one request at a time: a request must not start before the response of the previous request is ready. If a
+/// response is dropped before it is ready, the connection ends, because a frame may be half written.
 #[derive(Debug)]
 pub(crate) struct Connection<Io: Uptake> {
     wire: Arc<Mutex<Wire<Io>>>,
     limits: Deadlines,
-    /// The token with which the caller cancels a write or the wait for FINISH.
+    /// The token with which the owner of the connection cancels a write or the wait for FINISH.
     abort: CancellationToken,
 }
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadlines {
-    /// The longest time for which the collector may take none of the waiting data.
+    /// The longest time in which the collector may read nothing although data waits for it.
     pub write: Duration,
-    /// The limit after STOP was sent. It applies to each pause in which the collector reads no data, and to the answer
-    /// FINISH. If the collector has been reading since STOP for longer than this limit, it may pause for as long as it
-    /// has been reading.
+    /// The limit on two times after STOP was sent: on each pause in which the collector reads no data, and on the wait
+    /// for FINISH. If the collector has been reading since STOP for longer than this limit, a pause may last as long as
+    /// the collector has been reading.
     pub finish: Duration,
 }
 
-/// The response of a [`Connection`].
+/// The response of a [`Connection`]. It becomes ready when the request is complete.
 #[derive(Debug)]
 pub(crate) struct Write<Io: Uptake> {
     wire: Arc<Mutex<Wire<Io>>>,
     work: Work,
     limits: Deadlines,
-    /// The wait for the collector; `None` while data can be written.
+    /// The timer of the wait for the collector. `None` while data can be written.
     patience: Option<Patience>,
-    /// True if the current wait was already counted as a stall.
+    /// True if the current wait has already been counted as a stall.
     stalled: bool,
     abort: Abort,
     done: bool,
@@ -79,20 +79,20 @@ enum Work {
     },
 }
 
-/// The wait after which a write counts as a stall.
+/// A wait of this length counts as a stall.
 pub(super) const STALL: Duration = Duration::from_secs(1);
 
-/// The longest time from STOP to FINISH, however slowly the collector reads. It is the longest `drain` that can be
-/// configured.
+/// The longest time from STOP to FINISH, even if the collector still reads. The same value is the longest `drain` that
+/// can be configured.
 pub(super) const FINISH_AT_MOST: Duration = Duration::from_secs(10 * 60);
 
-/// The number of slices in one vectored write. Chunks are large, so a larger number would rarely be used.
+/// The largest number of slices in one vectored write. Chunks are so large that one write would rarely use more slices.
 const SLICES: usize = 64;
 
 // === impl Connection ===
 
 impl<Io: Uptake> Connection<Io> {
-    /// A connection over `io`, on which START was sent.
+    /// Creates a connection over `io`. The caller has already sent START on it.
     pub(crate) fn new(io: Io, limits: Deadlines, abort: CancellationToken) -> Self {
         Self {
             wire: Arc::new(Mutex::new(Wire::new(io, limits.write))),
@@ -101,14 +101,15 @@ impl<Io: Uptake> Connection<Io> {
         }
     }
 
-    /// Keeps the frames until they are confirmed as `confirmation` asks. Without this call, a frame counts as delivered
-    /// when it is written. If FINISH confirms the frames, returns the checkpoint at which the connection must end.
+    /// Keeps each frame until it is confirmed in the way that `confirmation` requires. Without this call, a frame
+    /// counts as delivered when it is written. If the collector must confirm the frames with FINISH, returns the
+    /// checkpoint, which says when the connection must end so that FINISH is sent.
     pub(super) fn confirming(self, confirmation: Confirmation) -> (Self, Option<Checkpoint>) {
         let checkpoint = self.wire.lock().confirm(confirmation);
         (self, checkpoint)
     }
 
-    /// Reports writes that make no progress to `status`.
+    /// Reports stalled writes to `status`.
     #[must_use]
     pub(crate) fn reporting_to(self, status: Reporter) -> Self {
         self.wire.lock().status = Some(status);
@@ -127,7 +128,8 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Service<Outgoing> f
         wire.acknowledge();
         match lost {
             Poll::Ready(cause) => Poll::Ready(Err(cause.into())),
-            // The end of another connection frees the memory, and `Reconnect` is woken by that end.
+            // Unconfirmed frames use too much memory. The end of another connection frees memory, and wakes the task of
+            // `Reconnect`.
             Poll::Pending if !wire.receipts.has_room() => Poll::Pending,
             Poll::Pending => Poll::Ready(Ok(())),
         }
@@ -164,11 +166,11 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Future for Write<Io
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        // The lock is held only during this poll. The service takes the lock again only after the response is ready.
+        // The lock is held only during this poll. The service does not take it before the response is ready.
         let wire = Arc::clone(&this.wire);
         let mut wire = wire.lock();
         let Poll::Ready(result) = this.poll_work(&mut wire, cx) else {
-            // A write can wait for long while the collector's kernel acknowledges the batches before it.
+            // A write can wait for a long time. In this time, the collector's kernel may acknowledge earlier batches.
             wire.acknowledge();
             return Poll::Pending;
         };
@@ -179,8 +181,8 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Future for Write<Io
                 shipment, cursor, ..
             } => {
                 let mut progress = cursor.progress();
-                // If this side cut the connection, the frame that was being written is not the reason, so the cut must
-                // not count against this frame.
+                // If tapfan ended the connection itself, the frame that was being written is not the reason. The end
+                // must not count against this frame.
                 let aborted = result
                     .as_ref()
                     .is_err_and(|cause| matches!(**cause, Disconnect::Aborted));
@@ -201,7 +203,7 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Write<Io> {
         wire: &mut Wire<Io>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Arc<Disconnect>>> {
-        // Write first: every byte that the collector can take must count as progress before a deadline is checked.
+        // Writes before it checks a deadline, because every byte that the collector can take must count as progress.
         let before = self.work.written();
         let step = match &mut self.work {
             Work::Frames {
@@ -217,14 +219,14 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Write<Io> {
             self.patience = None;
             self.stalled = false;
         }
-        // The back channel comes second: a reset or a FINISH is a better reason to report than a passed deadline.
+        // Then reads the back channel, because a reset or a FINISH says more about the end than a passed deadline.
         // `poll_stop` reads the back channel itself, because FINISH means success there.
         if let Work::Frames { .. } = self.work
             && let Poll::Ready(cause) = poll_lost(wire, cx)
         {
             return Poll::Ready(Err(cause));
         }
-        // The abort comes last: if the connection has already failed for another reason, that reason is reported.
+        // Checks `abort` last. If the connection has already failed for another reason, this reason is reported.
         if let Poll::Ready(cause) = self.poll_patience(wire, cx) {
             return Poll::Ready(Err(cause));
         }
@@ -250,7 +252,7 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Write<Io> {
         let over = patience.poll(&wire.io, cx);
         let waited = patience.waited();
         if let Work::Stop { .. } = self.work {
-            // `Patience` wakes this task at least once a second, so `FINISH_AT_MOST` needs no timer of its own.
+            // `FINISH_AT_MOST` needs no timer, because `Patience` wakes this task at least once a second.
             return if over.is_ready() || waited >= FINISH_AT_MOST {
                 Poll::Ready(self.leave(wire, cx))
             } else {
@@ -266,10 +268,10 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Write<Io> {
         over.map(|()| wire.stall())
     }
 
-    /// Ends a stream without waiting for FINISH any longer. The kernel still sends the data in its buffer. Closing the
-    /// socket does not cause a reset, because all data from the collector has been read.
+    /// Ends a stream and stops waiting for FINISH. The kernel still sends the data that is in its buffer. Closing the
+    /// socket does not reset the connection, because tapfan has read all data from the collector.
     fn leave(&self, wire: &mut Wire<Io>, cx: &mut Context<'_>) -> Arc<Disconnect> {
-        // Sends the close_notify of TLS, as at a clean end.
+        // Sends `close_notify` on a TLS connection, as at a clean end.
         let _ = Pin::new(&mut wire.io).poll_shutdown(cx);
         let after = self.patience.as_ref().map(Patience::waited);
         wire.end(Disconnect::Unconfirmed {
@@ -299,7 +301,8 @@ fn poll_lost<Io: AsyncRead + Liveness + Uptake + Unpin>(
     wire.poll_gone(cx)
 }
 
-/// Writes and flushes the remaining bytes of a batch. Becomes ready when the operating system has accepted all of them.
+/// Writes and flushes the remaining bytes of a batch. Becomes ready when the operating system has accepted all these
+/// bytes.
 fn poll_frames<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin>(
     wire: &mut Wire<Io>,
     cursor: &mut Cursor,
@@ -307,7 +310,7 @@ fn poll_frames<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin>(
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), Arc<Disconnect>>> {
     loop {
-        // A TLS stream accepts bytes before it sends them. Only a flush confirms that they were sent.
+        // A TLS stream accepts bytes before it sends them. They are known to be sent only after a flush.
         if *unflushed {
             if let Err(error) = ready!(Pin::new(&mut wire.io).poll_flush(cx)) {
                 return Poll::Ready(Err(wire.fail(error)));
@@ -335,7 +338,7 @@ fn poll_frames<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin>(
     }
 }
 
-/// Sends STOP, waits for FINISH, and closes.
+/// Sends STOP, waits for FINISH, and closes the connection.
 fn poll_stop<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin>(
     wire: &mut Wire<Io>,
     rest: &mut Bytes,
@@ -357,8 +360,8 @@ fn poll_stop<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin>(
         wire.stop_sent = true;
     }
     let cause = ready!(wire.poll_ended(cx));
-    // Without the close_notify of TLS, the collector would treat the stream as cut. One try is enough, because no other
-    // data waits to be sent.
+    // If a TLS stream ends without `close_notify`, the collector treats it as cut off. One try is enough, because no
+    // other data waits to be sent.
     let _ = Pin::new(&mut wire.io).poll_shutdown(cx);
     Poll::Ready(match *cause {
         Disconnect::Finished | Disconnect::Closed => Ok(()),
@@ -369,11 +372,11 @@ fn poll_stop<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin>(
 // === impl Work ===
 
 impl Work {
-    /// A number that changes whenever the collector takes data.
+    /// Returns a number that changes whenever the collector takes data.
     fn written(&self) -> u64 {
         match self {
             Self::Frames { cursor, .. } => cursor.total,
-            // STOP and FINISH share one deadline, so the bytes of STOP must not extend it.
+            // STOP and FINISH share one deadline. If the bytes of STOP counted as progress, they would extend it.
             Self::Stop { .. } => 0,
         }
     }

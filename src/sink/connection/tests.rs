@@ -16,15 +16,15 @@ const DEADLINES: Deadlines = Deadlines {
     finish: Duration::from_secs(4),
 };
 
-/// A duplex pipe has no network, so the time when the peer was last heard is unknown.
+/// A duplex pipe has no network, so the time of the peer's last answer is unknown.
 impl Liveness for DuplexStream {
     fn last_heard(&self) -> Option<Duration> {
         None
     }
 }
 
-/// A stream whose peer reads one byte per second from the kernel's buffer, for `seconds` seconds. New data waits behind
-/// these bytes.
+/// A stream with a kernel buffer. For `seconds` seconds, the peer reads one byte per second from the buffer. Data that
+/// is written now waits behind these bytes.
 struct Reads {
     io: DuplexStream,
     begun: Instant,
@@ -74,8 +74,8 @@ impl AsyncWrite for Reads {
     }
 }
 
-/// Sends STOP to a collector that reads for `seconds`. Returns the write, the collector's end of the stream, and the
-/// abort token.
+/// Sends STOP to a collector that reads for `seconds` seconds. Returns the write, the collector's end of the stream,
+/// and the token that aborts the write.
 fn stop_after(seconds: u64) -> (Write<Reads>, DuplexStream, CancellationToken) {
     let (io, far) = duplex(64);
     let begun = Instant::now();
@@ -90,14 +90,14 @@ fn stop_after(seconds: u64) -> (Write<Reads>, DuplexStream, CancellationToken) {
     (connection.call(Outgoing::Finish), far, abort)
 }
 
-/// A connection to a collector that buffers up to `room` unread bytes.
+/// Returns a connection to a collector whose buffer has room for `room` unread bytes.
 fn connection(room: usize) -> (Connection<DuplexStream>, DuplexStream, CancellationToken) {
     let (near, far) = duplex(room);
     let abort = CancellationToken::new();
     (Connection::new(near, DEADLINES, abort.clone()), far, abort)
 }
 
-/// Two chunks with three frames in all, each of ten bytes on the wire.
+/// Returns two chunks. Together they have three frames, each of ten bytes on the wire.
 fn batch() -> Batch {
     let chunk = |wire: &'static [u8]| Chunk::from_wire(wire.into()).expect("whole frames");
     vec![
@@ -106,13 +106,14 @@ fn batch() -> Batch {
     ]
 }
 
-/// A request to write [`batch`], and the queue of its frames.
+/// Returns a request to write [`batch`], and the queue from which its frames were taken.
 fn frames() -> (Outgoing, Arc<Queue>) {
     let (shipment, queue) = Shipment::of(&batch());
     (Outgoing::Frames(shipment), queue)
 }
 
-/// The delivered frames and bytes, and whether a connection died in the middle of the next frame.
+/// Returns the number of delivered frames, the number of their bytes, and whether a connection died in the middle of
+/// the next frame.
 fn progress(queue: &Queue) -> (u64, u64, bool) {
     let ledger = queue.ledger();
     assert_eq!((ledger.offered, ledger.in_flight), (3, 0));
@@ -179,8 +180,8 @@ async fn a_closed_connection_is_noticed_with_nothing_to_write() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stalled_collector_is_noticed_with_nothing_to_write() {
-    // In the first case the collector's machine has answered recently. In the second case it is as silent as the
-    // collector.
+    // The collector does not read. In the first case, its machine has answered recently. In the second case, its
+    // machine has not answered for 40 seconds.
     for (heard, expected) in [(1, "write_timeout"), (40, "unreachable")] {
         let (io, _far) = duplex(64);
         let begun = Instant::now();
@@ -253,7 +254,7 @@ async fn an_abort_ends_a_write_and_reports_its_progress() {
     abort.cancel();
     assert!(write.is_woken());
     assert!(matches!(write.poll(), Poll::Ready(Err(_))), "not aborted");
-    // This side cut the connection, so the cut does not count against the frame.
+    // tapfan ended the connection itself, so the end does not count against the frame.
     assert_eq!(progress(&queue), (2, 20, false));
 }
 

@@ -1,4 +1,4 @@
-//! `endpoints all`: every address gets every frame, through its own queue.
+//! The mode `endpoints all`: the sink sends every frame to every address of its name. Each address has its own queue.
 
 use std::{
     future::{pending, poll_fn},
@@ -37,24 +37,24 @@ struct Endpoints<'a> {
     outlook: Outlook,
     ends: Ends,
     known: Vec<Known>,
-    /// One task for each endpoint. A task returns the endpoint's queue.
+    /// The tasks of the endpoints, one for each endpoint. When a task ends, it returns the queue of its endpoint.
     tasks: JoinSet<Arc<Queue>>,
 }
 
-/// An endpoint for which a task was started.
+/// An endpoint whose task was started.
 struct Known {
     address: SocketAddr,
     queue: Arc<Queue>,
     reporter: Reporter,
     abort: CancellationToken,
-    /// The deadline for draining the queue; `None` as long as the name still has the address.
+    /// The time until which the queue may be drained. `None` as long as the name still has this address.
     leaves: Option<Instant>,
     ended: bool,
 }
 
-/// Feeds each address from its queue, until all queues are closed and empty or `ends` cancels it.
+/// Sends frames to each address from its queue, until all queues are closed and empty or `ends` cancels it.
 ///
-/// Each endpoint logs its own failures, so this never returns an error.
+/// This function never returns an error, because each endpoint logs its own failures.
 pub(super) async fn run(
     stack: &Stack,
     resolution: &Resolution,
@@ -91,7 +91,7 @@ pub(super) async fn run(
             () = endpoints.changed() => endpoints.update(),
         }
     }
-    // The tasks of the endpoints watch the tokens of `ends` themselves, so they end without being stopped here.
+    // The tasks of the endpoints check the tokens of `ends` themselves, so this loop does not have to stop them.
     while let Some(ended) = endpoints.tasks.join_next().await {
         endpoints.ended(pass_on(ended));
     }
@@ -105,8 +105,8 @@ async fn over(queues: &Queues) {
     }
 }
 
-/// Gives each address a queue. Frames that wait in the sink's single queue go to all new queues. If no current address
-/// has a queue yet, the frames in the queues of former addresses go to all new queues, too.
+/// Gives each address a queue. Frames that wait in the sink's single queue are moved to all new queues. If none of the
+/// current addresses has a queue yet, the frames in the queues of former addresses are also moved to all new queues.
 async fn assign(stack: &Stack, queues: &Queues, outlook: &mut Outlook) {
     let entries = queues.entries();
     let offered = entries.iter().filter(|entry| entry.offered);
@@ -133,7 +133,7 @@ async fn assign(stack: &Stack, queues: &Queues, outlook: &mut Outlook) {
     let held: Vec<_> = held.map(|entry| entry.queue).collect();
     queues.exchange(&held, come);
     for queue in held {
-        // Until the queue is closed, the router can still offer frames to it.
+        // As long as the queue is not closed, the router can still offer frames to it.
         poll_fn(|cx| queue.poll_closed(cx)).await;
         queues.hand_over(&queue);
     }
@@ -146,7 +146,8 @@ impl Endpoints<'_> {
     fn begin(&mut self) {
         for entry in self.queues.entries() {
             if let Some(address) = entry.address {
-                // An endpoint without offers was already draining in the sink's previous task.
+                // If the router no longer offers frames to this queue, its endpoint was already draining in the
+                // previous task of the sink.
                 let leaves = (!entry.offered).then(|| self.leaves());
                 self.start(address, entry.queue, leaves);
             }
@@ -172,7 +173,8 @@ impl Endpoints<'_> {
         self.ended(pass_on(ended));
     }
 
-    /// Starts endpoints for new addresses. Starts to drain the endpoints whose address the name no longer has.
+    /// Starts an endpoint for each new address. If the name no longer has the address of an endpoint, starts to drain
+    /// this endpoint.
     fn update(&mut self) {
         let stays = self.known.iter().filter(|known| known.leaves.is_none());
         let in_use: Vec<_> = stays.map(|known| InUse::idle(known.address)).collect();
@@ -197,7 +199,7 @@ impl Endpoints<'_> {
         self.cut();
     }
 
-    /// The deadline of an endpoint that starts to drain now.
+    /// Returns the drain deadline of an endpoint that starts to drain now.
     fn leaves(&self) -> Instant {
         Instant::now() + *self.ends.drain.borrow()
     }
@@ -227,8 +229,9 @@ impl Endpoints<'_> {
         });
     }
 
-    /// Aborts the endpoints whose drain deadline has passed. It also aborts the oldest draining endpoints beyond the
-    /// limit: if the name's addresses change with every lookup, draining endpoints would pile up.
+    /// Aborts the endpoints whose drain deadline has passed. If more endpoints drain than the limit allows, aborts the
+    /// oldest of them. Without this limit, the number of draining endpoints would keep growing if the addresses of the
+    /// name changed with every lookup.
     fn cut(&mut self) {
         let now = Instant::now();
         let leaving = self.known.iter().filter(|known| known.is_leaving());
@@ -242,8 +245,8 @@ impl Endpoints<'_> {
         }
     }
 
-    /// Handles the end of an endpoint. If it was draining, the frames left in its queue are lost. If the sink itself is
-    /// ending, they are not lost: the sink's next task continues with the queue.
+    /// Handles the end of an endpoint. If the endpoint was draining, the frames that are left in its queue are lost. If
+    /// the sink itself is ending, they are not lost, because the next task of the sink continues with the queue.
     fn ended(&mut self, queue: Option<Arc<Queue>>) {
         let Some(queue) = queue else { return };
         let Some(place) = self
@@ -260,7 +263,8 @@ impl Endpoints<'_> {
             let lost = queue.ledger().queued;
             queue.abandon(DropReason::EndpointGone);
             let endpoint = &self.stack.label(known.address);
-            // The endpoint's own reporter ended with its task.
+            // The reporter of the sink reports this, because the reporter of the endpoint ended with the endpoint's
+            // task.
             self.stack.reporter.report(&Event::Left { endpoint, lost });
             self.known.swap_remove(place);
         }
@@ -271,7 +275,7 @@ impl Endpoints<'_> {
 // === impl Known ===
 
 impl Known {
-    /// Returns whether it is draining and was not aborted.
+    /// Returns whether the endpoint is draining and was not aborted.
     fn is_leaving(&self) -> bool {
         self.leaves.is_some() && !self.ended && !self.abort.is_cancelled()
     }

@@ -1,4 +1,5 @@
-//! `endpoints balance`: the sink has a connection to each address. Each batch goes to a connection with little load.
+//! The mode `endpoints balance`: the sink has a connection to each address of its name. Each batch is sent on a
+//! connection with little load.
 
 use std::{
     convert::Infallible,
@@ -27,7 +28,7 @@ use crate::{
     sink::{Resolution, SinkError, Stack, driver::gather, reconnect::pass_on},
 };
 
-/// The stream of added and removed lanes for the balancer.
+/// The stream with which the balancer learns about new and removed lanes. A lane is the connection to one address.
 #[derive(Debug)]
 struct Changes(mpsc::Receiver<Change<u64, Lane>>);
 
@@ -41,17 +42,18 @@ struct Lanes<'a> {
     abort: CancellationToken,
 }
 
-/// A lane that gets batches.
+/// A lane, that is, a connection to one address, to which the balancer passes batches.
 struct Known {
     number: u64,
     address: SocketAddr,
     reporter: Reporter,
 }
 
-/// Distributes the batches of `queue` over the lanes until the queue is closed and empty or `ends` cancels it. There is
-/// one lane for each address. Batches that a lane did not write return to the queue, and another lane takes them.
+/// Distributes the batches of `queue` over the lanes, until the queue is closed and empty or `ends` cancels it. A lane
+/// is the connection to one address. If a lane does not write a batch, the batch returns to the queue, and another lane
+/// takes it.
 ///
-/// Each lane logs its own failures, so this never returns an error.
+/// This function never returns an error, because each lane logs its own failures.
 pub(super) async fn run(
     stack: &Stack,
     resolution: &Resolution,
@@ -60,7 +62,8 @@ pub(super) async fn run(
 ) -> Result<(), SinkError> {
     loop {
         distribute(stack, resolution, &queue, &ends).await;
-        // Frames that a collector did not confirm at the end of its stream are in the queue again.
+        // If a collector did not confirm some frames at the end of its stream, these frames are in the queue again.
+        // They are then distributed over new connections.
         let is_over = poll_fn(|cx| Poll::Ready(queue.poll_end(cx).is_ready())).await;
         if is_over || ends.abort.is_cancelled() || ends.retire.is_cancelled() {
             return Ok(());
@@ -68,7 +71,7 @@ pub(super) async fn run(
     }
 }
 
-/// Distributes the batches over one set of lanes, and ends the lanes.
+/// Distributes the batches over the connections to the current addresses. At the end, ends these connections.
 async fn distribute(stack: &Stack, resolution: &Resolution, queue: &Arc<Queue>, ends: &Ends) {
     let mut outlook = Outlook::new(stack, resolution);
     select! {
@@ -78,7 +81,7 @@ async fn distribute(stack: &Stack, resolution: &Resolution, queue: &Arc<Queue>, 
         () = poll_fn(|cx| queue.poll_end(cx)) => return,
         () = outlook.first() => {}
     }
-    // The channel has room for an update that removes every lane and adds as many new ones.
+    // One update can remove every connection and add as many new ones. The channel has room for all these changes.
     let (changes, heard) = mpsc::channel(2 * ENDPOINTS_AT_MOST);
     let mut balance = Balance::new(Changes(heard));
     let mut lanes = Lanes {
@@ -105,10 +108,10 @@ async fn distribute(stack: &Stack, resolution: &Resolution, queue: &Arc<Queue>, 
                 None => break,
             },
         };
-        // This is ready immediately and cannot fail.
+        // The call is complete immediately and cannot fail.
         let _ = balance.call(taken).await;
     }
-    // This drops the lanes, so each one ends its stream.
+    // Dropping the balancer also drops its lanes, and each lane ends its stream.
     drop(balance);
     let Lanes {
         changes, mut tasks, ..
@@ -119,7 +122,8 @@ async fn distribute(stack: &Stack, resolution: &Resolution, queue: &Arc<Queue>, 
     }
 }
 
-/// Takes the next batch as soon as a lane has room for it. Returns `None` when the queue is closed and empty.
+/// Takes the next batch as soon as one of the connections has room for it. Returns `None` when the queue is closed and
+/// empty.
 fn poll_next(
     balance: &mut Balance<Changes, Taken>,
     queue: &Arc<Queue>,
@@ -144,8 +148,8 @@ impl Lanes<'_> {
         }
     }
 
-    /// Starts a lane for each wanted address, and ends the lanes of all other addresses. A lane with a working
-    /// connection is ended only if a lane of a wanted address has a working connection, too.
+    /// Starts a connection to each wanted address, and ends the connections to all other addresses. A working
+    /// connection is ended only if the sink has a working connection to one of the wanted addresses.
     fn update(&mut self) {
         let in_use: Vec<_> = self.known.iter().map(Known::in_use).collect();
         let (wanted, left_out) = wanted::best(&self.outlook.addresses(), &in_use);
@@ -166,7 +170,7 @@ impl Lanes<'_> {
     }
 
     fn begin(&mut self, address: SocketAddr) {
-        // If the channel is full, the lane is started at the next change.
+        // If the channel is full, this lane is started at the next change of the addresses.
         let Ok(permit) = self.changes.try_reserve() else {
             return;
         };

@@ -9,7 +9,8 @@ use crate::{
     sink::{SinkStack, Stack},
 };
 
-/// An address and everything needed to connect to it. The sink's health includes the endpoint until it is dropped.
+/// An address of the sink's name, and everything that is needed to connect to it. The status of the sink shows the
+/// endpoint until this value is dropped.
 #[derive(Debug)]
 pub(super) struct Endpoint {
     address: SocketAddr,

@@ -1,4 +1,4 @@
-//! A connection to one of a sink's endpoints, as a service that takes batches.
+//! A lane, that is, a connection to one of a sink's addresses, as a service that takes batches.
 
 use std::{
     convert::Infallible,
@@ -20,25 +20,27 @@ use crate::{
     },
 };
 
-/// The sending end of a lane.
+/// The sending end of a lane, that is, of a connection to one address.
 ///
-/// The sending end is ready while the lane's connection is up and the mailbox has room. Its [load](Load) is the number
-/// of bytes that were put into the lane and are not written yet. Dropping the sending end ends the lane: the driver
-/// finishes the batch that is being written, the waiting batch returns to its queue, and the stream ends with STOP and
-/// FINISH.
+/// The sending end is ready while the connection is up and the lane can take another batch. Its [load](Load) is the
+/// number of bytes that were passed to the lane and are not written yet.
+///
+/// Dropping the sending end ends the lane: the lane's driver finishes the batch that is being written, the batch that
+/// waits returns to its queue, and the stream ends with STOP and FINISH.
 #[derive(Debug)]
 pub(super) struct Lane {
     mailbox: Arc<Mailbox>,
     _retire: DropGuard,
 }
 
-/// A guard that shuts the mailbox when the lane's driver ends, also if the driver panics.
+/// A guard that closes the mailbox of a lane when the lane's driver ends. It also does so if the driver panics.
 struct ShutOnDrop(Arc<Mailbox>);
 
 // === impl Lane ===
 
 impl Lane {
-    /// Creates a lane to `endpoint`, and the task that serves the lane until it is dropped or `abort` is cancelled.
+    /// Creates a lane, that is, a connection to `endpoint`, and the task that runs it. The task runs until the lane is
+    /// dropped or `abort` is cancelled.
     pub(super) fn new(
         endpoint: Endpoint,
         abort: CancellationToken,
@@ -96,7 +98,7 @@ impl Load for Lane {
 
 impl Drop for Lane {
     fn drop(&mut self) {
-        // Only the waiting batch returns to the queue. The driver owns the batch that is being written.
+        // Only the batch that waits returns to the queue. The driver still writes the other batch.
         self.mailbox.shut();
     }
 }

@@ -1,4 +1,4 @@
-//! The batches that were put into a lane and are not written yet.
+//! The batches that were passed to a connection and are not written yet.
 
 use std::{
     collections::VecDeque,
@@ -7,10 +7,12 @@ use std::{
 
 use crate::{frame_stream::Chunk, lock::Mutex, router::Taken, sink::driver::Source};
 
-/// The mailbox through which the dispatcher hands batches to a lane's driver.
+/// The mailbox of a connection. The task that distributes the batches puts them into the mailbox, and the driver of the
+/// connection takes them out.
 ///
-/// It accepts batches only while the lane's connection is up: one batch to write, and one batch that waits. With more
-/// batches, the loads of the lanes would be harder to compare, and more frames would wait for a collector that stalls.
+/// The mailbox accepts batches only while the connection is up. It holds at most two batches: one that is being
+/// written, and one that waits. With more batches, the loads of the connections would be harder to compare, and more
+/// frames would wait for a collector that stalls.
 #[derive(Debug, Default)]
 pub(super) struct Mailbox {
     state: Mutex<State>,
@@ -22,19 +24,19 @@ struct State {
     waiting: VecDeque<Taken>,
     /// The bytes of the batch that is being written.
     writing: Option<u64>,
-    /// Wakes the dispatcher when there is room.
+    /// Wakes the task that distributes the batches, when the mailbox has room.
     giver: Option<Waker>,
-    /// Wakes the lane's driver when there is a batch to write.
+    /// Wakes the driver of the connection, when there is a batch to write.
     driver: Option<Waker>,
 }
 
-/// The largest number of batches in one lane.
+/// The largest number of batches in one mailbox, including the batch that is being written.
 const BATCHES: usize = 2;
 
 // === impl Mailbox ===
 
 impl Mailbox {
-    /// Becomes ready when the lane is up and the mailbox has room.
+    /// Becomes ready when the connection is up and the mailbox has room.
     pub(super) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state.lock();
         if state.up && state.waiting.len() + usize::from(state.writing.is_some()) < BATCHES {
@@ -44,7 +46,7 @@ impl Mailbox {
         Poll::Pending
     }
 
-    /// Hands `taken` to the lane. If the lane has gone down, the batch returns to its queue.
+    /// Puts the batch `taken` into the mailbox. If the connection is no longer up, the batch returns to its queue.
     pub(super) fn put(&self, taken: Taken) {
         let mut state = self.state.lock();
         if !state.up {
@@ -60,15 +62,14 @@ impl Mailbox {
         }
     }
 
-    /// The bytes that were put into the lane and are not written yet.
+    /// Returns the number of bytes in the mailbox, that is, the bytes that were put in and are not written yet.
     pub(super) fn load(&self) -> u64 {
         let state = self.state.lock();
         let waiting: u64 = state.waiting.iter().map(size).sum();
         waiting + state.writing.unwrap_or_default()
     }
 
-    /// Closes the mailbox until the lane is up again. Batches that the lane has not started to write return to their
-    /// queue.
+    /// Closes the mailbox until the connection is up again. The batch that waits returns to its queue.
     pub(super) fn shut(&self) {
         let waiting = {
             let mut state = self.state.lock();
@@ -76,7 +77,7 @@ impl Mailbox {
             state.writing = None;
             std::mem::take(&mut state.waiting)
         };
-        // The batches are dropped outside the lock, because dropping a batch locks its queue.
+        // The batches are dropped after the lock is released, because dropping a batch locks its queue.
         drop(waiting);
     }
 }
@@ -84,7 +85,7 @@ impl Mailbox {
 impl Source for Mailbox {
     fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Option<Taken>> {
         let mut state = self.state.lock();
-        // The driver takes a batch only after its last write is done, so there is room now.
+        // The mailbox has room now, because the driver takes a batch only after it has written the previous one.
         state.up = true;
         let next = state.waiting.pop_front();
         state.writing = next.as_ref().map(size);
@@ -134,7 +135,7 @@ mod tests {
         sink::{Outgoing, SinkError, driver::drive},
     };
 
-    /// Batches of one frame each.
+    /// Returns a queue with batches of one frame each.
     fn queue(batches: usize) -> Arc<Queue> {
         let queue = Arc::new(Queue::new(Limits {
             frames: 100,
@@ -191,7 +192,7 @@ mod tests {
         let mut end = spawn(poll_fn(|cx| mailbox.poll_end(cx)));
         assert!(end.poll().is_pending());
         assert!(room.poll().is_pending(), "its connection is lost");
-        // The waiting batch returned to the queue immediately. The driver owns the batch that is being written.
+        // The batch that waited has returned to the queue. The driver still has the batch that is being written.
         assert_eq!(queue.ledger().in_flight, 1);
         drop(writing);
         assert_eq!((queue.ledger().queued, queue.ledger().delivered), (3, 1));
@@ -226,7 +227,7 @@ mod tests {
             assert!(driving.poll().is_pending());
             mailbox.put(take(&queue));
             mailbox.put(take(&queue));
-            // The driver first lets the runtime have a turn.
+            // The driver first lets the runtime run other tasks.
             assert!(driving.poll().is_pending());
             let fault = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| driving.poll()));
             assert!(fault.is_err());

@@ -1,5 +1,5 @@
-//! The endpoints of a sink, that is, the addresses of its name that it uses. It uses one address at a time, or several
-//! addresses with a connection to each.
+//! The endpoints of a sink, that is, the addresses of its name to which it sends frames. Depending on the option
+//! `endpoints`, a sink uses one address at a time, or it has connections to several addresses at the same time.
 //!
 //! ```text
 //! failover   queue ─► driver ─► stack
@@ -29,15 +29,17 @@ use crate::{config::Endpoints, router::Queues};
 /// The signals that end a sink.
 #[derive(Debug, Clone)]
 pub(crate) struct Ends {
-    /// Ends the sink's streams cleanly, and keeps its queues.
+    /// Ends the streams of the sink cleanly, and keeps its queues.
     pub retire: CancellationToken,
     /// Ends every wait immediately.
     pub abort: CancellationToken,
-    /// The time to drain the queue of an endpoint whose address the name no longer has. A reload can change it.
+    /// The time in which an endpoint must drain its queue after the name has lost its address. A reload can change this
+    /// time.
     pub drain: watch::Receiver<Duration>,
 }
 
-/// Runs the sink until its `queues` are closed and empty or `ends` cancels it. Restarts it after a panic.
+/// Runs the sink until all its `queues` are closed and empty, or until `ends` cancels it. Restarts the sink after a
+/// panic.
 pub(crate) async fn run(stack: &Stack, queues: &Arc<Queues>, ends: &Ends) {
     let begin = || begin(stack.clone(), Arc::clone(queues), ends.clone());
     restart::keep_going(&stack.reporter, &ends.retire, &ends.abort, begin).await;

@@ -21,9 +21,9 @@ pub(super) struct Outlook {
     reporter: Reporter,
     addresses: watch::Receiver<Arc<Addresses>>,
     status: watch::Receiver<SinkHealth>,
-    /// The number of ended connections and failed attempts, as of the last lookup that they caused.
+    /// The number of ended connections and failed attempts so far, as of the last time when it caused a lookup.
     troubles: u64,
-    /// The number of addresses beyond the limit at the last update.
+    /// The number of addresses that were not used at the last update, because the name had too many addresses.
     left_out: usize,
     _resolving: AbortOnDropHandle<()>,
 }
@@ -66,7 +66,7 @@ impl Outlook {
             }
             select! {
                 () = sleep(delay) => {}
-                // A lookup during the delay can also find addresses.
+                // A lookup that ends during the delay can also find addresses.
                 _ = self.addresses.changed() => {}
             }
         }
@@ -76,10 +76,11 @@ impl Outlook {
         Arc::clone(&self.addresses.borrow())
     }
 
-    /// Waits for a change. Requests an immediate lookup after an attempt failed or a connection ended. Cancel safe.
+    /// Waits until the addresses or the health of an endpoint change. If an attempt has failed or a connection has
+    /// ended, requests an immediate lookup. Cancel safe.
     pub(super) async fn changed(&mut self) {
         select! {
-            // Neither branch fails, because `self` owns both senders.
+            // `changed` fails only if the sender is dropped, and `self` owns both senders.
             _ = self.addresses.changed() => {}
             _ = self.status.changed() => {
                 let troubles = troubles(&self.status.borrow_and_update());
@@ -91,7 +92,8 @@ impl Outlook {
         }
     }
 
-    /// Reports that some addresses are not used, unless some addresses were already left out at the last update.
+    /// Reports that the sink does not use some of the addresses, because there are too many. Reports it only once, as
+    /// long as there are too many.
     pub(super) fn leave_out(&mut self, left_out: usize) {
         if left_out > 0 && self.left_out == 0 {
             let used = ENDPOINTS_AT_MOST;

@@ -1,26 +1,26 @@
-//! The choice of addresses for a sink that uses several at the same time.
+//! The choice of addresses for a sink that uses several of them at the same time.
 
 use std::{collections::HashSet, net::SocketAddr};
 
 use crate::net::Addresses;
 
-/// The largest number of endpoints of one sink. Further addresses are not used.
+/// The largest number of endpoints of one sink. If a name has more addresses, the sink does not use all of them.
 pub(in crate::sink) const ENDPOINTS_AT_MOST: usize = 64;
 
-/// The state of an address in use.
+/// The state of an address that the sink uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct InUse {
     pub(super) address: SocketAddr,
-    /// True if it has a working connection.
+    /// True if the sink has a working connection to this address.
     pub(super) up: bool,
-    /// True if an attempt has failed since the address last had a connection.
+    /// True if an attempt to connect to this address has failed since the last connection to it.
     pub(super) failed: bool,
 }
 
 // === impl InUse ===
 
 impl InUse {
-    /// Creates an address without a known state.
+    /// Creates the state of an address to which no attempt was made yet.
     pub(super) fn idle(address: SocketAddr) -> Self {
         Self {
             address,
@@ -30,14 +30,15 @@ impl InUse {
     }
 }
 
-/// Returns the addresses up to the limit, and the number of addresses beyond the limit. Addresses in use come first.
+/// Returns the addresses that the sink must use, and the number of addresses beyond the limit. The addresses that it
+/// already uses come first.
 pub(super) fn all(addresses: &Addresses, in_use: &[InUse]) -> (Vec<SocketAddr>, usize) {
     let every = addresses.by_priority().into_iter().flatten();
     bounded(every.collect(), in_use)
 }
 
-/// Returns the addresses of the best priority. As long as none of these can be reached, adds the addresses of the next
-/// priority, and so on (RFC 2782).
+/// Returns the addresses that have the best priority. If none of them can be reached, the addresses with the next
+/// priority are added, and so on (RFC 2782).
 pub(super) fn best(addresses: &Addresses, in_use: &[InUse]) -> (Vec<SocketAddr>, usize) {
     let of = |address: &SocketAddr| in_use.iter().find(|one| one.address == *address);
     let mut wanted = Vec::new();
@@ -54,7 +55,8 @@ pub(super) fn best(addresses: &Addresses, in_use: &[InUse]) -> (Vec<SocketAddr>,
 fn bounded(mut wanted: Vec<SocketAddr>, in_use: &[InUse]) -> (Vec<SocketAddr>, usize) {
     let mut seen = HashSet::new();
     wanted.retain(|address| seen.insert(*address));
-    // The sort is stable, so the addresses stay in the order of their priorities.
+    // The sort is stable: apart from the addresses in use, which come first, the addresses stay in the order of their
+    // priorities.
     wanted.sort_by_key(|address| !in_use.iter().any(|one| one.address == *address));
     let left_out = wanted.len().saturating_sub(ENDPOINTS_AT_MOST);
     wanted.truncate(ENDPOINTS_AT_MOST);

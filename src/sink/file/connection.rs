@@ -1,4 +1,4 @@
-//! A file as a service that takes batches, like a connection to a collector.
+//! A file that is written like a connection to a collector: it is a service that takes batches.
 
 use std::{
     future::Future,
@@ -24,22 +24,22 @@ use crate::{
     sink::{Outgoing, Shipment, SinkError, abort::Abort, connection::STALL},
 };
 
-/// A file that begins with START.
+/// A file to which START has been written.
 ///
 /// A batch is written completely or not at all. There is one request at a time, as with a
-/// [`Connection`](crate::sink::Connection). Dropping a response before it is ready ends the file.
+/// [`Connection`](crate::sink::Connection). If a response is dropped before it is ready, the file ends.
 #[derive(Debug)]
 pub(crate) struct FileConnection {
     writer: Writer,
-    /// The reason why the file ended.
+    /// The reason why the file ended. Empty as long as it can be written.
     ended: Arc<OnceLock<Arc<Disconnect>>>,
-    /// The longest time to write one batch, and to complete the file.
+    /// The longest time for the write of one batch, and for completing the file.
     deadline: Duration,
     status: Reporter,
     abort: CancellationToken,
 }
 
-/// The response of a [`FileConnection`].
+/// The response of a [`FileConnection`]. It becomes ready when the request is complete.
 #[derive(Debug)]
 pub(crate) struct FileWrite {
     answer: Answer,
@@ -47,7 +47,8 @@ pub(crate) struct FileWrite {
     ended: Arc<OnceLock<Arc<Disconnect>>>,
     begun: Instant,
     deadline: Duration,
-    /// The wait for the file system. It first ends when a stall is counted, and a second time at the deadline.
+    /// The timer of the wait for the file system. The timer ends twice: first when the wait counts as a stall, and then
+    /// at the deadline.
     timer: Option<Pin<Box<Sleep>>>,
     stalled: bool,
     status: Reporter,
@@ -57,7 +58,7 @@ pub(crate) struct FileWrite {
 
 #[derive(Debug)]
 enum Work {
-    /// Writing a batch. If the write succeeds, the batch is settled; if it fails, the batch returns to the queue.
+    /// The write of a batch. If it succeeds, the frames count as delivered. If it fails, they return to the queue.
     Frames(Option<Shipment>),
     Finish,
 }
@@ -149,8 +150,8 @@ impl FileWrite {
         if late.is_pending() && aborted.is_pending() {
             return Poll::Pending;
         }
-        // The thread may have answered just now. After `close` it can no longer answer, so it removes the batch from
-        // the file.
+        // The thread may send its answer at this very moment. After `close` it can no longer send the answer, so it
+        // notices that the sink has given up the batch, and removes the batch from the file.
         self.answer.close();
         match self.answer.try_recv() {
             Ok(answer) => Poll::Ready(outcome(Some(answer))),
@@ -183,7 +184,7 @@ impl FileWrite {
         }
     }
 
-    /// Ends the connection. The first cause stays.
+    /// Ends the file as a connection. If it has already ended, the first reason is kept.
     fn end(&self, cause: Disconnect) -> Arc<Disconnect> {
         Arc::clone(self.ended.get_or_init(|| Arc::new(cause)))
     }
@@ -197,7 +198,7 @@ impl Drop for FileWrite {
     }
 }
 
-/// The outcome of a job. If there is no answer, the thread has panicked.
+/// Returns the outcome of a job. If the thread gave no answer, it has panicked.
 fn outcome(answer: Option<Result<(), FileError>>) -> Result<(), Disconnect> {
     let result = answer.unwrap_or(Err(FileError::Fault));
     result.map_err(|error| Disconnect::File(Box::new(error)))
@@ -214,7 +215,7 @@ mod tests {
         sink::file::writer::{Job, Writer},
     };
 
-    /// A connection without a thread. The test answers its jobs.
+    /// Returns a connection without a thread. The test answers the jobs of this connection.
     fn connection() -> (FileConnection, std::sync::mpsc::Receiver<Job>, Reporter) {
         let (jobs, work) = std::sync::mpsc::sync_channel(1);
         let status = Reporter::new("files".into());
@@ -224,7 +225,7 @@ mod tests {
         (connection, work, status)
     }
 
-    /// A request to write two frames, and their queue.
+    /// Returns a request to write two frames, and the queue of these frames.
     fn frames() -> (Outgoing, Arc<Queue>) {
         let chunk = Chunk::from_wire(b"\0\0\0\x01a\0\0\0\x01b".as_slice().into());
         let (shipment, queue) = Shipment::of(&[chunk.expect("two frames")]);
@@ -249,7 +250,7 @@ mod tests {
         assert_eq!(queue.ledger().queued, 2);
         let ready = std::future::poll_fn(|cx| connection.poll_ready(cx)).await;
         assert!(ready.is_err());
-        // The thread must notice that these frames will be written again.
+        // The frames will be written again to another file. The thread must notice this.
         let Ok(Job::Write(_, answer)) = work.try_recv() else {
             panic!("a batch");
         };

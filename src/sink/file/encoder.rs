@@ -1,4 +1,4 @@
-//! The encoding of a file's bytes: unchanged or compressed.
+//! The encoding of a file. The bytes of its frames are either unchanged or compressed.
 
 use std::{
     fs::File,
@@ -12,17 +12,17 @@ use crate::{
     sink::cursor::Cursor,
 };
 
-/// The encoder of a file. It writes each batch to the file immediately and keeps no frames in memory.
+/// The encoder of a file. It writes each batch to the file immediately, and keeps no frames in memory.
 pub(super) enum Encoder {
     Plain,
     Zstd(Compressor),
 }
 
-/// An empty last block. Written after any block, it ends a zstd frame (RFC 8878, section 3.1.1.2), because these zstd
-/// frames have no checksum.
+/// An empty block that is marked as the last one. Written after any block, it ends a zstd frame (RFC 8878, section
+/// 3.1.1.2). No checksum has to follow, because these zstd frames are written without checksums.
 const LAST_BLOCK: [u8; 3] = [1, 0, 0];
 
-/// The number of slices in one vectored write.
+/// The largest number of slices in one vectored write.
 const SLICES: usize = 64;
 
 // === impl Encoder ===
@@ -35,12 +35,12 @@ impl Encoder {
         })
     }
 
-    /// Returns START in its encoded form.
+    /// Returns the encoded START frame.
     pub(super) fn start(&mut self) -> io::Result<Vec<u8>> {
         self.encode(&Control::start().encode())
     }
 
-    /// Writes a complete batch.
+    /// Writes a whole batch.
     pub(super) fn write(&mut self, file: &mut File, batch: Batch) -> io::Result<()> {
         match self {
             Self::Plain => write_plain(file, batch),
@@ -48,14 +48,14 @@ impl Encoder {
                 for chunk in &batch {
                     encoder.write(chunk.wire())?;
                 }
-                // The flush ends a block, so that all frames of the batch are in the file and can be read.
+                // The flush ends a block. Without it, a reader could not read the last frames of the batch yet.
                 file.write_all(&encoder.flush()?)
             }
         }
     }
 
-    /// Returns the STOP frame, which ends the file, and what the compressor still holds. Call this only if every write to
-    /// the file has succeeded.
+    /// Returns the last bytes of the file: the data that is still in the compressor, and the STOP frame. Call this only
+    /// if every write to the file has succeeded.
     pub(super) fn end(self) -> io::Result<Vec<u8>> {
         let stop = Control::stop().encode();
         match self {
@@ -67,8 +67,8 @@ impl Encoder {
         }
     }
 
-    /// Returns the bytes that end a file after its last batch was removed: STOP. If the file is compressed, STOP is in
-    /// a new zstd frame.
+    /// Returns the last bytes of a file from which the last batch was removed. They contain the STOP frame. If the file
+    /// is compressed, the STOP frame is in a new zstd frame.
     pub(super) fn end_after_failure(self) -> io::Result<Vec<u8>> {
         let stop = Control::stop().encode();
         match self {
@@ -136,8 +136,8 @@ mod tests {
         }
     }
 
-    /// Returns the number of frames of a file to which two batches are written. If `fails`, the second batch is
-    /// removed.
+    /// Writes two batches to a file, and returns the number of its frames. If `fails` is true, removes the second
+    /// batch.
     fn frames(compression: Compression, fails: bool) -> usize {
         let mut file = tempfile::tempfile().expect("a file");
         let mut encoder = Encoder::new(compression).expect("an encoder");

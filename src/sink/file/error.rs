@@ -1,4 +1,4 @@
-//! The errors of files, in words for operators.
+//! The errors of files, with texts for operators.
 
 use std::{io, path::PathBuf, time::Duration};
 
@@ -7,7 +7,7 @@ use crate::frame_stream;
 /// The reason why a file cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FileError {
-    /// A call to the system failed.
+    /// A system call failed.
     #[error("cannot {doing} {path}: {source}{hint}", path = .path.display(), hint = hint(.source))]
     Io {
         /// The verb of the call, such as `create`.
@@ -17,28 +17,28 @@ pub(crate) enum FileError {
         /// The error.
         source: io::Error,
     },
-    /// A file with a temporary name that tapfan did not create.
+    /// The file has a temporary name, but tapfan did not create it.
     #[error("tapfan did not create this file; move it to another folder")]
     NotOurs,
     /// The path no longer leads to the file that is being written.
     #[error(
-        "another program has removed, renamed or replaced {path}; the frames in it are not in a complete file", path = .0.display()
+        "another program has removed, renamed or replaced {path}; tapfan cannot complete that file, so its frames may be lost", path = .0.display()
     )]
     Gone(PathBuf),
     /// The file that is being written has become shorter.
     #[error(
-        "another program has shortened {path} from {written} to {length} bytes, so some of its {frames} frames are lost; tapfan completes the file with the rest of them", path = .path.display()
+        "another program has shortened {path} from {written} to {length} bytes, so some of its {frames} frames are lost; tapfan completes the file with the other frames", path = .path.display()
     )]
     Shortened {
         /// The file.
         path: PathBuf,
         /// Its length, in bytes.
         length: u64,
-        /// The bytes and frames that were written to it.
+        /// The number of bytes that were written to it.
         written: u64,
         frames: u64,
     },
-    /// A file that a crash left cannot be read up to its end.
+    /// A file that was left by a crash cannot be read to its end.
     #[error("cannot read {path}: {source}; the file is unchanged", path = .path.display())]
     Unreadable {
         /// The file.
@@ -56,15 +56,15 @@ pub(crate) enum FileError {
         "the file system did not answer within {0:?}; is it mounted, and does the disk respond?"
     )]
     Silent(Duration),
-    /// Too many earlier calls have not returned.
+    /// Too many earlier calls to the file system have not returned.
     #[error(
         "{0} earlier files of this sink still wait for the file system; does the disk respond?"
     )]
     Crowded(usize),
-    /// No thread could be started.
+    /// The thread that writes the file could not be started.
     #[error("cannot start a thread to write files: {0}")]
     Thread(io::Error),
-    /// The thread panicked.
+    /// The thread that writes the file has panicked.
     #[error("the thread that writes the file failed because of a bug in tapfan; please report it")]
     Fault,
 }

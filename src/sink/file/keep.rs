@@ -9,8 +9,8 @@ use std::{
 use super::error::FileError;
 use crate::net::FilePattern;
 
-/// Deletes the oldest of all files whose names match any of the patterns, until `keep` of these files are left. The
-/// patterns have the same folder. Files with other names, including temporary names, are not counted and not deleted.
+/// Deletes the oldest files until `keep` of them are left. Only files whose names match one of the patterns count; all
+/// patterns have the same folder. Files with other names, for example temporary names, are not counted and not deleted.
 /// Returns an error for each file that could not be deleted.
 pub(super) fn delete_oldest(patterns: &[&FilePattern], keep: usize) -> Vec<FileError> {
     let Some(folder) = patterns.first().map(|pattern| pattern.folder()) else {
@@ -23,8 +23,8 @@ pub(super) fn delete_oldest(patterns: &[&FilePattern], keep: usize) -> Vec<FileE
     let Some(more) = files.len().checked_sub(keep) else {
         return Vec::new();
     };
-    // Sorts by the time of the last write. Of two files with the same time, the file with the shorter name has the
-    // smaller number and is older.
+    // Sorts the files by the time of the last write. If two files have the same time, the file with the shorter name is
+    // older, because the number in its name is smaller.
     files.sort_by(|one, other| {
         let key = |(time, path): &(SystemTime, PathBuf)| (*time, path.as_os_str().len());
         key(one).cmp(&key(other)).then_with(|| one.1.cmp(&other.1))
@@ -47,7 +47,7 @@ fn list(folder: &Path, patterns: &[&FilePattern]) -> io::Result<Vec<(SystemTime,
         if entry.file_name().to_str().is_none_or(|name| !matches(name)) {
             continue;
         }
-        // `DirEntry::metadata` does not follow symbolic links. It fails if the file has been deleted in the meantime.
+        // `DirEntry::metadata` does not follow symbolic links. It fails if another program has just deleted the file.
         if let Ok(about) = entry.metadata()
             && about.is_file()
         {
@@ -80,7 +80,7 @@ mod tests {
         for (age, name) in names.iter().rev().enumerate() {
             let path = folder.path().join(name);
             let file = fs::File::create(path).expect("a file");
-            // The two numbered files have the same time.
+            // The two files with numbers in their names have the same time.
             let age = if *name == "20260101-9.fstrm" {
                 1
             } else {

@@ -1,4 +1,4 @@
-//! Completion of files that a crash or a full disk left under their temporary names.
+//! The completion of files that still have their temporary names after a crash or because the disk was full.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -21,30 +21,30 @@ use crate::{
     net::FilePattern,
 };
 
-/// A file that was completed, and the number of its frames.
+/// The path of a file that was completed, and the number of its frames.
 pub(super) type Completed = (PathBuf, u64);
 
-/// The part of an uncompressed file that contains only whole frames.
+/// The part of an uncompressed file that contains only whole frames. It is at the beginning of the file.
 #[derive(Debug, PartialEq, Eq)]
 struct Whole {
-    /// The end of the last whole frame.
+    /// The position at which the last whole frame ends.
     end: u64,
     frames: u64,
-    /// True if STOP follows.
+    /// True if the last whole frame is followed by STOP.
     stopped: bool,
 }
 
-/// The longest frame in a file, in bytes of payload. The edits of a sink, such as `extra`, make a frame longer by some
-/// KiB.
+/// The longest payload of a frame in a file, in bytes. It is longer than the longest frame that a listener accepts,
+/// because the edits of a sink, such as `extra`, can add a few KiB to a frame.
 const LONGEST_WRITTEN: u32 = 2 * LONGEST_FRAME;
 
-/// The first bytes of a file that zstd compressed (RFC 8878).
+/// The first bytes of a file that is compressed with zstd (RFC 8878).
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
-/// Frames are copied in pieces of about this many bytes.
+/// The size of the pieces in which frames are copied, in bytes. A piece can be a little larger.
 const PIECE: usize = 256 << 10;
 
-/// Returns the files that have a temporary name of the pattern. Deletes copies whose original is gone.
+/// Returns the files that have a temporary name of the pattern. Also deletes copies whose original no longer exists.
 pub(super) fn find(pattern: &FilePattern) -> io::Result<Vec<PathBuf>> {
     let matches = |path: &Path| {
         let name = path.file_name().and_then(|name| name.to_str());
@@ -61,8 +61,8 @@ pub(super) fn find(pattern: &FilePattern) -> io::Result<Vec<PathBuf>> {
         }
     }
     for (copy, original) in copies {
-        // A copy without its original is not in use: the original exists until the copy has replaced it. `complete`
-        // deletes the other copies.
+        // A copy is in use only while its original exists, because the original exists until the copy replaces it. So a
+        // copy without its original can be deleted. `complete` deletes the other copies.
         if fs::symlink_metadata(original).is_err_and(|it| it.kind() == io::ErrorKind::NotFound) {
             let _ = fs::remove_file(copy);
         }
@@ -71,9 +71,11 @@ pub(super) fn find(pattern: &FilePattern) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Completes a file: keeps its whole frames, writes STOP and renames the file. A file without frames is deleted. The
-/// file may be compressed or not, regardless of the option `compress`, which may have changed since the crash. Returns
-/// `None` if the file was deleted, or if it may still be in use.
+/// Completes a file: removes what follows its last whole frame, writes STOP and renames the file. If the file contains
+/// no frames, deletes it.
+///
+/// The file may be compressed or not. The option `compress` does not matter, because it may have changed since the
+/// crash. Returns `None` if the file was deleted, or if it may still be in use.
 pub(super) fn complete(path: &Path, pattern: &FilePattern) -> Result<Option<Completed>, FileError> {
     complete_locked(path, pattern, lock)
 }
@@ -98,7 +100,7 @@ fn complete_locked(
         .custom_flags(flags)
         .open(path);
     let file = file.map_err(failed("open"))?;
-    // On a file system without locks, any file may be in use, even the one that this sink writes.
+    // If the file system does not support locks, every file may be in use, even the file that this sink is writing.
     if lock(&file).is_err() || !is_at(&file, path) {
         return Ok(None);
     }
@@ -116,7 +118,7 @@ fn complete_locked(
     publish(path, pattern).map(|target| Some((target, frames)))
 }
 
-/// Returns the compression of a file, according to its first bytes.
+/// Returns the compression of a file, which is recognised by the first bytes of the file.
 fn compression(file: &File) -> io::Result<Compression> {
     let mut head = [0; ZSTD.len()];
     match file.read_exact_at(&mut head, 0) {
@@ -127,8 +129,8 @@ fn compression(file: &File) -> io::Result<Compression> {
     }
 }
 
-/// Cuts the file after its last whole frame, writes STOP if it is missing, and returns the number of frames. `None` if
-/// the file does not begin with START.
+/// Cuts the file after its last whole frame, writes STOP if it is missing, and returns the number of frames. Returns
+/// `None` if the file does not begin with START.
 fn end_in_place(mut file: &File) -> io::Result<Option<u64>> {
     let Some(whole) = whole(file)? else {
         return Ok(None);
@@ -142,7 +144,8 @@ fn end_in_place(mut file: &File) -> io::Result<Option<u64>> {
     Ok(Some(whole.frames))
 }
 
-/// Finds the whole frames of a file. `None` if tapfan did not write the file, that is, if it does not begin with START.
+/// Finds the whole frames of a file. Returns `None` if the file does not begin with START, because tapfan did not write
+/// such a file.
 fn whole(file: &File) -> io::Result<Option<Whole>> {
     let length = file.metadata()?.len();
     let mut reader = BufReader::with_capacity(1 << 16, file);
@@ -181,12 +184,12 @@ fn whole(file: &File) -> io::Result<Option<Whole>> {
     Ok(Some(whole))
 }
 
-/// Copies the frames of a compressed file to a new file, which then replaces the old file and gets its final name. If
-/// anything fails, the old file stays and the copy is deleted.
+/// Copies the frames of a compressed file to a new file. The new file replaces the old file, and gets its final name.
+/// If a step fails, the old file stays and the copy is deleted.
 fn copy(file: File, path: &Path, pattern: &FilePattern) -> Result<Option<Completed>, FileError> {
     let failed = |doing| move |error| FileError::io(doing, path, error);
     let length = file.metadata().map_err(failed("read"))?.len();
-    // The decoder keeps the file open, and the file stays locked as long as it is open.
+    // The decoder keeps the file open. The file stays locked as long as it is open.
     let decoder = decompress(file).map_err(failed("read"))?;
     let mut frames = match FileReader::new(decoder) {
         Ok(frames) => frames.with_max_frame(LONGEST_WRITTEN),
@@ -199,7 +202,7 @@ fn copy(file: File, path: &Path, pattern: &FilePattern) -> Result<Option<Complet
     let temporary = copy.path().to_owned();
     let replaced = transfer(&mut frames, path, copy);
     if !matches!(replaced, Ok(Some(_))) {
-        // If this fails, the next attempt to complete the file deletes the copy.
+        // If the copy cannot be deleted now, the next attempt to complete the file deletes it.
         let _ = fs::remove_file(temporary);
     }
     let Some((_locked, count)) = replaced? else {
@@ -209,8 +212,8 @@ fn copy(file: File, path: &Path, pattern: &FilePattern) -> Result<Option<Complet
     publish(path, pattern).map(|target| Some((target, count)))
 }
 
-/// Copies the frames, and replaces the file at `path` with the copy. Returns the copy, which is locked, and the number
-/// of its frames. `None` if there are no frames.
+/// Copies the frames, and replaces the file at `path` by the copy. Returns the copy, which is locked, and the number of
+/// its frames. Returns `None` if the file contains no frames.
 fn transfer(
     frames: &mut FileReader<impl Read>,
     path: &Path,
@@ -221,7 +224,7 @@ fn transfer(
         let frame = match frame {
             Ok(frame) => frame,
             Err(error) if is_cut_short(&error) => break,
-            // Frames behind this point may be readable later, so the file must stay.
+            // The file must stay, because the frames after this error may be readable later.
             Err(error) => return Err(unreadable(path, error)),
         };
         let length = u32::try_from(frame.len()).unwrap_or(u32::MAX);
@@ -239,8 +242,8 @@ fn transfer(
     copy.replace(path).map(|file| Some((file, count)))
 }
 
-/// Returns whether the file ends too early, as it does after a crash. In a compressed file, the zstd frame ends too
-/// early in that case.
+/// Returns whether the error means that the file ends too early, as it does after a crash. If the file is compressed,
+/// its zstd frame ends too early.
 fn is_cut_short(error: &frame_stream::FileError) -> bool {
     match error {
         frame_stream::FileError::CutShort { .. } => true,
@@ -249,7 +252,8 @@ fn is_cut_short(error: &frame_stream::FileError) -> bool {
     }
 }
 
-/// Deletes a file without frames. The sink that created it may have deleted it already.
+/// Deletes a file that contains no frames. It is not an error if the file no longer exists, because the sink that
+/// created it may have deleted it.
 fn delete(path: &Path) -> Result<(), FileError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -279,7 +283,7 @@ mod tests {
 
     const NAME: &str = "2020.fstrm.zst.part";
 
-    /// Returns a folder with a compressed file that ends in the middle of a frame, and the pattern of the file.
+    /// Returns a folder with a compressed file, and the pattern of the file. The file ends in the middle of a frame.
     fn left(count: u32, more: &[u8]) -> (tempfile::TempDir, FilePattern) {
         let folder = tempfile::tempdir().expect("a folder");
         let mut content = Control::start().encode().to_vec();
@@ -315,7 +319,8 @@ mod tests {
     fn a_copy_that_was_interrupted_is_deleted_and_made_again() {
         let (folder, pattern) = left(5000, b"");
         let path = folder.path().join(NAME);
-        // A process was killed while it made these copies. Someone has deleted the original of the second one.
+        // The test creates two copies, as a process would leave them if it were killed. The original of the second copy
+        // does not exist.
         let mut copy = PartFile::copy_of(&path, 0).expect("a copy");
         let mut piece = [0, 0, 0, 1, b'x'].repeat(1000);
         append(&mut copy, &mut piece).expect("written");
@@ -334,7 +339,7 @@ mod tests {
 
     #[test]
     fn a_file_that_cannot_be_read_to_its_end_is_kept_and_its_copy_is_deleted() {
-        // The bytes after the frames are neither zstd data nor an early end of the file.
+        // The bytes after the frames are not zstd data, so the error differs from that of a file that ends too early.
         let (folder, pattern) = left(5000, b"something else");
         let path = folder.path().join(NAME);
         let content = fs::read(&path).expect("a file");

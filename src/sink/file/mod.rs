@@ -1,12 +1,13 @@
-//! Files as the destination of a sink. For the stack, each file is a connection, and the next file replaces it.
+//! Files as the destination of a sink. The sink treats each file like a connection. When a file is complete, the next
+//! file replaces it, as a new connection replaces an old one.
 //!
 //! ```text
 //! connect ─► FileConnection ─► (one job at a time) ─► thread of the file: PartFile ─► Encoder
 //! ```
 //!
-//! A file is written under a temporary name, in the same folder as its final name. It is renamed when STOP is written
-//! and all data is on the disk. Each file has its own thread, because any call to a file system may hang. The number of
-//! threads per sink is limited.
+//! A file is written under a temporary name, in the same folder as its final name. The file is renamed when STOP is
+//! written and all data is on the disk. Each file has its own thread, because any call to a file system may hang. The
+//! number of threads of a sink is limited.
 
 mod connection;
 mod encoder;
@@ -42,35 +43,36 @@ use crate::{
     net::FilePattern,
 };
 
-/// The files of a sink. Clones share the limit on threads.
+/// The files of a sink. All clones of this value share the limit on the number of threads.
 #[derive(Debug, Clone)]
 pub(crate) struct Files {
     pattern: FilePattern,
-    /// The pattern of the names that the other value of `compress` gives. Files with such names were left before the
-    /// value was changed. `None` if the names are the same with both values.
+    /// The pattern of the names that the files would have with the other value of `compress`. There may be files with
+    /// such names from the time before `compress` was changed. `None` if `compress` does not change the names.
     other: Option<FilePattern>,
     settings: FileSettings,
     threads: Arc<Semaphore>,
-    /// The permit for the one thread that completes files with temporary names.
+    /// The permit for the thread that completes files with temporary names. There is at most one such thread.
     completing: Arc<Semaphore>,
-    /// Files with temporary names that cannot be completed. Each file is reported once.
+    /// Files with temporary names that cannot be completed. They are stored here so that each file is reported only
+    /// once.
     reported: Arc<Mutex<HashSet<PathBuf>>>,
-    /// Files from which a failed batch could not be removed. Such a file stays locked and is not completed until the
-    /// batch is removed, because the batch is also in the next file.
+    /// Files from which a batch could not be removed after its write had failed. The batch is also in the next file. To
+    /// avoid duplicates, such a file stays locked, and is completed only after the batch has been removed.
     postponed: Arc<Mutex<Vec<PartFile>>>,
-    /// Files that could not be read, with their stamps at that time. A file is read again only if its stamp has
-    /// changed, because reading a compressed file may take long.
+    /// Files that could not be read, each with its length and the time of its last write. A file is read again only if
+    /// one of these has changed, because reading a compressed file may take long.
     unreadable: Arc<Mutex<HashMap<PathBuf, Stamp>>>,
 }
 
-/// The length of a file and the time of its last write.
+/// The length of a file, and the time of its last write.
 type Stamp = (u64, SystemTime);
 
-/// The time to open a file. A network file system that fails over needs a few seconds.
+/// The deadline for opening a file. A network file system needs a few seconds when it switches to another server.
 const OPEN_DEADLINE: Duration = Duration::from_secs(10);
 
-/// The largest number of threads of one sink that may wait for the file system: one for the file in use, one for the
-/// previous file, one for the next file, and one more that hangs.
+/// The largest number of threads of one sink. Each of them may wait for the file system. One thread is for the file in
+/// use, one for the previous file, one for the next file, and one may hang.
 const THREADS: usize = 4;
 
 // === impl Files ===
@@ -94,12 +96,12 @@ impl Files {
         }
     }
 
-    /// The pattern of the names, and the pattern that the other value of `compress` gives.
+    /// Returns the pattern of the names, and the pattern of the names with the other value of `compress`.
     fn patterns(&self) -> impl Iterator<Item = &FilePattern> {
         [&self.pattern].into_iter().chain(&self.other)
     }
 
-    /// Opens the next file. At the same time, completes older files that still have temporary names.
+    /// Opens the next file. At the same time, starts to complete older files that still have temporary names.
     pub(super) async fn open(
         &self,
         deadline: Duration,
@@ -124,8 +126,8 @@ impl Files {
         })
     }
 
-    /// Starts a thread that completes files with temporary names, unless such a thread is already running. The sink
-    /// does not wait for this thread, because the next file has another name.
+    /// Starts a thread that completes files with temporary names. Does nothing if such a thread is already running. The
+    /// sink does not wait for the thread, because the next file has another name than those files.
     fn complete_left(&self, status: Reporter) {
         let Ok(permit) = Arc::clone(&self.completing).try_acquire_owned() else {
             return;
@@ -135,15 +137,15 @@ impl Files {
             let _permit = permit;
             files.complete_each(&status);
         };
-        // If no thread can be started, the next attempt to open a file tries again.
+        // If the thread cannot be started, tapfan tries again when the sink opens the next file.
         let _ = thread::Builder::new()
             .name("tapfan-file".into())
             .spawn(work);
     }
 
-    /// Keeps a file from which a failed batch could not be removed because of `cause`.
+    /// Stores a file from which a batch could not be removed because of the error `cause`.
     fn postpone(&self, part: PartFile, cause: &FileError) {
-        // A file that another program has shortened no longer contains the batch.
+        // If another program has shortened the file, the batch is no longer in it. Such a file is not stored.
         if !matches!(cause, FileError::Shortened { .. }) {
             self.postponed.lock().push(part);
         }
@@ -153,12 +155,13 @@ impl Files {
         let postponed = mem::take(&mut *self.postponed.lock());
         for mut part in postponed {
             match part.take_back() {
-                // `complete` reports its errors itself.
+                // `complete` reports its errors itself, so they are ignored here.
                 Ok(()) => drop(writer::complete(part, self, status)),
                 Err(cause) => self.postpone(part, &cause),
             }
         }
-        // An error here is ignored, because the attempt to open a file has the same error and reports it.
+        // If the folder cannot be read, the error is ignored here. Opening the next file fails with the same error, and
+        // reports it.
         let found = self
             .patterns()
             .map(|pattern| Ok((pattern, left::find(pattern)?)));
@@ -173,7 +176,7 @@ impl Files {
         }
     }
 
-    /// Completes the files at `paths`. Their temporary names match `pattern`.
+    /// Completes the files at `paths`. Their temporary names belong to `pattern`.
     fn complete_names(&self, paths: Vec<PathBuf>, pattern: &FilePattern, status: &Reporter) {
         for path in paths {
             let stamp = stamp(&path);

@@ -17,34 +17,33 @@ use time::OffsetDateTime;
 use super::{encoder::Encoder, error::FileError};
 use crate::{config::Compression, frame_stream::Batch, net::FilePattern};
 
-/// The suffix of the temporary name.
+/// The end of every temporary name.
 pub(super) const SUFFIX: &str = ".part";
 
-/// The part of a copy's name before [`SUFFIX`].
+/// The part of a copy's temporary name before [`SUFFIX`]. It marks the file as a copy.
 const COPY: &str = ".copy";
 
-/// The permissions of a new file, before the umask is applied.
+/// The permissions of a new file. The umask of the process can reduce them.
 const MODE: u32 = 0o640;
 
-/// The largest number of files with the same time in their names.
+/// The largest number of files that have the same time in their names.
 const NUMBERS: u32 = 100_000;
 
-/// The space that is reserved for a new file, in bytes. It is enough for two batches. Without the reservation, a file
-/// could be opened on a full disk, because START is short, but the first batch would fail. The sink would come up and
-/// go down again with every attempt.
+/// The space that is reserved for a new file, in bytes. It is enough for two batches. Without it, a sink on a full disk
+/// would go up and down again and again: opening the file succeeds, because START is short, but the first batch fails.
 const RESERVE: u64 = 512 << 10;
 
 /// A file that is being written. Its temporary name is in the same folder as its final name.
 ///
-/// The file is locked (`flock`), so that no other sink or process mistakes it for a file that a crash left. Dropping
-/// this value leaves the file unchanged.
+/// The file is locked (`flock`). Because of the lock, no other sink or process mistakes it for a file that was left by
+/// a crash. Dropping this value leaves the file as it is.
 pub(super) struct PartFile {
     file: File,
     path: PathBuf,
     encoder: Encoder,
-    /// The length of the file up to the end of the last confirmed batch, in bytes.
+    /// The position in the file at which the last confirmed batch ends, in bytes.
     confirmed: u64,
-    /// The numbers of confirmed and of written frames.
+    /// The number of confirmed frames, and the number of written frames.
     frames: Counted,
     /// True if the last batch was removed from the file.
     failed: bool,
@@ -59,9 +58,8 @@ struct Counted {
 // === impl PartFile ===
 
 impl PartFile {
-    /// Creates the next file with the time `named` in its name, and writes START.
-    ///
-    /// An existing file is never opened, and a symbolic link with that name is not followed.
+    /// Creates the next file, with the time `named` in its name, and writes START. Never opens an existing file or
+    /// follows a symbolic link.
     pub(super) fn create(
         pattern: &FilePattern,
         compression: Compression,
@@ -86,8 +84,8 @@ impl PartFile {
         Err(FileError::Names(NUMBERS))
     }
 
-    /// Creates the file for a compressed copy of `original`, and reserves `length` bytes for it. The caller has locked
-    /// `original`, so an earlier copy that still exists is not in use, and is deleted.
+    /// Creates a file for a compressed copy of `original`, and reserves `length` bytes for it. If an earlier copy still
+    /// exists, deletes it. It is not in use, because the caller has locked `original`.
     pub(super) fn copy_of(original: &Path, length: u64) -> Result<Self, FileError> {
         let path = name_of_copy(original).ok_or(FileError::NotOurs)?;
         match fs::remove_file(&path) {
@@ -97,13 +95,13 @@ impl PartFile {
             _ => {}
         }
         let file = create(&path).map_err(|error| FileError::io("create", &path, error))?;
-        // The copy will replace the original, so it must be locked too. If the lock fails, the name of the copy still
-        // protects it until it replaces the original.
+        // The copy will replace the original, so it should be locked, too. If it cannot be locked, its name protects
+        // it, because a copy is not completed while its original exists.
         let _ = lock(&file);
         Self::begin(file, path, Compression::Zstd, length.max(RESERVE))
     }
 
-    /// Writes START and reserves space. If this fails, the file is deleted, because it has no frames yet.
+    /// Writes START and reserves space. If this fails, deletes the file, because it contains no frames yet.
     fn begin(
         mut file: File,
         path: PathBuf,
@@ -120,8 +118,8 @@ impl PartFile {
                 failed: false,
             }),
             Err(error) => {
-                // The file is deleted while it is locked. Without the lock, the thread that completes files could
-                // mistake it for a file that a crash left, and report that it is gone.
+                // The file is deleted while it is locked. If it were not locked, the thread that completes files could
+                // mistake it for a file that was left by a crash, and report that it has disappeared.
                 let _ = fs::remove_file(&path);
                 Err(FileError::io("write", path, error))
             }
@@ -133,7 +131,7 @@ impl PartFile {
         &self.path
     }
 
-    /// Replaces the open file, and returns the old one. Tests use this to make calls fail.
+    /// Replaces the open file, and returns the old one. Tests use this to make system calls fail.
     #[cfg(test)]
     pub(super) fn exchange(&mut self, file: File) -> File {
         std::mem::replace(&mut self.file, file)
@@ -149,7 +147,8 @@ impl PartFile {
         self.confirmed
     }
 
-    /// Writes a batch. The caller must call [`confirm`](Self::confirm) or [`take_back`](Self::take_back) afterwards.
+    /// Writes a batch. Afterwards the caller must call either [`confirm`](Self::confirm) or
+    /// [`take_back`](Self::take_back).
     pub(super) fn write(&mut self, batch: Batch) -> Result<(), FileError> {
         self.check()?;
         let frames: usize = batch.iter().map(crate::frame_stream::Chunk::len).sum();
@@ -160,8 +159,8 @@ impl PartFile {
         Ok(())
     }
 
-    /// Checks that the path still leads to this file, and that the file has not become shorter. If it has, new frames
-    /// would follow a gap of zeros. If the path leads elsewhere, no reader would find them.
+    /// Checks that the path still leads to this file. If it does not, no reader would find the next frames. Also checks
+    /// that the file has not become shorter. If it has, the next frames would follow a gap of zeros.
     fn check(&self) -> Result<(), FileError> {
         match same_file(&self.file, &self.path) {
             Ok(true) => self.check_length(),
@@ -188,17 +187,17 @@ impl PartFile {
         })
     }
 
-    /// Confirms the batches that were written, so that they stay in the file.
+    /// Confirms the batches that were written. They stay in the file.
     pub(super) fn confirm(&mut self) {
         self.confirmed = self.file.stream_position().unwrap_or(self.confirmed);
         self.frames.confirmed = self.frames.written;
     }
 
     /// Removes the bytes that were written since the last [`confirm`](Self::confirm). No batch can be written after
-    /// this call. If it fails, it can be called again.
+    /// this. If this call fails, it can be repeated.
     pub(super) fn take_back(&mut self) -> Result<(), FileError> {
         self.failed = true;
-        // If another program has shortened the file, `set_len` would make it longer.
+        // If another program has shortened the file, `set_len` would make the file longer.
         self.check_length()?;
         self.file
             .set_len(self.confirmed)
@@ -210,7 +209,7 @@ impl PartFile {
     /// Writes STOP, waits until all data is on the disk, and gives the file its final name. Returns this name. A file
     /// without frames is deleted instead.
     pub(super) fn complete(self, pattern: &FilePattern) -> Result<Option<PathBuf>, FileError> {
-        // If another file has the name now, that file must be neither deleted nor renamed.
+        // Another file may have this path now. Such a file must be neither deleted nor renamed.
         self.check()?;
         let path = self.path.clone();
         let failed = |error| FileError::io("complete", &path, error);
@@ -222,8 +221,9 @@ impl PartFile {
         publish(&path, pattern).map(Some)
     }
 
-    /// Writes STOP to a copy, waits until all data is on the disk, and replaces the original with the copy in one step.
-    /// So the frames are in one file at any time, even after a crash. Returns the file, which is locked.
+    /// Writes STOP to the copy, waits until all data is on the disk, and replaces the original by the copy in one step.
+    /// So a crash never loses the frames, and never leaves them in two complete files. Returns the copy, which is
+    /// locked.
     pub(super) fn replace(self, original: &Path) -> Result<File, FileError> {
         let path = self.path.clone();
         let file = self.end();
@@ -268,19 +268,19 @@ fn write_start(
     Ok((encoder, start.len() as u64))
 }
 
-/// Creates and locks the file at `path`. `None` if a file already exists at `path` or at `target`.
+/// Creates and locks the file at `path`. Returns `None` if there is already a file at `path` or at `target`.
 fn claim(path: &Path, target: &Path) -> io::Result<Option<File>> {
     let file = match create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
         opened => opened?,
     };
-    // Before the file was locked, another process may have mistaken it for a file that a crash left.
-    // A file system without locks must not keep the sink from writing.
+    // In the moment before the file was locked, another process may have mistaken it for a file that was left by a
+    // crash. If the file system has no locks, this error is ignored, so that the sink can write.
     if lock(&file) == Err(Errno::WOULDBLOCK) || !is_at(&file, path) {
         return Ok(None);
     }
-    // `target` is checked only now: another writer may have had this temporary name until a moment ago, and has since
-    // renamed its file to `target`.
+    // `target` is checked only now, because another writer may have used the same temporary name until a moment ago. In
+    // that case, it has renamed its file to `target`.
     if exists(target) {
         fs::remove_file(path)?;
         return Ok(None);
@@ -289,20 +289,20 @@ fn claim(path: &Path, target: &Path) -> io::Result<Option<File>> {
 }
 
 fn create(path: &Path) -> io::Result<File> {
-    // With `create_new` (`O_EXCL`), a symbolic link is not followed.
+    // `create_new` (`O_EXCL`) never follows a symbolic link.
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(MODE).open(path)
 }
 
-/// Returns the temporary name of a copy of the file at `original`. `None` if `original` is not a temporary name. The
-/// name of the copy ends in [`SUFFIX`] too, because files without this suffix are complete.
+/// Returns the temporary name of a copy of the file at `original`. Returns `None` if `original` is not a temporary
+/// name. The name of the copy also ends in [`SUFFIX`], because a file without this suffix counts as complete.
 fn name_of_copy(original: &Path) -> Option<PathBuf> {
     let name = original.file_name()?.to_str()?.strip_suffix(SUFFIX)?;
     Some(original.with_file_name(format!("{name}{COPY}{SUFFIX}")))
 }
 
-/// Returns the temporary name of the file from which the file at `path` was copied. `None` if `path` is not the name of
-/// a copy.
+/// Returns the temporary name of the original, if the file at `path` is a copy. Returns `None` if `path` is not the
+/// name of a copy.
 pub(super) fn original_of(path: &Path) -> Option<PathBuf> {
     let name = path.file_name()?.to_str()?;
     let name = name.strip_suffix(SUFFIX)?.strip_suffix(COPY)?;
@@ -312,20 +312,20 @@ pub(super) fn original_of(path: &Path) -> Option<PathBuf> {
 /// Reserves space for the file.
 fn reserve(file: &File, length: u64) -> io::Result<()> {
     match fallocate(file, FallocateFlags::KEEP_SIZE, 0, length) {
-        // Not every file system can reserve space; NFS before version 4.2 cannot.
+        // Some file systems cannot reserve space, for example NFS before version 4.2. On these, nothing is reserved.
         Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Frees the reserved space after the end of the file.
+/// Frees the reserved space that was not used.
 fn release(file: &mut File) -> io::Result<()> {
     let end = file.stream_position()?;
     file.set_len(end)
 }
 
-/// Locks the file for as long as it is open. Fails with `WOULDBLOCK` if another process has locked it, and with other
-/// errors if the file system does not support locks.
+/// Locks the file for as long as it is open. Fails with `WOULDBLOCK` if another process has locked the file. Fails with
+/// another error if the file system does not support locks.
 pub(super) fn lock(file: &File) -> Result<(), Errno> {
     flock(file, FlockOperation::NonBlockingLockExclusive)
 }
@@ -340,7 +340,8 @@ fn same_file(file: &File, path: &Path) -> io::Result<bool> {
     Ok((here.dev(), here.ino()) == (there.dev(), there.ino()))
 }
 
-/// Gives a complete file its final name, or this name with the next free number. Never replaces another file.
+/// Renames a complete file to its final name. If this name is taken, adds the next free number to it. Never replaces
+/// another file.
 pub(super) fn publish(path: &Path, pattern: &FilePattern) -> Result<PathBuf, FileError> {
     let failed = |error| FileError::io("rename", path, error);
     let name = path.file_name().and_then(|name| name.to_str());
@@ -351,7 +352,7 @@ pub(super) fn publish(path: &Path, pattern: &FilePattern) -> Result<PathBuf, Fil
         let target = folder.join(&name);
         match rename(path, &target) {
             Ok(()) => {
-                // Without this sync, the file may have its temporary name again after a power failure. It would still
+                // Without this sync, the file could have its temporary name again after a power failure. It would still
                 // be complete.
                 let _ = File::open(folder).and_then(|folder| folder.sync_all());
                 return Ok(target);
@@ -365,10 +366,10 @@ pub(super) fn publish(path: &Path, pattern: &FilePattern) -> Result<PathBuf, Fil
     Err(FileError::Names(NUMBERS))
 }
 
-/// Renames a file unless the other name exists.
+/// Renames a file. Fails if there is already a file with the new name.
 fn rename(from: &Path, to: &Path) -> io::Result<()> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // Some file systems, such as NFS, cannot check and rename in one step.
+        // Some file systems, such as NFS, cannot do the check and the rename in one step.
         Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
             if exists(to) {
                 return Err(io::ErrorKind::AlreadyExists.into());
@@ -383,8 +384,8 @@ fn exists(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
 }
 
-/// Returns the number after the largest number in use. So the numbers of files with the same time ascend, although old
-/// files are deleted.
+/// Returns the number that follows the largest number in use. So of the files with the same time, a newer file always
+/// has a larger number, even if older files were deleted.
 fn next_number(pattern: &FilePattern, named: OffsetDateTime) -> io::Result<u32> {
     let mut next = 0;
     for entry in fs::read_dir(pattern.folder())? {

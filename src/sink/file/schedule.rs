@@ -4,25 +4,25 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use time::OffsetDateTime;
 
-/// The period of time that a file covers.
+/// The period of time for which one file receives frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Slot {
-    /// The time in the name of the file.
+    /// The time that is in the name of the file.
     pub(super) named: OffsetDateTime,
-    /// The time until the next file begins; `None` if the period has no end.
+    /// The time until the next file begins. `None` if no other file follows by time.
     pub(super) left: Option<Duration>,
 }
 
 // === impl Slot ===
 
 impl Slot {
-    /// Returns the slot of a file that begins at `now`. Slots end at multiples of `rotate` since 1970, in UTC.
+    /// Returns the period of a file that begins at `now`. Periods end at multiples of `rotate` since 1970, in UTC.
     ///
-    /// A file that begins just before the end of a slot gets the next slot. The reason is that the timer of a slot ends
-    /// up to 1/2000 too early while the system clock is slewed. Without this rule, the file that begins then would get
-    /// the name of the previous file.
+    /// If the file begins just before the end of a period, it belongs to the next period. The reason is the timer that
+    /// ends a period: it can end up to 1/2000 too early while the system clock is slewed. The next file then begins
+    /// before its period. Without this rule, it would get the same name as the previous file.
     pub(super) fn at(now: SystemTime, rotate: Option<Duration>) -> Self {
-        // Only a wrong clock gives a time before 1970.
+        // A time before 1970 means that the clock is wrong.
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let Some(rotate) = rotate.filter(|rotate| !rotate.is_zero()) else {
             return Self {
@@ -47,7 +47,7 @@ impl Slot {
 }
 
 fn date(since_epoch: Duration) -> OffsetDateTime {
-    // A clock after the year 9999 is wrong, too.
+    // A time after the year 9999 means that the clock is wrong.
     i64::try_from(since_epoch.as_secs())
         .ok()
         .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())

@@ -22,7 +22,7 @@ fn files(folder: &Path, settings: FileSettings) -> Files {
     Files::new(pattern.parse().expect("a pattern"), settings)
 }
 
-/// Returns a file that has a confirmed batch of `frames` frames.
+/// Returns a file with one confirmed batch of `frames` frames.
 fn part(files: &Files, frames: usize) -> PartFile {
     let now = OffsetDateTime::UNIX_EPOCH;
     let part = PartFile::create(&files.pattern, files.settings.compress, now);
@@ -42,7 +42,7 @@ fn frames(folder: &Path) -> usize {
     FileReader::new(file).expect("START").count()
 }
 
-/// Runs the thread of a file with one more batch, which must fail. Returns the error.
+/// Passes one more batch to the thread of a file. The write must fail. Returns the error.
 fn fail(part: PartFile, files: &Files, status: &Reporter) -> FileError {
     let (jobs, work) = sync_channel(1);
     let (answer, mut answered) = oneshot::channel();
@@ -63,7 +63,7 @@ fn a_file_from_which_a_failed_batch_cannot_be_removed_is_completed_later_without
         Reporter::new("a".into()),
     );
     let mut part = part(&files, 3);
-    // Half a batch is in the file, and then the file system takes no more calls.
+    // Half of a batch is in the file. From now on, every call to the file system fails.
     let path = part.path().to_owned();
     let content = fs::read(&path).expect("a file");
     fs::write(&path, [&content[..], &b"\0\0\0\x01x".repeat(2)].concat()).expect("written");
@@ -92,7 +92,8 @@ async fn no_file_is_opened_while_many_wait_for_the_removal_of_a_batch() {
         part.exchange(fs::File::open(part.path()).expect("a file"));
         files.postpone(part, &cause);
     }
-    // The thread that tries again takes the files out of the list for a moment.
+    // While the test holds this permit, no other thread completes the files. Such a thread would remove them from the
+    // list for a moment.
     let _permit = Arc::clone(&files.completing).try_acquire_owned();
     let status = Reporter::new("a".into());
     let opened = files.open(OPEN_DEADLINE, &status, CancellationToken::new());
@@ -170,7 +171,8 @@ fn a_damaged_file_is_not_read_again_before_it_changes() {
     write(&[&whole[..], &[b'?'; 9]].concat());
     files.complete_each(&status);
     assert_eq!(files.unreadable.lock().len(), 1);
-    // The file could be read now, but it has the same length and time as before, so nothing shows that it has changed.
+    // The content of the file can be read now. But its length and the time of its last write are the same as before, so
+    // tapfan does not notice the change.
     let more = zstd::stream::encode_all(b"".as_slice(), 3).expect("memory");
     assert_eq!(more.len(), 9);
     write(&[&whole[..], &more].concat());

@@ -1,4 +1,4 @@
-//! The thread that writes one file. The runtime never waits for the file system.
+//! The thread that writes one file. Because of this thread, the async runtime never waits for the file system.
 
 use std::{
     fmt,
@@ -18,7 +18,7 @@ use crate::{
     net::FilePattern,
 };
 
-/// The answer of the thread to a job.
+/// The receiver of the thread's answer to a job.
 pub(super) type Answer = oneshot::Receiver<Result<(), FileError>>;
 
 /// Work for the thread of a file.
@@ -28,23 +28,23 @@ pub(super) enum Job {
     Finish(oneshot::Sender<Result<(), FileError>>),
 }
 
-/// The channel to the thread of a file. When it is dropped, the thread completes the file and ends.
+/// The channel to the thread of a file. When the channel is dropped, the thread completes the file and ends.
 pub(super) struct Writer(pub(super) SyncSender<Job>);
 
 /// A file that was opened.
 pub(super) struct OpenFile {
     pub(super) writer: Writer,
-    /// The path with the temporary name.
+    /// The path of the file, with its temporary name.
     pub(super) path: PathBuf,
     pub(super) slot: Slot,
-    /// Cancelled when the file has reached its `size`.
+    /// A token that is cancelled when the file has reached the configured `size`.
     pub(super) filled: CancellationToken,
 }
 
 // === impl Writer ===
 
 impl Writer {
-    /// Starts a thread that opens the next file. The receiver gets the file once it is open.
+    /// Starts a thread that opens the next file. When the file is open, the thread sends it to the returned receiver.
     pub(super) fn start(
         files: Files,
         permit: OwnedSemaphorePermit,
@@ -62,8 +62,8 @@ impl Writer {
                     return;
                 }
             };
-            // There is one job at a time: the sink sends a job only after the previous answer, or it abandons this
-            // thread.
+            // The channel has room for one job. That is enough, because the sink sends a job only after it has received
+            // the answer to the previous one. If the answer takes too long, the sink gives up this thread.
             let (jobs, work) = sync_channel(1);
             let filled = CancellationToken::new();
             let file = OpenFile {
@@ -72,8 +72,8 @@ impl Writer {
                 slot,
                 filled: filled.clone(),
             };
-            // If the sink no longer waits for the file, the channel of jobs is closed. `run` then deletes the file,
-            // because it has no frames.
+            // If the sink no longer waits for the file, it has also dropped its end of the channel for jobs. In that
+            // case, `run` deletes the file, because it contains no frames.
             let _ = opened.send(Ok(file));
             run(part, &work, &files, &filled, &status);
         };
@@ -82,11 +82,11 @@ impl Writer {
         Ok(open)
     }
 
-    /// Writes a batch completely or not at all. If the answer is dropped before the thread sends it, the thread removes
-    /// the batch from the file.
+    /// Writes a batch completely or not at all. If the returned receiver is dropped before the thread has answered, the
+    /// thread removes the batch from the file.
     pub(super) fn write(&self, batch: Batch) -> Answer {
         let (answer, answered) = oneshot::channel();
-        // If sending fails, `answer` is dropped together with the job.
+        // If the job cannot be sent, it is dropped together with `answer`. The receiver then gets an error.
         let _ = self.0.try_send(Job::Write(batch, answer));
         answered
     }
@@ -119,8 +119,8 @@ pub(super) fn run(
             Job::Write(batch, answer) => {
                 let written = part.write(batch);
                 let failed = written.is_err();
-                // If the answer has no receiver, the sink counts these frames as not delivered and writes them again to
-                // another file.
+                // If the sink no longer waits for the answer, it has counted these frames as not delivered. It will
+                // write them to another file, so this file must not keep them.
                 if answer.send(written).is_err() || failed {
                     if let Err(cause) = part.take_back() {
                         report_left(&part, &cause, status);
@@ -174,7 +174,7 @@ pub(super) fn complete(part: PartFile, files: &Files, status: &Reporter) -> Resu
     Ok(())
 }
 
-/// Deletes the oldest files beyond `keep`.
+/// Deletes the oldest files, so that only as many are left as `keep` allows.
 pub(super) fn delete_oldest(files: &Files, status: &Reporter) {
     let Some(keep) = files.settings.keep else {
         return;

@@ -1,4 +1,5 @@
-//! The connection that takes the requests, and its replacement. The new connection is made before the old one ends.
+//! The connection to which a sink writes, and the replacement of this connection. The new connection is made before the
+//! old one ends.
 
 use std::{
     future::{Future, pending},
@@ -17,29 +18,30 @@ use crate::{
     sink::{Backoff, ConnectError},
 };
 
-/// The connection that takes the requests.
+/// The connection to which the sink writes.
 pub(super) struct InUse<M: Service<()>> {
     pub(super) made: M::Response,
-    /// The time since which the sink has had a connection without interruption. A replacement is not an interruption.
+    /// The time since which the sink has had a connection without interruption. The replacement of a connection is not
+    /// an interruption.
     pub(super) since: Instant,
     renewal: Renewal<M>,
-    /// The backoff after failed replacements.
+    /// The delays after failed attempts to replace the connection.
     backoff: Backoff,
 }
 
 /// The state of the replacement of a connection.
 enum Renewal<M: Service<()>> {
-    /// Waiting for a reason.
+    /// Waiting for a reason to replace the connection.
     Due(Pin<Box<dyn Future<Output = Disconnect> + Send>>),
-    /// Connecting the replacement, for this reason.
+    /// Connecting the new connection. The second field is the reason for the replacement.
     Pending(Beside<Outcome<M>>, Disconnect),
-    /// Waiting after a failed attempt.
+    /// Waiting after a failed attempt to connect.
     Waiting(Pin<Box<Sleep>>),
 }
 
-/// A connection attempt in its own task. The service is not polled while a request is in progress, and with a slow
-/// collector a request can take long; the handshake of the new connection must not wait for it. Dropping this value
-/// ends the attempt.
+/// A connection attempt that runs in its own task. A request to a slow collector can take long, and the service is not
+/// polled in that time; in its own task, the handshake of the new connection continues. Dropping this value ends the
+/// attempt.
 pub(super) struct Beside<T>(AbortOnDropHandle<T>);
 
 // === impl InUse ===
@@ -59,7 +61,8 @@ where
         }
     }
 
-    /// Becomes ready with the connection that replaces this one.
+    /// Checks whether this connection must be replaced, and makes a new connection if so. Becomes ready when the new
+    /// connection is established, and returns it.
     pub(super) fn poll_renewal(
         &mut self,
         connect: &mut M,
@@ -86,20 +89,20 @@ where
                 },
                 Renewal::Waiting(delay) => {
                     ready!(delay.as_mut().poll(cx));
-                    // Check the reason again: the name may resolve to this address again.
+                    // Checks the reason again, because the name may have the address of this connection again.
                     Renewal::Due(Box::pin(self.made.term.over()))
                 }
             }
         }
     }
 
-    /// Replaces the connection with `made`, and returns the old one.
+    /// Puts the connection `made` into use, and returns the old connection.
     pub(super) fn replace(&mut self, made: Established<C>) -> Established<C> {
         let new = Self::new(made, self.since);
         mem::replace(self, new).made
     }
 
-    /// Returns the attempt to replace this connection, if an attempt is in progress.
+    /// Returns the attempt to replace this connection. `None` if no attempt is in progress.
     pub(super) fn begun(self) -> Option<Attempt<M>> {
         match self.renewal {
             Renewal::Pending(attempt, _) => Some(Box::pin(attempt)),
@@ -107,7 +110,8 @@ where
         }
     }
 
-    /// Stops the renewal, because no connection will follow this one. Returns the attempt that is in progress, if any.
+    /// Stops the replacement, because the sink will not use another connection. Returns the attempt that is in
+    /// progress, if any.
     pub(super) fn give_up_renewal(&mut self) -> Option<Beside<Outcome<M>>> {
         let never = Renewal::Due(Box::pin(pending()));
         match mem::replace(&mut self.renewal, never) {
@@ -141,8 +145,8 @@ impl<T: Send + 'static> Beside<T> {
 }
 
 impl<C: Send + 'static> Beside<Result<Established<C>, ConnectError>> {
-    /// Aborts the attempt. If the attempt had already completed, returns its connection: START was sent on it, so STOP
-    /// must follow.
+    /// Aborts the attempt. If the attempt has already succeeded, returns the new connection. START was sent on this
+    /// connection, so the caller must send STOP.
     pub(super) async fn stop(self) -> Option<Established<C>> {
         self.0.abort();
         pass_on(self.0.await)?.ok()
@@ -153,7 +157,8 @@ impl<T> Future for Beside<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        // The task has no output only if the runtime is shutting down; in that case, the current task ends, too.
+        // The task of the attempt has no output only if the runtime is shutting down. In that case, the current task
+        // will end, too.
         pass_on(ready!(Pin::new(&mut self.0).poll(cx))).map_or(Poll::Pending, Poll::Ready)
     }
 }

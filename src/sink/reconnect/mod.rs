@@ -1,5 +1,5 @@
-//! Reconnection: a sink connects, uses the connection until it is lost or replaced, and connects again. After a loss,
-//! it waits before it connects.
+//! Reconnection: the layer that keeps a sink connected. It connects, uses the connection until it is lost or replaced,
+//! and connects again. After a loss, it waits before it connects.
 
 mod in_use;
 
@@ -24,25 +24,24 @@ use super::{Backoff, ConnectError, Outgoing, SinkError, Term, connection::FINISH
 use crate::health::{Disconnect, Event, Reporter};
 use in_use::InUse;
 
-/// A service that uses the current connection of a sink and is pending while there is none.
+/// A service that writes to the current connection of a sink.
 ///
-/// - `poll_ready` drives the attempts, the waits between them, and the check that the connection is alive. It is pending
-///   while there is no connection, and it never fails.
+/// - `poll_ready` makes the attempts to connect, waits between them, and checks whether the connection still works.
+///   `poll_ready` is pending while there is no connection, and never fails.
 /// - [`Outgoing::Finish`] is accepted at any time, even without a connection.
 /// - `call` never connects and never retries. The frames that a failed request has not written return to the queue, and
 ///   the driver takes them again. A request must not start before the response of the previous request is ready.
-/// - The wait between attempts grows with the outage ([`Backoff`]). It resets only after a connection was up for [five
-///   seconds](Self::STEADY), because a collector that accepts connections and soon closes them does not receive frames
-///   reliably.
+/// - The delay between attempts grows with the length of the outage ([`Backoff`]). It is reset only after a connection
+///   was up for [five seconds](Self::STEADY), because some collectors accept a connection and close it soon afterwards.
 /// - A connection whose [`Term`] is over is replaced. The old connection takes frames until a new connection has
 ///   completed its handshake. If no attempt succeeds, the old connection stays in use. After the replacement, the old
-///   connection ends cleanly while the new connection already takes frames.
+///   connection ends cleanly, and the new connection already takes frames in that time.
 pub(crate) struct Reconnect<M: Service<()>> {
     connect: M,
     state: Link<M>,
     backoff: Backoff,
     status: Reporter,
-    /// Replaced connections that are ending: they have sent STOP and wait for FINISH.
+    /// Replaced connections that are ending. STOP was sent on them, and they wait for FINISH.
     ending: JoinSet<()>,
 }
 
@@ -51,7 +50,7 @@ pub(crate) struct Reconnect<M: Service<()>> {
 pub(crate) struct Established<C> {
     /// The connection.
     pub connection: C,
-    /// The collector's address, for people.
+    /// The collector's address, as the log and the status show it.
     pub endpoint: Arc<str>,
     /// The time after which the connection is replaced.
     pub term: Term,
@@ -71,31 +70,34 @@ type Outcome<M> = Result<<M as Service<()>>::Response, <M as Service<()>>::Error
 #[derive(Debug)]
 pub(crate) enum Response<F> {
     Connection(F),
-    /// The end of the stream on the connection in use, if any, and on the connections that were replaced.
+    /// The end of the stream, on the connection in use and on the connections that were replaced.
     Last {
-        /// The end of the stream on the connection in use; `None` after that stream has ended.
+        /// The request that ends the stream on the connection in use. `None` after it is complete.
         connection: Option<F>,
         result: Result<(), SinkError>,
-        /// Replaced connections that still await FINISH.
+        /// Replaced connections that still wait for FINISH.
         ending: JoinSet<()>,
     },
     /// There is no connection, so nothing was written.
     Down,
 }
 
-/// The time that a replaced connection has to end, even if its collector reads slowly. Without this limit, ending
-/// connections would pile up with every replacement. After this time, the kernel still sends the data in its buffer.
+/// The time in which a replaced connection must end, even if its collector reads slowly. Without this limit, the number
+/// of ending connections would grow with every replacement. When the limit is reached, the kernel still sends the data
+/// in its buffer.
 ///
-/// A connection whose frames await FINISH has as long as its collector reads, because these frames would be sent again.
+/// The limit does not apply to a connection whose frames wait for FINISH. If such a connection were closed too early,
+/// its frames would be sent again.
 const LAST_WORDS: Duration = Duration::from_secs(30);
 
 // === impl Reconnect ===
 
 impl<M: Service<()>> Reconnect<M> {
-    /// The time for which a connection must be up before the outage counts as over.
+    /// An outage counts as over when a connection has been up for this time.
     pub(crate) const STEADY: Duration = Duration::from_secs(5);
 
-    /// The largest number of ending connections. With more, no connection is replaced.
+    /// The largest number of replaced connections that are ending. If this number is reached, the connection in use is
+    /// not replaced.
     const ENDING_AT_MOST: usize = 3;
 
     /// Creates a service that uses the connections of `connect` and reports to `status`.
@@ -124,22 +126,23 @@ where
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
         loop {
-            // Removes the replaced connections that have ended. Their end also wakes this task, which may wait for their
-            // unconfirmed frames. A set without connections registers no waker, so this must come after each addition.
+            // Removes the replaced connections that have ended. Their end wakes this task, because their unconfirmed
+            // frames may have left no room for other frames. An empty set registers no waker, so this loop must run
+            // again after each addition to the set.
             while let Poll::Ready(Some(ended)) = self.ending.poll_join_next(cx) {
                 pass_on(ended);
             }
             self.state = match &mut self.state {
                 Link::Idle => {
-                    // `Connect` is always ready. An error from another connector counts as a failed attempt, so the sink
-                    // backs off and stays pending.
+                    // `Connect` is always ready. If another connector returns an error here, the error counts as a
+                    // failed attempt: the sink waits before the next attempt.
                     match ready!(self.connect.poll_ready(cx)) {
                         Ok(()) => Link::Pending(Box::pin(self.connect.call(()))),
                         Err(error) => self.wait_after_failure(&error),
                     }
                 }
-                // `Up` is reported before the connection is polled below. So if the connection is already lost in that
-                // poll, the log shows first that it came up, and then that it was lost.
+                // `Up` is reported before the new connection is polled for the first time. If this poll finds it lost,
+                // the log shows first that the sink came up, and then that the connection was lost.
                 Link::Pending(attempt) => match ready!(attempt.as_mut().poll(cx)) {
                     Ok(made) => {
                         self.status.report(&Event::Up(&made.endpoint));
@@ -148,18 +151,18 @@ where
                     Err(error) => self.wait_after_failure(&error),
                 },
                 Link::Up(up) => {
-                    // Poll the connection first, because a dead connection cannot end cleanly. If a renewal is in
-                    // progress, the sink reconnects with that attempt instead of starting another.
+                    // Polls the connection first, because a lost connection cannot end cleanly. If it is lost while an
+                    // attempt to replace it is in progress, the sink waits for that attempt.
                     let ready = up.made.connection.poll_ready(cx);
                     if let Poll::Ready(Err(error)) = ready {
                         self.go_on_after_loss(&error.cause)
                     } else if self.ending.len() >= Self::ENDING_AT_MOST {
                         return ready;
                     } else {
-                        // Replacing is safe here, because no request is in progress: the driver awaits each response
-                        // before it polls again. While the renewal is pending, the old connection decides whether the
-                        // sink is ready. After a replacement the loop runs again, so that the new connection is polled
-                        // and registers its waker.
+                        // The connection can be replaced safely here. No request is in progress, because the driver
+                        // awaits each response before it polls this service again. As long as there is no new
+                        // connection, the old connection decides whether the sink is ready. After the replacement, the
+                        // loop runs again, so that the new connection is polled and registers its waker.
                         match up.poll_renewal(&mut self.connect, &self.status, cx) {
                             Poll::Pending if !up.made.term.is_overdue() => return ready,
                             Poll::Pending => self.end_without_replacement(),
@@ -171,8 +174,8 @@ where
                         continue;
                     }
                 }
-                // After the delay, the loop starts the attempt in this same poll. Returning without a registered waker
-                // would stall the sink.
+                // When the delay is over, the loop starts the next attempt in this same poll. If this function returned
+                // here without a registered waker, the sink would never be polled again.
                 Link::Waiting(delay) => {
                     ready!(delay.as_mut().poll(cx));
                     Link::Idle
@@ -199,8 +202,8 @@ where
     C: Service<Outgoing, Response = (), Error = SinkError> + Send + 'static,
     C::Future: Unpin + Send,
 {
-    /// Ends every connection cleanly. This is also needed if the sink is down, because a replaced connection may still
-    /// be waiting for FINISH.
+    /// Ends every connection cleanly. This is necessary even if the sink is down, because a replaced connection may
+    /// still wait for FINISH.
     fn finish(&mut self) -> Response<C::Future> {
         let connection = if let Link::Up(up) = &mut self.state {
             self.status.report(&Event::Ended(&Disconnect::Stopped));
@@ -213,7 +216,7 @@ where
             }
             Some(up.made.connection.call(Outgoing::Finish))
         } else {
-            // An attempt in progress can be dropped, because it has sent no frames.
+            // An attempt that is in progress can be dropped, because it has sent no frames.
             self.state = Link::Idle;
             None
         };
@@ -235,7 +238,8 @@ where
         Link::Waiting(Box::pin(sleep(delay)))
     }
 
-    /// Ends the connection in use, and reconnects. Some collectors serve one connection at a time.
+    /// Ends the connection in use, and connects again. This is for collectors that serve one connection at a time: such
+    /// a collector accepts the new connection only after the old one has ended.
     fn end_without_replacement(&mut self) {
         let Link::Up(mut up) = mem::replace(&mut self.state, Link::Idle) else {
             return;
@@ -255,8 +259,8 @@ where
         self.ending.spawn(end(up.made));
     }
 
-    /// Handles the loss of the connection in use. If a replacement attempt is in progress, the sink waits for that
-    /// attempt. Otherwise it backs off.
+    /// Handles the loss of the connection in use. If an attempt to replace it is in progress, the sink waits for that
+    /// attempt. If there is no such attempt, the sink waits before it connects.
     fn go_on_after_loss(&mut self, cause: &Disconnect) -> Link<M> {
         let (steady, begun) = match mem::replace(&mut self.state, Link::Idle) {
             Link::Up(up) => (up.since.elapsed() >= Self::STEADY, up.begun()),
@@ -278,7 +282,7 @@ where
     }
 }
 
-/// Ends a replaced connection cleanly, or drops it when its time has passed.
+/// Ends a replaced connection cleanly. If this takes too long, drops the connection.
 async fn end<C>(replaced: Established<C>)
 where
     C: Service<Outgoing, Response = (), Error = SinkError>,
@@ -290,7 +294,8 @@ where
     };
     let (mut connection, endpoint) = (replaced.connection, replaced.endpoint);
     let ended = async {
-        // Notices a lost connection. STOP must not wait for room, because FINISH is what makes room.
+        // This poll only notices whether the connection is lost. It does not wait until there is room for more
+        // unconfirmed frames: STOP must be sent even without room, because the FINISH after it makes room.
         let lost = poll_fn(|cx| Poll::Ready(connection.poll_ready(cx))).await;
         if let Poll::Ready(Err(error)) = lost {
             return Err(error);
@@ -308,7 +313,7 @@ where
     }
 }
 
-/// Returns the output of a task. Resumes a panic of the task, so that the panic restarts the whole sink.
+/// Returns the output of a task. If the task has panicked, resumes the panic, so that the whole sink is restarted.
 pub(super) fn pass_on<T>(ended: Result<T, JoinError>) -> Option<T> {
     match ended.map_err(JoinError::try_into_panic) {
         Ok(output) => Some(output),

@@ -12,25 +12,26 @@ use crate::{
     sink::ConnectCause,
 };
 
-/// A connector that follows a script. It numbers its connections and records their events.
+/// A connector that follows a script. It gives a number to each connection, and records what happens on each
+/// connection.
 #[derive(Debug, Default, Clone)]
 struct Script(Arc<Mutex<Scripted>>);
 
 #[derive(Debug, Default)]
 struct Scripted {
-    /// The outcomes of the next attempts. When none is left, attempts succeed immediately.
+    /// The outcomes of the next attempts. When no outcome is left, every attempt succeeds immediately.
     outcomes: VecDeque<Outcome>,
     max_age: Option<Duration>,
     /// The addresses of the name. Every connection goes to the first address.
     addresses: Option<watch::Sender<Arc<Addresses>>>,
-    /// The time that the collector takes to answer with FINISH.
+    /// The time after which the collector answers STOP with FINISH.
     finish: Duration,
     attempts: Vec<Instant>,
     made: u8,
-    /// The events in their order. For connection 1, `1` means that it takes frames, `1 STOP` that it gets STOP, `1
+    /// The events in their order. The event `1` means that connection 1 took frames, `1 STOP` that it got STOP, and `1
     /// FINISH` that it has ended.
     events: Vec<String>,
-    /// Connections that the collector closed.
+    /// The connections that the collector has closed.
     closed: Vec<u8>,
 }
 
@@ -47,9 +48,10 @@ struct Numbered {
 }
 
 const AGE: Duration = Duration::from_secs(100);
-/// A time that is longer than any `max_age` of the tests, including its jitter.
+/// A time that is longer than any `max_age` in these tests. `max_age` varies randomly, and this time exceeds its
+/// largest value.
 const OLD: Duration = Duration::from_secs(111);
-/// A time that is longer than the first steps of the backoff.
+/// A time that is longer than the first delays after a failed attempt.
 const SOON: Duration = Duration::from_millis(120);
 
 impl Script {
@@ -164,7 +166,7 @@ impl Service<Outgoing> for Numbered {
     }
 }
 
-/// A sink's `Reconnect`, polled like the driver polls it.
+/// The `Reconnect` of a sink. The test polls it as the driver does.
 struct Driven {
     service: Reconnect<Script>,
     status: watch::Receiver<SinkHealth>,
@@ -178,7 +180,7 @@ impl Driven {
         Self { service, status }
     }
 
-    /// Polls the service for `time`, like the driver does with an empty queue.
+    /// Polls the service for `time`, as the driver does while the queue is empty.
     async fn idle(&mut self, time: Duration) {
         let service = &mut self.service;
         let polling = poll_fn(|cx| {
@@ -235,7 +237,7 @@ async fn the_old_connection_is_used_until_the_new_one_is_up_and_then_ends_in_ord
     assert_eq!(status.endpoint.as_deref(), Some("connection 2"));
     assert_eq!(sink.disconnects(), [("rotated", 1)]);
     assert_eq!(status.last_error, None);
-    // The age of the new connection counts from its own start.
+    // The age of the new connection counts from the start of this connection, and not from the start of the old one.
     let [first, second] = script.change(|it| [it.attempts[0], it.attempts[1]]);
     let age = second - first;
     assert!(
@@ -268,7 +270,7 @@ async fn the_old_connection_stays_while_no_new_one_can_be_made() {
         error.starts_with("connect tcp://192.0.2.1:6000: connection refused"),
         "{error}"
     );
-    // The backoff grows until there is an attempt every five seconds on average.
+    // The delay grows until there is one attempt every five seconds on average.
     assert_eq!(status.failed_connects, script.attempts() as u64 - 1);
     assert!(
         (50..400).contains(&status.failed_connects),
@@ -292,7 +294,7 @@ async fn a_slow_collector_does_not_delay_the_new_connection() {
     while script.attempts() < 2 {
         sink.idle(Duration::from_secs(1)).await;
     }
-    // The service is not polled now, as while the driver awaits a response.
+    // The service is not polled during this sleep. The same happens while the driver waits for a response.
     sleep(Duration::from_secs(4)).await;
     assert_eq!(script.change(|it| it.made), 2);
     assert_eq!(script.events(), ["1"], "a request may be in progress");
@@ -389,7 +391,7 @@ async fn a_replacement_completed_while_the_sink_ends_is_ended_in_order() {
     while script.attempts() < 2 {
         sink.idle(Duration::from_secs(1)).await;
     }
-    // The service is not polled during the sleep, so it does not take over the new connection.
+    // The service is not polled during this sleep, so it does not put the new connection into use.
     sleep(Duration::from_secs(4)).await;
     assert_eq!(script.change(|it| it.made), 2);
     sink.service.call(Outgoing::Finish).await.expect("in order");
@@ -439,7 +441,7 @@ async fn a_connection_moves_when_its_address_leaves_the_name_and_stays_if_it_ret
     script.lead_to(&[one]);
     let mut sink = Driven::new(&script);
     sink.send().await;
-    // Neither a new order nor an empty set of addresses is a reason to move.
+    // If only the order of the addresses changes, or if the set of addresses is empty, the connection is not replaced.
     for stays in [&[two, one][..], &[]] {
         script.lead_to(stays);
         sink.idle(SOON).await;

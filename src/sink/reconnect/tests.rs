@@ -15,14 +15,14 @@ use crate::{
     sink::{ConnectCause, FileError, Shipment},
 };
 
-/// A connector that follows a script: it returns a connection that the test can end, or an error.
+/// A connector that follows a script. Each attempt returns an error, or a connection that the test can end.
 #[derive(Debug, Default, Clone)]
 struct Script(Arc<Mutex<Scripted>>);
 
 #[derive(Debug, Default)]
 struct Scripted {
     outcomes: VecDeque<bool>,
-    /// True if the failures are those of a file.
+    /// True if an attempt fails as an attempt to open a file fails.
     is_file: bool,
     attempts: Vec<Instant>,
     ended: bool,
@@ -101,7 +101,7 @@ impl Service<Outgoing> for FakeConnection {
     }
 }
 
-/// A shipment of one frame, and its queue.
+/// Returns a shipment of one frame, and the queue of this frame.
 pub(super) fn shipment() -> (Shipment, Arc<Queue>) {
     let chunk = Chunk::from_wire(b"\0\0\0\x01a".as_slice().into());
     Shipment::of(&[chunk.expect("one frame")])
@@ -149,7 +149,7 @@ async fn poll_ready_is_pending_while_the_sink_is_down_and_attempts_go_on() {
     );
     let attempts = script.attempts();
     for pair in attempts.windows(2) {
-        // The timer rounds up to whole milliseconds.
+        // The timer of tokio rounds up to whole milliseconds.
         assert!(
             pair[1] - pair[0] <= Backoff::MIN + Duration::from_millis(1),
             "{attempts:?}"
@@ -243,7 +243,7 @@ async fn a_call_while_the_sink_is_down_fails_without_progress() {
     assert!(script.attempts().is_empty(), "call never connects");
 }
 
-/// A connection that takes no frames, because its collector must confirm others first.
+/// A connection that takes no frames before its collector has confirmed earlier frames.
 struct Full(Arc<Mutex<bool>>);
 
 impl Service<Outgoing> for Full {

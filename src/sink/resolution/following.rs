@@ -1,4 +1,4 @@
-//! Tests of whole sinks that follow their names, over real sockets.
+//! Tests of sinks whose names get other addresses. They run whole sinks, over real sockets.
 
 use std::{net::IpAddr, sync::Mutex, time::Instant};
 
@@ -25,13 +25,13 @@ use crate::{
     sink::{EditGroups, Names, Stack, driver::drive},
 };
 
-/// A collector that takes frames of one byte each. Dropping it drops its connections.
+/// A collector that takes frames of one byte each. If it is dropped, its connections end.
 struct Collector {
     frames: Arc<Mutex<Vec<u8>>>,
     task: JoinHandle<()>,
 }
 
-/// A running sink and its queue.
+/// A running sink, and its queue.
 struct Running {
     queue: Arc<Queue>,
     reporter: Reporter,
@@ -142,7 +142,7 @@ impl Running {
         let service = stack.build(CancellationToken::new());
         let driven = Arc::clone(&queue);
         let task = tokio::spawn(async move {
-            // These tests do not depend on a clean end.
+            // The result is ignored, because these tests do not need a clean end of the stream.
             let _ = drive(service, &driven, &CancellationToken::new()).await;
         });
         Self {
@@ -198,7 +198,7 @@ async fn a_sink_follows_its_name_after_the_old_collector_stops() {
     until(|| sink.status().state != State::Up || sink.status().connects > 1).await;
     sink.send(b'2');
     new.has(b"2").await;
-    // The TTL of one second plus its jitter, and some extra time for a busy machine.
+    // The limit is the TTL of one second, plus the random part of the delay, plus some time for a busy machine.
     assert!(
         gone.elapsed() < Duration::from_secs(3),
         "{:?}",
@@ -230,7 +230,7 @@ async fn a_name_that_stops_resolving_changes_nothing() {
     ]) {
         server.now_says(move |_, _| failure.clone());
         let failures = sink.status().resolve_failures;
-        // The sink connects again to a collector that restarts at the same address.
+        // The collector restarts at the same address, and the sink connects to it again.
         collector.stop().await;
         collector = Collector::start("127.0.0.2", port).await.0;
         until(|| sink.status().connects == connects).await;

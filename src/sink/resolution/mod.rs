@@ -1,4 +1,5 @@
-//! The addresses of a sink's name. They are looked up when their TTL ends and when the sink needs a connection.
+//! The addresses of a sink's name. The name is looked up when the TTL of the last answer ends, and when the sink needs
+//! a connection.
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -17,12 +18,14 @@ use crate::{
     net::{Addresses, Answer, Destination, ResolveError, Resolver},
 };
 
-/// The last good addresses of one sink's name.
+/// The addresses of one sink's name, from the last successful lookup.
 ///
-/// Its [task](Self::start) looks the name up when the TTL of the last answer ends. The sink's [`Refresh`] limits the
-/// TTL, and a jitter of a fifth keeps routers that started together from querying together. An attempt to connect
-/// [requests an immediate lookup](Self::for_attempt), but there is at most one lookup per [second](Self::PAUSE). After
-/// a failed lookup, the last good addresses stay. Clones share one resolution.
+/// A [task](Self::start) looks up the name when the TTL of the last answer ends. The limits of [`Refresh`] apply to the
+/// TTL. The delay also varies randomly by a fifth, because routers that were started at the same time must not all send
+/// their queries at the same time.
+///
+/// An attempt to connect [requests an immediate lookup](Self::for_attempt), but there is at most one lookup per
+/// [second](Self::PAUSE). After a failed lookup, the old addresses stay. All clones of this value share the addresses.
 #[derive(Debug, Clone)]
 pub(crate) struct Resolution {
     /// The name that is looked up.
@@ -43,9 +46,9 @@ struct Shared {
 struct Course {
     /// True while a lookup is in progress.
     looking: bool,
-    /// True if a lookup was requested before the TTL ends.
+    /// True if a lookup was requested before the end of the TTL.
     wanted: bool,
-    /// The start of the last lookup.
+    /// The time at which the last lookup began.
     began: Option<Instant>,
     /// The number of completed lookups.
     ended: u64,
@@ -56,14 +59,14 @@ struct Course {
 // === impl Resolution ===
 
 impl Resolution {
-    /// The shortest time from the start of one lookup to the start of the next.
+    /// The shortest time from the beginning of one lookup to the beginning of the next lookup.
     pub(crate) const PAUSE: Duration = Duration::from_secs(1);
 
-    /// The time that an attempt waits for newer addresses if it already has some. A nearby name server answers within
-    /// this time. A slower name server must not delay the sink.
+    /// The time for which an attempt to connect waits for newer addresses, although it already has some. A nearby name
+    /// server answers within this time. A slower name server must not delay the sink.
     pub(crate) const PATIENCE: Duration = Duration::from_millis(250);
 
-    /// A resolution without addresses. No lookup happens before [`start`](Self::start).
+    /// Creates a resolution without addresses. The lookups begin with [`start`](Self::start).
     pub(crate) fn new(destination: Destination, refresh: Refresh, resolver: Resolver) -> Self {
         Self {
             destination,
@@ -76,13 +79,14 @@ impl Resolution {
         }
     }
 
-    /// The last good addresses, empty before the first answer. The receiver is notified only if the set of addresses
-    /// changes. It is not notified if only the order changes, because many name servers rotate the order.
+    /// Returns a receiver of the addresses from the last successful lookup. Before the first one, there are no
+    /// addresses. The receiver is notified only if the set of addresses changes. It is not notified if only their order
+    /// changes, because many name servers rotate the order.
     pub(crate) fn addresses(&self) -> watch::Receiver<Arc<Addresses>> {
         self.shared.addresses.subscribe()
     }
 
-    /// Starts the lookups, until the handle is dropped.
+    /// Starts the lookups. They stop when the returned handle is dropped.
     pub(crate) fn start(&self, status: Reporter) -> AbortOnDropHandle<()> {
         let this = self.clone();
         AbortOnDropHandle::new(tokio::spawn(async move {
@@ -90,7 +94,7 @@ impl Resolution {
             let look_up = || {
                 let (resolver, destination) = (this.resolver.clone(), destination.clone());
                 async move {
-                    // The lookup runs in its own task, so that a panic counts as a failed lookup.
+                    // The lookup runs in its own task. If the lookup panics, it counts as a failed lookup.
                     let name = destination.to_string();
                     let task = tokio::spawn(async move { resolver.resolve(&destination).await });
                     let fault = Err(ResolveError::Fault(name));
@@ -103,10 +107,10 @@ impl Resolution {
 
     /// Requests a lookup, and returns the addresses to try, in order.
     ///
-    /// If addresses are already known, waits for the lookup only if it is likely to end [soon](Self::PATIENCE).
+    /// If addresses are already known, waits for the lookup only if its answer is expected [soon](Self::PATIENCE).
     ///
     /// # Errors
-    /// If no addresses are known: the error of the last lookup.
+    /// If no addresses are known. The error is that of the last lookup.
     pub(crate) async fn for_attempt(&self) -> Result<Vec<SocketAddr>, Arc<ResolveError>> {
         let (mut ended, mut soon) = (0, false);
         self.ask(|course| {
@@ -119,7 +123,7 @@ impl Resolution {
         let mut course = self.shared.course.subscribe();
         let next = course.wait_for(|course| course.ended > ended);
         if self.shared.addresses.borrow().is_empty() {
-            // This would fail only if the sender were dropped, but `self` owns the sender.
+            // The wait fails only if the sender is dropped, but `self` owns the sender.
             let _ = next.await;
         } else if soon {
             let _ = timeout(Self::PATIENCE, next).await;
@@ -159,7 +163,8 @@ impl Resolution {
                 course.began = Some(began);
             });
             let delay = self.settle(look_up().await, status);
-            // The jitter of a fifth keeps routers that started together from querying together.
+            // The delay varies randomly by a fifth, because routers that were started at the same time must not all
+            // send their queries at the same time.
             let delay = delay.mul_f64(0.8 + 0.4 * rng.next_f64());
             let wanted = async {
                 let _ = course.wait_for(|course| course.wanted).await;
@@ -175,7 +180,8 @@ impl Resolution {
     fn settle(&self, result: Result<Answer, ResolveError>, status: &Reporter) -> Duration {
         let (error, delay) = match result {
             Ok(Answer { addresses, ttl }) => {
-                // If a host or an address family got no answer this time, its last addresses are kept.
+                // A name can have several hosts and two address families. If one of them got no answer in this lookup,
+                // its last addresses are kept.
                 let before = Arc::clone(&self.shared.addresses.borrow());
                 let addresses = Arc::new(addresses.filled_from(&before));
                 status.report(&Event::Resolved {
@@ -183,8 +189,8 @@ impl Resolution {
                     before: &before,
                     now: &addresses,
                 });
-                // The new order is always stored, but only a change of the set wakes the watchers, because a rotated
-                // answer must not replace connections.
+                // The new order of the addresses is always stored. The watchers are woken only if the set has changed,
+                // because a change of the order must not replace connections.
                 self.shared.addresses.send_if_modified(|current| {
                     *current = Arc::clone(&addresses);
                     !addresses.is_same_set(&before)
@@ -199,8 +205,8 @@ impl Resolution {
                     kind: kind_of_lookup(&error),
                     keeps,
                 });
-                // The old addresses stay. A failed lookup has no TTL, so the next one follows after the shortest
-                // refresh interval.
+                // The old addresses stay. A failed lookup has no TTL, so the next lookup follows after the shortest
+                // configured interval.
                 (Some(Arc::new(error)), self.refresh.min)
             }
         };

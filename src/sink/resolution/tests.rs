@@ -7,7 +7,8 @@ use crate::net::{Authority, Host, ResolverSettings};
 
 type Outcome = Result<Answer, ResolveError>;
 
-/// The outcomes of successive lookups, and the duration of each lookup. The last outcome repeats.
+/// The outcomes of the lookups in their order, and the time that each lookup takes. After the last outcome, further
+/// lookups have the same outcome.
 #[derive(Clone)]
 struct Script(Arc<Mutex<Scripted>>);
 
@@ -92,7 +93,7 @@ impl Running {
         }
     }
 
-    /// Advances the clock by `time` in small steps, so that every timer on the way fires.
+    /// Advances the clock by `time` in small steps, so that every timer within this time ends at its own moment.
     async fn pass(&self, time: Duration) {
         let until = Instant::now() + time;
         while Instant::now() < until {
@@ -103,7 +104,7 @@ impl Running {
         }
     }
 
-    /// The shortest and the longest time between lookups.
+    /// Returns the shortest and the longest time between two lookups.
     fn gaps(&self) -> (Duration, Duration) {
         let begun = self.script.begun();
         let gaps = || begun.windows(2).map(|pair| pair[1] - pair[0]);
@@ -127,7 +128,7 @@ async fn lookups_follow_the_ttl_within_its_bounds_with_jitter() {
         sleep(Duration::from_secs(seconds * 200)).await;
         let (least, most) = running.gaps();
         let of = |part: f64| Duration::from_secs(seconds).mul_f64(part);
-        // The timer rounds up to whole milliseconds.
+        // The timer of tokio rounds up to whole milliseconds.
         assert!(
             least >= of(0.8) && most <= of(1.2) + Duration::from_millis(2),
             "{least:?} to {most:?} for {seconds} s"
@@ -290,7 +291,7 @@ async fn dropping_the_handle_stops_the_lookups() {
     let resolution = Resolution::new(destination, Refresh::default(), resolver);
     let handle = resolution.start(Reporter::new("a".into()));
     let mut addresses = resolution.addresses();
-    // The paused clock does not wait for the socket.
+    // The clock runs again from here on. While it is paused, tokio does not wait for the socket.
     tokio::time::resume();
     addresses.changed().await.expect("a sender");
     tokio::time::pause();

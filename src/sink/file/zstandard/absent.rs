@@ -1,4 +1,5 @@
-//! The compressor of a program that was built without zstd. The type has no values.
+//! The replacement for the compressor in a program that was built without zstd. The type has no values, so its methods
+//! can never be called.
 
 use std::{fs::File, io};
 

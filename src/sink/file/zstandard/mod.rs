@@ -1,5 +1,5 @@
-//! Zstandard (RFC 8878) for files. Only `present.rs` uses the crate zstd. Without the feature `zstd`, `absent.rs` is
-//! compiled instead, and the configuration refuses `compress zstd`.
+//! Zstandard compression (RFC 8878) for files. Only `present.rs` uses the crate zstd. If the feature `zstd` is off,
+//! `absent.rs` is compiled instead, and the configuration refuses `compress zstd`.
 
 #[cfg(not(feature = "zstd"))]
 mod absent;

@@ -1,4 +1,4 @@
-//! The compressor.
+//! The compressor for files.
 
 use std::{
     fs::File,
@@ -14,8 +14,8 @@ use zstd::{
 /// Compresses the bytes of a file in memory.
 pub(in crate::sink::file) struct Compressor(Box<Encoder<'static, Vec<u8>>>);
 
-/// The default level of the `zstd` command. With this level, recorded traffic is compressed faster than a disk writes
-/// it.
+/// The compression level, which is the default of the command `zstd`. With this level, recorded DNS traffic is
+/// compressed faster than a disk can write it.
 const LEVEL: i32 = DEFAULT_COMPRESSION_LEVEL;
 
 // === impl Compressor ===
@@ -29,7 +29,8 @@ impl Compressor {
         self.0.write_all(bytes)
     }
 
-    /// Ends a block, so that everything written so far can be read, and returns what has been compressed.
+    /// Ends a block and returns the compressed bytes. Everything that was written so far can then be read from the
+    /// file.
     pub(in crate::sink::file) fn flush(&mut self) -> io::Result<Vec<u8>> {
         self.0.flush()?;
         Ok(mem::take(self.0.get_mut()))
