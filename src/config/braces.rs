@@ -9,7 +9,7 @@ use super::{
 
 /// Returns the tokens of one file with balanced braces, and with each `{` on the line of its directive.
 ///
-/// `whole` is true if the lexer reached the end of the file. Only then is a missing `}` an error.
+/// `whole` is true if the lexer reached the end of the file. A missing `}` is reported only in that case.
 pub(super) fn repair(
     tokens: Vec<Token>,
     whole: bool,
@@ -38,7 +38,8 @@ pub(super) fn repair(
             repair.take(second);
         } else if token.kind == Kind::Close && repair.open.is_empty() {
             repair.closes_nothing(&token);
-            // The `}` is dropped. If it started a line, the next token starts that line instead.
+            // A `}` that closes nothing is dropped. If the `}` was the first token of its line, the next token becomes
+            // the first.
             if let Some(next) = tokens.peek_mut() {
                 next.starts_line |= token.starts_line;
             }
@@ -59,8 +60,8 @@ struct Repair<'a> {
     tokens: Vec<Token>,
     /// The index in `tokens` of the first token of the current line.
     line: usize,
-    /// The index in `tokens` of the last word that ends in `}`. If a `}` is missing, it is probably the end of this
-    /// word.
+    /// The index in `tokens` of the last word that ends in `}`. If the `}` of a block is missing, the user probably
+    /// wrote the `}` at the end of this word, without white space.
     glued: Option<usize>,
     open: Vec<Opened>,
     problems: &'a mut Vec<Diagnostic>,
@@ -170,7 +171,7 @@ impl Repair<'_> {
         });
     }
 
-    /// Reports a `{` at the start of a line. It belongs at the end of the line above.
+    /// Reports a `{` at the start of a line. The `{` belongs at the end of the line above.
     fn below(&mut self, brace: Span) {
         let mut problem = Diagnostic::error("the `{` is not on the line of its directive")
             .at(brace, "this opens a block");
@@ -233,8 +234,9 @@ fn split(token: &Token, at: usize) -> Option<(Token, Token)> {
     if left.is_empty() || right.is_empty() {
         return None;
     }
-    // The text may be shorter than its span, because the lexer drops some carriage returns. So the place of the split
-    // is found from the brace, which takes one byte at one end of the span.
+    // The text of a token can be shorter than the text in the file, because the lexer drops some carriage returns. So
+    // an index into the text is not an offset in the file. The brace is one byte at one end of the span, so the split
+    // is one byte after the start or one byte before the end.
     let part = |text: &str, start, end, starts_line| Token {
         text: text.to_owned(),
         kind: Kind::Word,

@@ -41,8 +41,8 @@ fn fill_in_form(
     let mut rest = text;
     while let Some(start) = rest.find(open) {
         let (before, reference) = rest.split_at(start);
-        // The search for the end mark starts at the first byte of the reference, because in `{%}` the two marks share
-        // the `%`. Such a reference has no name.
+        // In `{%}`, the start mark `{%` and the end mark `%}` share the `%`, and there is no name. To find such an end
+        // mark, the search starts at the first byte of the reference.
         let parts = reference.find(close).and_then(|end| {
             let name = reference.get(open.len()..end)?;
             Some((name, reference.get(end + close.len()..)?))

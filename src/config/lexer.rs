@@ -14,7 +14,7 @@ pub(crate) struct Token {
     pub(crate) kind: Kind,
     /// The place of the word in the file, including quotes.
     pub(crate) span: Span,
-    /// True if it is the first token of its line.
+    /// True if this is the first token of its line.
     pub(crate) starts_line: bool,
     /// True if `text` contains values of environment variables.
     pub(crate) filled_in: bool,
@@ -328,7 +328,7 @@ mod tests {
             .collect()
     }
 
-    // The expectations were compared with Caddy's lexer, which CoreDNS uses.
+    // The expected results were compared with Caddy's lexer, which CoreDNS uses.
     #[test]
     fn white_space_of_every_kind_separates() {
         assert_eq!(

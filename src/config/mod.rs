@@ -1,4 +1,4 @@
-//! The Tapfile: reads the file, checks it, and makes a [`Config`] from it.
+//! Reads and checks the Tapfile, and makes a [`Config`] from it.
 //!
 //! A file passes these stages. `source` reads it. `lexer` cuts it into words and replaces environment variables.
 //! `braces` corrects its blocks. `import` inserts other files and snippets. `parser` groups the words into statements.
@@ -63,12 +63,12 @@ pub struct Loaded {
     pub files: Vec<PathBuf>,
     /// A digest of the texts that were read. It serves to notice changes and is not cryptographic.
     pub digest: u64,
-    /// The places of the directives in `config`.
+    /// The places in the Tapfile of the directives from which `config` was made.
     #[cfg_attr(not(feature = "cli"), allow(dead_code))]
     places: Places,
 }
 
-/// The places of those directives that bind or open something.
+/// The places in the Tapfile of the listeners, the sinks, and the lines `admin` and `probes`.
 #[derive(Debug, Default)]
 #[cfg_attr(not(feature = "cli"), allow(dead_code))]
 struct Places {
@@ -93,7 +93,7 @@ pub(crate) enum Part {
 #[error("no configuration found: neither {} nor {} exists; create one of these files, or give the path of another", PLACES[0], PLACES[1])]
 pub struct NotFound;
 
-/// Reads the configuration file at `path` and its imports, and checks that the files and users in it exist.
+/// Reads the configuration file at `path` and its imports, and checks that the files and users that they name exist.
 ///
 /// `environment` returns the value of a variable, or `None` if the variable is not set. [`process_environment`] reads
 /// the variables of this process. If a file cannot be read, [`Loaded::diagnostics`] contains an error, as for any other
@@ -345,7 +345,7 @@ mod tests {
         assert!(refused.config.is_none());
         let problems = refused.diagnostics.to_string();
         assert!(problems.contains("`listen` has no use here"), "{problems}");
-        // A `main` that returns an error shows it with `Debug`.
+        // If `main` returns an error, Rust prints that error with `Debug`. So `Debug` must print the whole text.
         assert_eq!(format!("{:?}", refused.diagnostics), problems);
         for line in ["unfinished_frames 16MiB", "latency 1ms", "workers 2"] {
             let text = format!("{line}\ndnstap @out");

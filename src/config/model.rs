@@ -31,9 +31,9 @@ pub struct Config {
     /// The memory for all frames (queued, in flight and unfinished), in bytes. `None` means three quarters of the
     /// available memory; see [`memory_limit`](Self::memory_limit).
     pub memory: Option<usize>,
-    /// The longest pause in which the workers of the runtime collect frames under load. Zero if they never pause.
+    /// The longest time for which a worker thread pauses under load to collect frames. Zero if it never pauses.
     pub latency: Duration,
-    /// The number of threads that move frames. Only the program that makes the runtime uses it.
+    /// The number of threads that move frames. Only the program that creates the tokio runtime uses this value.
     pub workers: usize,
     /// The name servers for sinks whose address is a name.
     pub resolver: ResolverSettings,
@@ -72,7 +72,7 @@ closed_set! {
     /// The sinks that must be up before the router is ready. In addition, every listener must be bound.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
     pub enum ReadyWhen {
-        /// No sink. A router accepts and counts frames even if its sinks are down.
+        /// No sink has to be up. A router accepts and counts frames even if its sinks are down.
         #[default]
         Always => "always",
         /// At least one sink.
@@ -113,11 +113,11 @@ pub struct ListenLimits {
     /// The longest frame, in bytes of payload. A longer frame is skipped and counted.
     pub frame: u32,
     /// The deadline of a sender's TLS handshake, of its Frame Streams handshake, and of writing FINISH to it. A Tapfile
-    /// has no option for it.
+    /// has no option for this deadline.
     pub handshake: Duration,
 }
 
-/// The default of [`ListenLimits::handshake`]. Senders wait 4 to 5 s for each.
+/// The default of [`ListenLimits::handshake`]. Senders themselves wait 4 to 5 s for each of these steps.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// One `dnstap` directive.
@@ -137,15 +137,15 @@ pub struct Sink {
     pub queue: QueueLimits,
     /// The fields that the sink sets in each frame.
     pub edits: Edits,
-    /// The use of the addresses if the sink's name has several. No effect if `endpoint` has no name.
+    /// The use of the addresses if the DNS name of the collector has several. No effect if `endpoint` has no DNS name.
     pub endpoints: Endpoints,
-    /// The time between lookups of the sink's name. No effect if `endpoint` has no name.
+    /// The time between lookups of the collector's DNS name. No effect if `endpoint` has no DNS name.
     pub refresh: Refresh,
-    /// The longest time without progress of a write. After it, the sink gives up the connection.
+    /// The longest time in which a write may make no progress. After this time, the sink closes the connection.
     pub write_timeout: Duration,
     /// The age at which a connection is replaced, plus or minus a tenth. `None` means never.
     pub max_age: Option<Duration>,
-    /// When a written frame counts as delivered. No effect if `endpoint` is a file.
+    /// The condition on which a written frame counts as delivered. No effect if `endpoint` is a file.
     pub confirm: Confirm,
     /// The settings for files. They have no effect unless `endpoint` is a file.
     pub files: FileSettings,
@@ -190,22 +190,23 @@ pub struct Edits {
 }
 
 closed_set! {
-    /// When a written frame counts as delivered. Until then the sink keeps it, and sends it again if the connection ends.
+    /// The condition on which a written frame counts as delivered. Until then, the sink keeps the frame, and sends it
+    /// again if the connection ends.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
     pub enum Confirm {
-        /// When the operating system of this machine has accepted it.
+        /// The operating system of this machine has accepted the frame.
         #[default]
         Written => "written",
-        /// When the operating system of the collector has acknowledged it. On a unix socket this is the same as
+        /// The operating system of the collector has acknowledged the frame. On a unix socket this is the same as
         /// [`Written`](Self::Written).
         Kernel => "kernel",
-        /// When the collector has answered STOP with FINISH, that is, when its program has read all frames of the
-        /// connection.
+        /// The collector has answered STOP with FINISH. FINISH means that the collector's program has read all frames
+        /// of the connection.
         Finish => "finish",
     }
 }
 closed_set! {
-    /// The use of the addresses if a sink's name has several.
+    /// The use of the addresses if the DNS name of a collector has several.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
     pub enum Endpoints {
         /// One address at a time. The sink uses it as long as its connection works.
@@ -218,7 +219,8 @@ closed_set! {
     }
 }
 
-/// The bounds of the time between two lookups. Within these bounds, the TTL of the answer decides.
+/// The bounds of the time between two lookups of a collector's DNS name. Within these bounds, the TTL of the answer
+/// decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refresh {
     /// The shortest time to the next lookup.

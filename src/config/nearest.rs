@@ -7,7 +7,7 @@ pub(super) fn nearest<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    // The distance takes quadratic time to compute, and such a long text is not a typo.
+    // A text of more than 64 bytes is not compared. It is probably not a typo, and the comparison takes quadratic time.
     if word.len() > 64 {
         return None;
     }

@@ -54,7 +54,7 @@ pub(super) fn parse(tokens: Vec<Token>, problems: &mut Vec<Diagnostic>) -> Vec<S
                 block(&mut tokens);
                 continue;
             }
-            // `braces` has reported this brace already.
+            // The module `braces` has already reported a `}` that closes nothing.
             Kind::Close => continue,
         }
         let mut arguments = Vec::new();

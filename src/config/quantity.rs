@@ -98,7 +98,8 @@ fn within<T: PartialOrd>(
         })
 }
 
-/// Returns the sum of a time's parts. If a time is too large, the sum saturates, so that it is out of bounds.
+/// Returns the sum of the parts of a time such as `1m30s`, in milliseconds. If the time is too large, returns
+/// `u64::MAX`, which is always out of bounds.
 fn milliseconds(text: &str) -> Option<u64> {
     let mut rest = text;
     let mut sum = 0_u64;
@@ -110,8 +111,8 @@ fn milliseconds(text: &str) -> Option<u64> {
             .find(|c: char| c.is_ascii_digit())
             .unwrap_or(after.len());
         let (unit, after) = after.split_at(end);
-        // `find` continues after the unit of the last part. So each unit can occur only once, and the units must be in
-        // order.
+        // The iterator `units` continues after the unit of the previous part. So each unit can occur only once, and
+        // larger units must come first.
         let (_, factor) = units.find(|(name, _)| *name == unit)?;
         if digits.is_empty() {
             return None;

@@ -28,7 +28,7 @@ struct Source {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct FileId(usize);
 
-/// The bytes of a file from `start` up to `end`, without the byte at `end`. Both are on character boundaries.
+/// The bytes of a file from `start` up to `end`, without the byte at `end`. Both offsets are on character boundaries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Span {
     pub(crate) file: FileId,

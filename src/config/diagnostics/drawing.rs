@@ -24,7 +24,7 @@ impl Diagnostics {
     /// Renders all problems with their lines. There is an empty line between two problems. The text ends with a line
     /// end, or is empty if there are no problems.
     ///
-    /// `color` adds terminal escapes for colours.
+    /// If `color` is true, the text contains terminal escapes for colours.
     pub fn render(&self, color: bool) -> String {
         let renderer = if color {
             Renderer::styled()

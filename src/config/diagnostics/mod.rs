@@ -29,7 +29,7 @@ pub struct Diagnostic {
     notes: Vec<String>,
     help: Option<String>,
     replacement: Option<(Span, String)>,
-    /// The file, if the problem has no place in its text.
+    /// The name of the file, if the problem has no place in the text of the file.
     origin: Option<String>,
 }
 
@@ -91,7 +91,7 @@ impl Diagnostics {
         Some(self.sources.position(label.span))
     }
 
-    /// The text of the problem's file after the proposed replacement. `None` if the problem proposes none.
+    /// The text of the problem's file after the proposed replacement. `None` if the problem has no replacement.
     pub fn mended(&self, problem: &Diagnostic) -> Option<String> {
         let (span, by) = problem.replacement.as_ref()?;
         let mut text = self.sources.text(span.file).to_owned();
@@ -129,7 +129,7 @@ impl Diagnostic {
         &self.message
     }
 
-    /// The text at the place of the problem. `None` if the message says everything.
+    /// The label that is shown at the place of the problem. `None` if the message needs no label.
     pub fn cause(&self) -> Option<&str> {
         let label = self.labels.first()?;
         Some(label.text.as_str()).filter(|text| !text.is_empty())
@@ -200,7 +200,7 @@ impl Diagnostic {
         self
     }
 
-    /// Sets the edit that corrects the problem. It is shown in the line of the problem.
+    /// Sets the edit that corrects the problem. The edit is shown in the line of the problem.
     pub(super) fn replace(mut self, span: Span, by: impl Into<String>) -> Self {
         self.replacement = Some((span, by.into()));
         self

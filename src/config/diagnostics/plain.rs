@@ -12,15 +12,15 @@ const LINE_LIMIT: usize = 160;
 
 // === impl Diagnostics ===
 
-/// Each problem starts on a new line with `FILE:LINE:COLUMN: error: MESSAGE`. After it come indented lines: the line of
-/// the file, related places, notes and the remedy.
-/// The text of [`Display`], because a `main` that returns an error shows it with `Debug`.
+/// Writes the same text as [`Display`]: if `main` returns an error, Rust prints that error with `Debug`.
 impl fmt::Debug for Diagnostics {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
     }
 }
 
+/// Each problem starts on a new line with `FILE:LINE:COLUMN: error: MESSAGE`. After it come indented lines: the line of
+/// the file, related places, notes and the remedy.
 impl Display for Diagnostics {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let mut separator = "";

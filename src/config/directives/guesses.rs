@@ -11,7 +11,7 @@ use super::{
     dnstap, is_directive, names,
 };
 
-/// Words that mean an option of a sink elsewhere.
+/// Names that other programs use for an option of a sink, each with the name of that option in a Tapfile.
 const SINK_WORDS: [(&str, &str); 14] = [
     ("insecure", "skipverify"),
     ("insecure_skip_verify", "skipverify"),
@@ -29,7 +29,7 @@ const SINK_WORDS: [(&str, &str); 14] = [
     ("compression", "compress"),
 ];
 
-/// Words that mean an option of a listener elsewhere.
+/// Names that other programs use for an option of a listener, each with the name of that option in a Tapfile.
 const LISTENER_WORDS: [(&str, &str); 9] = [
     ("ca", "client_ca"),
     ("tls_ca", "client_ca"),
@@ -86,11 +86,11 @@ const PLUGINS: [&str; 40] = [
     "whoami",
 ];
 
-/// Words for the terminal as a SOCKET.
+/// Values by which a user probably means the terminal, written in place of a SOCKET.
 const TERMINAL: [&str; 5] = ["-", "stdout", "stderr", "/dev/stdout", "/dev/stderr"];
 
-/// Returns the error for a file that is not a Tapfile but YAML or TOML. Then each line would be an error of its own. A
-/// file with at least one good directive is a Tapfile.
+/// Returns a single error for a file in YAML or TOML. Without it, each line of such a file would give an error of its
+/// own. A file with at least one valid directive counts as a Tapfile.
 pub(super) fn other_format(statements: &[Statement]) -> Option<Diagnostic> {
     let is_good = |one: &Statement| is_directive(&one.name) && format(one).is_none();
     if statements.iter().any(is_good) {
@@ -220,7 +220,7 @@ fn port(token: &Token, before: &str) -> Option<Diagnostic> {
     Some(token.propose(problem, format!("write `{right}`"), &right))
 }
 
-/// Returns the error for an option whose name is that of an argument, or a word of another program.
+/// Returns the error for an unknown option whose name is an argument of the directive, or an option of another program.
 pub(super) fn option(
     statement: &Statement,
     word: &Token,

@@ -137,7 +137,7 @@ pub(super) fn read(statement: &Statement, findings: &mut Findings<'_>) -> Option
             },
         ),
         Some(BindAddress::Tcp(address)) => ListenAddress::Tcp(address),
-        // The URL is wrong, so a placeholder takes its place: the options are still read, so that their problems are
+        // If the URL is wrong, a placeholder takes its place, so that the options are still read and their problems
         // reported.
         None => ListenAddress::Tcp(([0, 0, 0, 0], 0).into()),
     };

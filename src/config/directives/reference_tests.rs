@@ -32,7 +32,7 @@ fn plain(text: &str) -> String {
     text.chars().filter(|c| !" `,".contains(*c)).collect()
 }
 
-/// The rows of those tables in a section whose first column has this heading.
+/// The rows of all tables in `section` whose first column has the heading `heading`.
 fn documented(section: &str, heading: &str) -> Facts {
     let cells = |line: &str| -> Vec<String> {
         let line = line.replace("\\|", "\u{1}");
@@ -177,7 +177,8 @@ fn defaults_are_what_the_rows_say() {
     assert_eq!(lines(tls).last().as_deref(), Some("client_ca: none"));
     let mut shown = HashSet::new();
     for sink in &config.sinks {
-        // The values of these rows are shown with units, or depend on other settings.
+        // The third argument lists the rows that are not compared: their values are shown with units, or depend on
+        // other settings.
         check(dnstap::ARGUMENTS, sink, &["writebuffer", "queue"]);
         check(dnstap::OPTIONS, sink, &["name", "queue_bytes"]);
         shown.extend(described(dnstap::OPTIONS, sink).map(|(name, _)| name));

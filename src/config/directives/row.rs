@@ -287,7 +287,7 @@ impl<'a> Given<'a> {
         None
     }
 
-    /// A path or a name: a text that is not empty and has no control characters. Otherwise, reports an error.
+    /// A path or a name: a text that is not empty and has no control characters. Reports an error for any other text.
     pub(super) fn word(&self, findings: &mut Findings<'_>) -> Option<&'a str> {
         let text = self.text(TEXT_LIMIT, findings)?;
         let name = &self.name.text;

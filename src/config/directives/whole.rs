@@ -157,8 +157,8 @@ fn check_loops(
             let problem = found.socket.error(BACK, ROUND);
             findings.report(back_to_listener(problem, *span));
         } else if let Endpoint::Unix(UnixAddress::Path(path)) = &found.sink.endpoint {
-            // A path may be a link, or a folder may have several names. Only the check on the machine itself can find
-            // this.
+            // The two paths can lead to the same socket even if they differ, because a path may contain links. Only the
+            // later check on the machine can find this.
             let what = What::Apart(path.clone(), paths(listeners));
             let span = found.socket.span;
             findings.needs.push(Need { what, span });
@@ -223,8 +223,8 @@ fn check_queues(
     }
 }
 
-/// Warns if `bound` is smaller than two frames of the greatest length: a sender's connection may be closed while it
-/// sends a single such frame.
+/// Warns if `bound` is smaller than two frames of the greatest length. With such a bound, the connection of a sender
+/// may be closed while that sender sends a single frame of the greatest length.
 fn check_unfinished_frames(
     bound: usize,
     line: Span,

@@ -71,7 +71,7 @@ pub(super) fn read<'a>(statement: &'a Statement, findings: &mut Findings<'_>) ->
         features::check_sink(endpoint, socket, findings);
     }
     let known = endpoint.is_some();
-    // If the address is wrong, a placeholder takes its place: the options are still read, so that their problems are
+    // If the address is wrong, a placeholder takes its place, so that the options are still read and their problems
     // reported.
     let endpoint = endpoint.unwrap_or(Endpoint::Unix(UnixAddress::Abstract("".into())));
     let mut sink = Sink::new(socket.text.as_str(), endpoint);

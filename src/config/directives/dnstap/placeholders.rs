@@ -38,7 +38,8 @@ pub(super) fn check(template: &Template, given: &Given<'_>, findings: &mut Findi
                 format!("the labels are `{}`", own_labels().join("`, `")),
                 own_labels().to_vec(),
             ),
-            // The value of this label depends on the listeners, so `check_foreign` checks it.
+            // Only a DNS server with an embedded tapfan can set this label. `check_foreign` reports it if all frames
+            // come from listeners.
             Doubt::Foreign(_) => continue,
         };
         let warning = given.value.warning(message, label);
@@ -62,7 +63,7 @@ pub(in super::super) fn check_foreign(found: &Found<'_>, findings: &mut Findings
     }
 }
 
-/// The doubts about a text. Each doubt is listed once.
+/// The words of a text that are probably mistakes. Each word is listed once.
 fn distinct(template: &Template) -> Vec<Doubt<'_>> {
     let mut found = Vec::new();
     for doubt in template.doubts() {
