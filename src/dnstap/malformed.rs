@@ -2,20 +2,20 @@
 
 use crate::closed_set::closed_set;
 
-/// A violation in a payload. Offsets are in bytes from the start of the payload. In variants with a single number, that
-/// number is the offset of the field.
+/// A violation of the dnstap format in a payload. Offsets are in bytes from the start of the payload. In variants with
+/// a single number, that number is the offset of the field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     /// The payload is compressed.
     #[error(
-        "it is compressed ({0}); turn off compression at the sender (in DNS-collector: `compression: none`)"
+        "the payload is compressed ({0}); turn off compression at the sender (in DNS-collector: `compression: none`)"
     )]
     Compressed(&'static str),
     /// The bytes end before the field that begins at this offset is complete.
     #[error("byte {0}: the field that begins here is cut off")]
     Truncated(usize),
     /// A tag takes more than 32 bits or more than 5 bytes.
-    #[error("byte {0}: the tag that begins here is longer than a field number can be")]
+    #[error("byte {0}: the tag that begins here is too long for a field number")]
     Tag(usize),
     /// A field has number 0, which protobuf forbids.
     #[error("byte {0}: a field has number 0, which protobuf forbids")]
@@ -29,10 +29,10 @@ pub enum Malformed {
         wire_type: u8,
     },
     /// A varint takes more than 64 bits or more than 10 bytes.
-    #[error("byte {0}: the number of the field that begins here does not fit 64 bits")]
+    #[error("byte {0}: the value of the field that begins here does not fit in 64 bits")]
     Varint(usize),
     /// A length takes more than 32 bits or more than 5 bytes.
-    #[error("byte {0}: the length of the field that begins here does not fit 32 bits")]
+    #[error("byte {0}: the length of the field that begins here does not fit in 32 bits")]
     Length(usize),
     /// A field claims more bytes than are left in its message.
     #[error(

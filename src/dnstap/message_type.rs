@@ -3,13 +3,13 @@
 use crate::closed_set::closed_set;
 
 closed_set! {
-    /// The type of a dnstap message. It is a closed set, because it is a metric label.
+    /// The type of a dnstap message. Metrics use it as a label, so the set of types is fixed.
     ///
     /// The variants have the order of the numbers in `proto/dnstap.proto`. The labels are the names in that file.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
     #[repr(u8)]
     pub enum MessageType {
-        /// A number that the schema does not have, or a frame that is not a `MESSAGE`.
+        /// A type number that the schema does not define, or the type of a frame that is not a `MESSAGE`.
         #[default]
         Unknown => "unknown",
         /// An authoritative server got a query.

@@ -1,14 +1,14 @@
 //! dnstap messages: validation, and edits of the encoded bytes.
 //!
 //! - `proto` has the prost types of `proto/dnstap.proto`, for the library API, `dump` and tests. Frames on their way
-//!   from listener to sink are never decoded into these types: that would lose unknown fields and cost ten times as
-//!   much.
-//! - [`validate`](validate()) checks that a payload is a dnstap message. [`outline`](outline()) also returns the
-//!   type of its message and the place of its DNS message; listeners call it for every frame.
-//! - [`Rewrite`] edits a payload by splicing its bytes, for sinks that are not `full` or that set fields. `usual`
-//!   edits frames of the usual form. An [`Outline`] says where the DNS messages of a frame begin.
+//!   from listener to sink are never decoded into these types, because decoding would lose unknown fields and cost ten
+//!   times as much.
+//! - [`validate`](validate()) checks that a payload is a dnstap message. [`outline`](outline()) also returns the type
+//!   of its message and the place of its DNS message; listeners call it for every frame.
+//! - [`Rewrite`] edits a payload by splicing its bytes, for sinks that are not `full` or that set fields. `usual` edits
+//!   frames of the usual form. An [`Outline`] says where the DNS messages of a frame begin.
 //! - `moments` reads the time of a frame and sets it, for `replay`.
-//! - [`RawFrame`] has the fields as they are in the bytes, including values that the schema does not define.
+//! - [`RawFrame`] shows the fields as they are in the bytes, including values that the schema does not define.
 //! - `wire`, `varint` and `schema` read protobuf for validation, edits and [`RawFrame`].
 //!
 //! Sources: `proto/dnstap.proto` as published by dnstap.info, and protobuf's "Encoding" page.

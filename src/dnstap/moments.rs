@@ -1,4 +1,4 @@
-//! The times of a frame: read, and set in place.
+//! Functions that read the times of a frame, and set them in place.
 
 use std::{ops::Range, time::Duration};
 
@@ -61,7 +61,7 @@ pub(crate) fn set_moment(frame: &mut [u8], now: Duration) -> Result<bool, Malfor
 // === impl Places ===
 
 impl Places {
-    /// Finds the last value of each field, because protobuf ignores the earlier values.
+    /// Finds the last value of each time field, because protobuf ignores the earlier values.
     fn find(frame: &[u8]) -> Result<Self, Malformed> {
         let mut places = Self::default();
         for field in Fields::new(frame) {

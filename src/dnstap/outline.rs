@@ -1,15 +1,17 @@
-//! The facts that a validation finds out about a frame, for later steps that need them.
+//! The facts about a frame that its validation finds, for later steps that need them.
 
 use super::message_type::MessageType;
 
 /// The type of a frame's message, and the place of its first DNS message.
 ///
-/// An edit that removes the DNS messages begins at that place. The fields before it are most of the frame's fields.
+/// An edit that removes the DNS messages begins at that place. It does not have to read the fields before that place,
+/// which are most of the frame's fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Outline {
     /// The type of the message.
     pub message_type: MessageType,
-    /// An array instead of a `u16`, so that it may have any alignment.
+    /// The offset of the first DNS message. It is an array instead of a `u16`, so that the struct may have any
+    /// alignment.
     first_dns: [u8; 2],
 }
 
@@ -24,9 +26,10 @@ impl Outline {
         }
     }
 
-    /// The first DNS message begins at this offset in the frame. If the frame has none, `offset` is the frame's length.
+    /// Sets the offset of the first DNS message in the frame. If the frame has no DNS message, `offset` is the frame's
+    /// length.
     pub(super) fn with_first_dns(self, offset: usize) -> Self {
-        // Unknown in a frame that is too long.
+        // An offset that does not fit in 16 bits is stored as 0, which means that it is not known.
         let first_dns = u16::try_from(offset).unwrap_or(0).to_ne_bytes();
         Self { first_dns, ..self }
     }

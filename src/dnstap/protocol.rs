@@ -3,8 +3,8 @@
 use crate::closed_set::closed_set;
 
 closed_set! {
-    /// A transport protocol of DNS. The labels are those of the schema. The variants are in the order of their numbers
-    /// there, from 1.
+    /// A transport protocol of DNS. The labels are the names in the schema. The variants are in the order of their
+    /// numbers in the schema, which begin at 1.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub enum Protocol {
         /// DNS over UDP (RFC 1035).

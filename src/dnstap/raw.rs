@@ -12,8 +12,8 @@ use super::{
     wire::{Field, Fields},
 };
 
-/// The fields of a frame, borrowed from its bytes. The last value of a repeated field counts, and repeated messages are
-/// merged.
+/// The fields of a frame, borrowed from its bytes. If a field occurs several times, its last value counts; nested
+/// messages are merged.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RawFrame<'a> {
@@ -51,7 +51,7 @@ pub struct RawMessage<'a> {
     pub query_time: Moment,
     /// The time of the response.
     pub response_time: Moment,
-    /// `Message.query_message`: DNS in wire format, if the sender wrote DNS.
+    /// `Message.query_message`: the query, normally in DNS wire format. The bytes are not checked.
     pub query_message: Option<&'a [u8]>,
     /// `Message.response_message`: the response, in the same format as the query.
     pub response_message: Option<&'a [u8]>,
@@ -68,7 +68,8 @@ pub struct RawMessage<'a> {
 pub struct Moment {
     /// Seconds since 1970.
     pub seconds: Option<u64>,
-    /// Nanoseconds to add to the seconds. A sender may also write a whole second or more.
+    /// Nanoseconds to add to the seconds. The value may be a whole second or more, because the schema does not limit
+    /// it.
     pub nanoseconds: Option<u32>,
 }
 
@@ -166,8 +167,8 @@ impl<'a> RawMessage<'a> {
         Protocol::of(self.socket_protocol?)
     }
 
-    /// Returns whether that protocol runs over UDP, as DNS over QUIC and DNS over HTTP/3 do; if not, it runs over TCP.
-    /// `None` if the protocol is unknown.
+    /// Returns true if the transport protocol runs over UDP, as DNS over QUIC and DNS over HTTP/3 do, and false if it
+    /// runs over TCP. `None` if the protocol is unknown.
     pub fn is_over_udp(&self) -> Option<bool> {
         Some(match self.protocol()? {
             Protocol::Udp | Protocol::DnsCryptUdp | Protocol::Doq => true,
@@ -176,8 +177,8 @@ impl<'a> RawMessage<'a> {
         })
     }
 
-    /// Returns whether the type is a query. In the schema, queries have odd numbers and responses even numbers. An
-    /// unknown type is treated in the same way.
+    /// Returns whether the type is a query. In the schema, queries have odd numbers and responses even numbers. The
+    /// number of an unknown type is treated in the same way.
     pub fn is_query(&self) -> bool {
         self.kind % 2 == 1
     }
@@ -219,8 +220,8 @@ impl<'a> RawMessage<'a> {
 // === impl Moment ===
 
 impl Moment {
-    /// The seconds, and less than 10^9 nanoseconds: whole seconds in the nanoseconds are added to the seconds. `None`
-    /// if a field is missing.
+    /// The time as seconds and less than 10^9 nanoseconds. Whole seconds in the nanoseconds are moved to the seconds.
+    /// `None` if a field is missing.
     pub fn normal(self) -> Option<(u64, u32)> {
         let (seconds, nanoseconds) = (self.seconds?, self.nanoseconds?);
         let carried = u64::from(nanoseconds / 1_000_000_000);

@@ -1,4 +1,4 @@
-//! Edits of a payload by splicing its bytes. All other bytes stay unchanged.
+//! Edits of a payload by splicing its bytes. Bytes that no edit concerns stay unchanged.
 
 use bytes::{Bytes, BytesMut};
 use prost::encoding::{WireType, encode_key, encode_varint};
@@ -30,7 +30,8 @@ pub struct FieldValues {
 /// - The new value of a field replaces the field's first occurrence in the frame, and further occurrences are removed.
 ///   If the frame does not have the field, it is added at the front, where senders put `identity` and `version`.
 ///   Several added fields are ordered by number.
-/// - All other bytes stay, in order: unknown fields at both levels, repeated fields, varints with padding.
+/// - All other bytes stay in their order. These include unknown fields of `Dnstap` and of `Message`, repeated fields,
+///   and varints with padding.
 ///
 /// ```
 /// use bytes::BytesMut;
@@ -92,7 +93,7 @@ impl Rewrite {
         }
     }
 
-    /// Returns whether this rewrite changes nothing. Chunks can then be written as they are.
+    /// Returns whether this rewrite changes nothing. In that case, chunks can be written as they are.
     pub fn is_noop(&self) -> bool {
         self.full && self.fields.iter().all(Option::is_none)
     }
@@ -103,7 +104,7 @@ impl Rewrite {
     /// the edits require.
     ///
     /// # Errors
-    /// If the frame is malformed. `out` is then unchanged.
+    /// If the frame is malformed. In that case, `out` is unchanged.
     pub fn apply(&self, frame: &[u8], out: &mut BytesMut) -> Result<(), Malformed> {
         self.edit(frame, Outline::default(), None, out)
     }
@@ -122,10 +123,10 @@ impl Rewrite {
     }
 
     /// Does the same as [`apply`](Self::apply) or, with a value of `extra` for this frame only, as
-    /// [`apply_with_extra`](Self::apply_with_extra). It takes less time if the outline is that of the frame.
+    /// [`apply_with_extra`](Self::apply_with_extra). `outline` is the outline of `frame`, and makes the edit faster.
     ///
     /// # Errors
-    /// As for [`apply`](Self::apply). If the outline is that of another frame, the result is useless.
+    /// As for [`apply`](Self::apply). With the outline of another frame, the result is useless.
     pub fn edit(
         &self,
         frame: &[u8],
@@ -161,7 +162,7 @@ impl Rewrite {
         result
     }
 
-    /// Edits a frame of any form.
+    /// Edits a frame of any form, including the rare forms.
     #[cold]
     fn splice(
         &self,
@@ -172,8 +173,8 @@ impl Rewrite {
         // The edited fields that are not written yet.
         let mut pending = FieldSet::of(&fields);
         let edited = pending;
-        // Edited fields that are absent from the frame go to the front, so a first pass finds out which fields are
-        // absent.
+        // Edited fields that are absent from the frame go to the front of the output. So a first pass finds out which
+        // fields are absent.
         if !edited.is_empty() {
             let mut absent = edited;
             for field in Fields::new(frame) {
@@ -276,8 +277,8 @@ impl Splice<'_> {
         self.done = field.range.end;
     }
 
-    /// Leaves the DNS messages out of a `Message`. If there are none, copies nothing: a later copy includes the
-    /// `Message`.
+    /// Copies a `Message` without its DNS messages. If there are no DNS messages, copies nothing, and a later copy
+    /// includes the unchanged `Message`.
     fn strip(&mut self, message: &Field<'_>) -> Result<(), Malformed> {
         let length_at = message.range.start + message.tag;
         let content_at = message.range.end - message.value.len();

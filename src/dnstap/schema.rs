@@ -103,7 +103,7 @@ mod tests {
         *,
     };
 
-    /// Compares the tables with messages that prost encodes. The types of prost are generated from the schema.
+    /// Compares the tables with messages that prost encodes. The types that prost uses are generated from the schema.
     #[test]
     fn the_tables_agree_with_the_schema() {
         let policy = Policy {

@@ -17,12 +17,13 @@ use super::{
 /// - `Dnstap.type` and, in a message, `Message.type` are present; if `Dnstap.type` is `MESSAGE`, there is a message;
 /// - `Policy.type`, the only field of type `string`, is UTF-8.
 ///
-/// Unknown fields and unknown enum values are accepted. As always in protobuf, the last value of a repeated field
-/// counts, and repeated messages are merged.
+/// Unknown fields and unknown enum values are accepted. If a field occurs several times, its last value counts and
+/// nested messages are merged, as always in protobuf.
 ///
-/// prost decodes every frame that passes, and also some that do not pass. prost does not check required fields. It
-/// accepts tags and lengths of up to 10 bytes, and groups up to a depth of 99. Here, tags and lengths have at most 5
-/// bytes, as in protobuf-c and C++. golang-dnstap reads the message of a `MESSAGE` without checking that it is present.
+/// prost decodes every frame that passes this check, and also some frames that do not pass. prost does not check
+/// required fields. It accepts tags and lengths of up to 10 bytes, and groups up to a depth of 99. Here, tags and
+/// lengths have at most 5 bytes, as in protobuf-c and C++. golang-dnstap does not check that a `MESSAGE` contains a
+/// message, so this check is necessary.
 ///
 /// ```
 /// use tapfan::internals::{Malformed, validate};
@@ -52,7 +53,7 @@ pub fn message_type(frame: &[u8]) -> Result<MessageType, Malformed> {
     outline(frame).map(|outline| outline.message_type)
 }
 
-/// Validates `frame` like [`validate`], and returns what [`Rewrite`](super::Rewrite) needs to know about it.
+/// Validates `frame` like [`validate`], and returns its outline, which a [`Rewrite`](super::Rewrite) uses.
 ///
 /// # Errors
 /// The errors of [`validate`].

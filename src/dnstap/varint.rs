@@ -38,7 +38,7 @@ pub(super) fn short_varint(bytes: &[u8]) -> Result<Split<'_, u32>, VarintError> 
 /// Splits off a number of up to 64 bits from the front.
 pub(super) fn split_varint(bytes: &[u8]) -> Result<Split<'_, &[u8]>, VarintError> {
     match bytes.iter().take(LONG).position(|byte| *byte < 0x80) {
-        // Nine bytes hold 63 bits, so only one bit is left for the tenth.
+        // Nine bytes hold 63 bits, so the tenth byte may hold only one bit.
         Some(9) if bytes[9] > 1 => Err(VarintError::TooLong),
         Some(last) => Ok(bytes.split_at(last + 1)),
         None => Err(too_long(bytes, LONG)),
@@ -52,8 +52,8 @@ pub(super) fn common_varint(bytes: &[u8]) -> Option<Split<'_, &[u8]>> {
     if *bytes.first()? < 0x80 {
         return bytes.split_at_checked(1);
     }
-    // The first byte without the top bit ends the number. This finds that byte without a loop, because times and ports
-    // have more than one byte.
+    // The first byte without the top bit ends the number. This expression finds that byte without a loop. A loop would
+    // be slower for times and ports, which have more than one byte.
     let last = !u64::from_le_bytes(*bytes.first_chunk()?) & 0x8080_8080_8080_8080;
     if last == 0 {
         return None;
@@ -61,7 +61,7 @@ pub(super) fn common_varint(bytes: &[u8]) -> Option<Split<'_, &[u8]>> {
     bytes.split_at_checked(last.trailing_zeros() as usize / 8 + 1)
 }
 
-/// Splits off a length of one or two bytes and that many bytes.
+/// Splits off a length of one or two bytes, and as many bytes after it as the length says.
 #[inline]
 pub(super) fn common_bytes(bytes: &[u8]) -> Option<Split<'_, &[u8]>> {
     match bytes {
@@ -73,7 +73,7 @@ pub(super) fn common_bytes(bytes: &[u8]) -> Option<Split<'_, &[u8]>> {
     }
 }
 
-/// Returns the number that `bytes` encode. They are at most [`LONG`].
+/// Returns the number that `bytes` encode. There are at most [`LONG`] bytes.
 #[inline]
 pub(super) fn number(bytes: &[u8]) -> u64 {
     (bytes.iter().rev()).fold(0, |number, byte| number << 7 | u64::from(byte & 0x7f))

@@ -11,7 +11,8 @@ use super::{
 #[derive(Debug, Clone)]
 pub(super) struct Fields<'a> {
     rest: &'a [u8],
-    /// The end of `rest` in the frame. With it, offsets are relative to the frame at every depth.
+    /// The offset in the whole frame at which `rest` ends. With it, the offsets of fields in nested messages are also
+    /// counted from the start of the frame.
     end: usize,
     groups: usize,
 }
@@ -30,7 +31,8 @@ pub(super) struct Field<'a> {
     pub(super) tag: usize,
 }
 
-/// The limit on nested groups. dnstap has no groups, so any limit below 100, the limit of prost and C++, is sufficient.
+/// The limit on nested groups. dnstap has no groups, so a low limit is sufficient. It must be below 100, the limit of
+/// prost and C++.
 pub(super) const GROUP_DEPTH: usize = 32;
 
 // === impl Fields ===

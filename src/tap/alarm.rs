@@ -1,4 +1,4 @@
-//! The signal that wakes the flusher.
+//! The signal that wakes the flusher, the task that passes the messages of all threads on to the sinks.
 
 use super::sync::{
     AtomicBool, Notify,
@@ -9,7 +9,7 @@ use super::sync::{
 /// The signal that wakes the flusher.
 #[derive(Debug, Default)]
 pub(super) struct Alarm {
-    /// True while the flusher is awake. Most batches find it awake and do not need to wake it.
+    /// True while the flusher is awake. In that case, a thread that sends a message does not need to wake the flusher.
     awake: AtomicBool,
     notify: Notify,
 }
@@ -17,10 +17,11 @@ pub(super) struct Alarm {
 // === impl Alarm ===
 
 impl Alarm {
-    /// Wakes the flusher if it sleeps. The caller has added a message before.
+    /// Wakes the flusher if it sleeps. The caller must add its message to a batch first.
     #[inline]
     pub(super) fn raise(&self) {
-        // With the fence in `stays_awake`, either the flusher finds the message, or this finds the flusher asleep.
+        // Pairs with the fence in `stays_awake`. Together they make sure that the flusher sees the new message, or that
+        // this function sees that the flusher is asleep.
         fence(SeqCst);
         if !self.awake.load(Relaxed) && !self.awake.swap(true, Relaxed) {
             self.notify.notify_one();
@@ -32,14 +33,15 @@ impl Alarm {
         self.notify.notified().await;
     }
 
-    /// Marks the flusher as asleep, and calls `flush`. If that finds a message, the flusher is awake again. Returns
-    /// whether it is.
+    /// Marks the flusher as asleep, and calls `flush`, which returns whether it found a message. If it found one, the
+    /// flusher is marked as awake again. Returns whether the flusher is awake.
     pub(super) fn stays_awake(&self, flush: impl FnOnce() -> bool) -> bool {
         self.awake.store(false, Relaxed);
         // Pairs with the fence in `raise`.
         fence(SeqCst);
-        // A thread that sends before the flush may still see the flusher as awake; the flush finds its message. A thread
-        // that sends after the flush sees it asleep, and wakes it.
+        // A thread that sends a message before this flush may still see the flusher as awake, and not wake it; in that
+        // case the flush finds the message. A thread that sends a message after this flush sees the flusher as asleep,
+        // and wakes it.
         let missed = flush();
         if missed {
             self.awake.store(true, Relaxed);

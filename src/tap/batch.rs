@@ -11,24 +11,26 @@ use crate::{
 /// Encoded messages that become one chunk.
 ///
 /// When a full batch is flushed, its buffer becomes the chunk. A batch that is flushed early is copied into a chunk of
-/// the right size, so that a slow thread does not fill the queues with nearly empty buffers.
+/// the right size, so that a thread that sends few messages does not fill the queues with nearly empty buffers.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     bytes: Vec<u8>,
     index: Vec<IndexEntry>,
     labels: Vec<u8>,
-    /// The end of each message's part of `labels`. Empty as long as no message of the batch has metadata.
+    /// For each message, the offset in `labels` at which its metadata ends. Empty as long as no message of the batch
+    /// has metadata.
     label_ends: Vec<u32>,
     /// The time of the first message.
     begun: Option<Instant>,
-    /// True after the flusher has ended. Each message must then go to the router immediately.
+    /// True after the flusher has ended. From then on, each message must go to the router immediately.
     pub(super) closed: bool,
 }
 
 /// The size at which a batch is full and is flushed, in bytes.
 const FULL: usize = 64 << 10;
 
-/// The largest size of a full batch that cannot be flushed now, in bytes.
+/// The limit of a full batch that has to wait, in bytes. A full batch grows up to this size while the flusher is still
+/// handing over an earlier batch.
 const MOST: usize = 4 * FULL;
 
 /// The memory that a batch keeps while its thread sends little or nothing, in bytes.
@@ -69,7 +71,8 @@ impl Batch {
         }
         self.reserve(encoding.frame_length());
         encoding.write(head, &mut self.bytes);
-        // A batch has at most 256 KiB, or it consists of a single frame, and the length of a frame is bounded, too.
+        // The cast does not truncate: a batch has at most 256 KiB, or it consists of a single frame, whose length is
+        // bounded.
         #[allow(clippy::cast_possible_truncation)]
         let end = self.bytes.len() as u32;
         self.index
@@ -81,7 +84,7 @@ impl Batch {
         // The messages before the first message with metadata get empty metadata.
         self.label_ends.resize(self.index.len(), 0);
         self.labels.extend_from_slice(labels);
-        // This fits, as for the end of the frames above.
+        // The cast does not truncate: the metadata of a batch is far smaller than 4 GiB.
         #[allow(clippy::cast_possible_truncation)]
         self.label_ends.push(self.labels.len() as u32);
     }

@@ -44,10 +44,10 @@ pub struct Builder {
     runtime: Option<runtime::Handle>,
 }
 
-/// The file name that error messages show for the text, which does not come from a file.
+/// The file name in error messages about a Tapfile that the program passed as a text.
 const TEXT: &str = "Tapfile";
 
-/// The name of the intake, where frames from a listener have the listener's name.
+/// The listener's name that frames from a program get. Frames from a real listener get the name of that listener.
 const LISTENER: &str = "tap";
 
 // === impl Builder ===
@@ -69,8 +69,8 @@ impl Builder {
         Ok(self.config(config))
     }
 
-    /// Takes the sinks and settings of a configuration, for example one of [`config::parse_for_taps`]. Its listeners
-    /// are ignored. A second call replaces the first configuration.
+    /// Takes the sinks and settings of a configuration, for example one that [`config::parse_for_taps`] returned. Its
+    /// listeners are ignored. A second call replaces the first configuration.
     pub fn config(mut self, config: Config) -> Self {
         self.config = Some(config);
         self
@@ -95,8 +95,8 @@ impl Builder {
         self
     }
 
-    /// Runs the sinks on this runtime instead of on a separate thread. The runtime needs its I/O and time drivers. It
-    /// must run until the drain is over: when the runtime ends, the taps end, too.
+    /// Runs the sinks on this tokio runtime instead of on a separate thread. The I/O and time drivers of the runtime
+    /// must be enabled. The runtime must run until the drain is over, because the taps end when the runtime ends.
     pub fn runtime(mut self, runtime: runtime::Handle) -> Self {
         self.runtime = Some(runtime);
         self

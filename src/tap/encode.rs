@@ -69,7 +69,8 @@ impl Head {
 // === impl Encoding ===
 
 impl<'a> Encoding<'a> {
-    /// Prepares a message; `None` if it has no type or is longer than any DNS message can be.
+    /// Computes the lengths of the encoded message. Returns `None` if the message has no type, or if it is longer than
+    /// any DNS message can be.
     #[inline]
     pub(super) fn new(head: &Head, message: &'a Message<'a>, wire: bool) -> Option<Self> {
         if message.kind == MessageType::Unknown {
@@ -422,7 +423,7 @@ mod tests {
             )
     }
 
-    /// The message that prost makes from the same parts.
+    /// The message that prost builds from the parts that the test chose.
     fn expected(parts: &Parts, wire: bool) -> proto::Message {
         let protocol = parts.protocol.map(|place| PROTOCOLS[place]);
         let of = |address: SocketAddr| address.ip().to_canonical();

@@ -28,7 +28,7 @@ pub enum Error {
     /// A certificate or a key cannot be used, or names cannot be looked up.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// The system has no thread or no descriptors left.
+    /// The system cannot start another thread, or the process has no descriptors left.
     #[error("the thread of the taps did not start: {0}")]
     Thread(#[from] io::Error),
 }

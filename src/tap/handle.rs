@@ -6,8 +6,8 @@ use super::{Message, MessageType, Metadata, intake::Intake};
 
 /// Sends messages to the sinks of a [`Taps`](super::Taps) or a [`MemoryTap`](super::MemoryTap).
 ///
-/// Clones are cheap and equivalent. Any thread and any task may use a clone at any time. After the drain, each message
-/// only counts as lost. The default handle has no sinks and sends nothing.
+/// Clones are cheap and equivalent. Any thread and any task may use a clone at any time. A message that is sent after
+/// the drain counts as lost. The default handle has no sinks and sends nothing.
 ///
 /// ```
 /// use std::{net::SocketAddr, time::SystemTime};
@@ -31,7 +31,7 @@ impl Handle {
 
     /// Returns whether any sink wants messages of this type. If not, the server does not need to build such a message.
     ///
-    /// The call is cheap: it reads one number. It returns false without sinks and after the drain.
+    /// The call is cheap: it reads one number. It also returns false if there are no sinks, and after the drain.
     #[inline]
     pub fn wants(&self, message_type: MessageType) -> bool {
         self.0
@@ -39,8 +39,9 @@ impl Handle {
             .is_some_and(|intake| intake.wants(message_type))
     }
 
-    /// Returns whether any sink wants the wire bytes of messages, because the sink is `full` or reads values from the
-    /// wire bytes. If not, a server that no longer has the wire bytes does not need to encode the message again.
+    /// Returns whether any sink wants the wire bytes of messages. A sink wants them if it is `full`, or if its `extra`
+    /// contains values that are read from them. If no sink wants them, a server that no longer has the wire bytes does
+    /// not need to encode the message again.
     #[inline]
     pub fn wants_wire(&self) -> bool {
         self.0.as_ref().is_some_and(|intake| intake.wants_wire())

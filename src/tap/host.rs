@@ -17,7 +17,7 @@ pub(super) struct Drain {
 
 /// The intake of the messages, and the queues of the sinks with their ledgers.
 ///
-/// When it is dropped, the intake closes and the queues are abandoned: later messages count as lost.
+/// When a `Way` is dropped, the intake closes and nothing reads the queues any more. Later messages count as lost.
 #[derive(Debug, Clone)]
 pub(super) struct Way {
     pub(super) intake: Arc<Intake>,
@@ -96,7 +96,7 @@ impl Drop for OwnRuntime {
     }
 }
 
-/// Flushes the batches until a drain is requested or the sender of `asked` is dropped. After that, it ends the sinks.
+/// Flushes the batches until a drain is requested or the sender of `asked` is dropped. After that, ends the sinks.
 pub(super) async fn host(supervisor: Supervisor, way: Way, asked: oneshot::Receiver<Drain>) {
     let drain = select! {
         drain = asked => drain.ok(),

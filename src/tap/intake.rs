@@ -35,8 +35,8 @@ use crate::{
 
 /// The part of a [`Taps`](super::Taps) that all handles and threads share.
 pub(super) struct Intake {
-    /// The message types that the sinks want, one bit per type at the type's number, and the bits [`WIRE`] and
-    /// [`METADATA`].
+    /// The message types that the sinks want, as a bit set. The bit of a type is at the type's number. Two more bits
+    /// are [`WIRE`] and [`METADATA`].
     wanted: AtomicU32,
     head: Head,
     router: Router,
@@ -161,9 +161,9 @@ impl Intake {
         });
     }
 
-    /// Hands the full batch of a thread to the router. While the flusher is still handing over an earlier batch, the
-    /// full batch grows instead, up to a limit: the system may have paused the flusher's thread, and the sender must
-    /// not wait for that.
+    /// Hands the full batch of a thread to the router. If the flusher is still handing over an earlier batch of the
+    /// thread, the full batch grows instead, up to a limit. The thread does not wait for the flusher, because the
+    /// operating system may have paused the flusher's thread.
     #[cold]
     fn make_room<'a>(
         &self,
@@ -190,7 +190,8 @@ impl Intake {
         let slot = Arc::new(Slot::default());
         let mut slots = self.slots.lock();
         if slots.closed {
-            // Nothing flushes the batch later, so its messages go to the router immediately.
+            // After the intake has closed, nothing flushes this batch later, so its messages go to the router
+            // immediately.
             slot.batch.lock().closed = true;
         } else {
             slots.all.push(Arc::clone(&slot));
@@ -218,11 +219,11 @@ impl Intake {
     }
 
     /// Hands the messages of all batches to the router, and returns whether there were any. A batch that its thread is
-    /// using is left for the next flush; it counts as having messages.
+    /// using at the moment is left for the next flush, and counts as one with messages.
     fn flush(&self) -> bool {
         let mut found = false;
-        // The lock is not held while messages are handed over: a new thread needs the lock for its first message, and must
-        // not wait for a flusher that the system has paused.
+        // The lock of the list is not held while messages are handed over. A new thread needs this lock for its first
+        // message, and must not wait for a flusher that the operating system has paused.
         let mut batches = mem::take(&mut self.slots.lock().all);
         batches.retain(|slot| self.flush_slot(slot, &mut found));
         let mut slots = self.slots.lock();
@@ -285,7 +286,7 @@ impl Intake {
         }
     }
 
-    /// Hands the messages that all batches have now to the router.
+    /// Hands the messages of all batches to the router.
     #[cfg(feature = "proto")]
     pub(super) fn flush_all(&self) {
         self.slots.lock().all.retain(|slot| {
@@ -299,7 +300,8 @@ impl Intake {
 
 impl Drop for Intake {
     fn drop(&mut self) {
-        // Threads keep their slots until they end or send to another tap.
+        // A thread keeps its batch until it ends or sends to another tap, so the batch may exist longer than this
+        // intake.
         self.close();
     }
 }
@@ -544,7 +546,8 @@ mod tests {
         let Way { intake, queues, .. } = one;
         drop(intake);
         assert_eq!(queues.ledger().offered, 3);
-        // The next tap of this thread may have the address of the old one, but not its batch.
+        // A new tap may get the same address in memory as the tap that was dropped. This thread must not use the old
+        // batch for the new tap.
         for _ in 0..10 {
             let way = Way::new();
             send(&way.intake, 5);

@@ -25,7 +25,7 @@ use super::{MessageType, policy::Policy};
 /// let asked = Message::client_query(Protocol::Udp, client, received, &query);
 /// let answered = Message::client_response(Protocol::Udp, client, received, SystemTime::now(), &answer);
 ///
-/// // With a field that CoreDNS leaves out, and of a type that it does not tap.
+/// // CoreDNS leaves out this field, and does not tap messages of this type.
 /// let asked = asked.response_address("192.0.2.1:53".parse()?);
 /// let update = Message::new(MessageType::UpdateQuery)
 ///     .protocol(Protocol::Doh(HttpVersion::Http2))

@@ -62,7 +62,7 @@ mod own;
 mod policy;
 mod taps;
 
-/// The primitives of the alarm. The test with loom replaces them with its own.
+/// The synchronization primitives of the alarm. The test with loom uses those of loom instead.
 mod sync {
     pub(super) use std::sync::atomic::{AtomicBool, Ordering, fence};
 

@@ -15,7 +15,7 @@ struct Own {
 }
 
 thread_local! {
-    /// Nearly always a single entry, because few programs have several taps.
+    /// The list nearly always has a single entry, because few programs have several taps.
     static OWN: RefCell<Vec<Own>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -40,7 +40,7 @@ pub(super) fn with_slot(intake: &Arc<Intake>, send: impl FnOnce(&Slot)) {
 fn first(intake: &Arc<Intake>, is_alive: bool, send: impl FnOnce(&Slot)) {
     let slot = intake.register();
     send(&slot);
-    // A thread that is ending can no longer store its batches. In that case only the flusher keeps this batch.
+    // A thread that is ending can no longer store its batches. In that case only the intake keeps this batch.
     if is_alive {
         let _ = OWN.try_with(|own| {
             if let Ok(mut own) = own.try_borrow_mut() {

@@ -45,7 +45,8 @@ pub struct Report {
     pub sinks: Vec<SinkReport>,
 }
 
-/// The time that a drain may take beyond its deadline, so that sinks can settle their ledgers.
+/// The time that a drain may take beyond its deadline. In this time, the sinks count the messages that they could not
+/// deliver.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 // === impl Taps ===
@@ -94,8 +95,8 @@ impl Taps {
     /// Ends the taps cleanly: sends the frames that are still queued, ends the streams to the collectors with STOP and
     /// waits for FINISH.
     ///
-    /// Takes at most `within`, plus a short time to settle the ledgers. Messages that are not delivered by that time
-    /// count as lost, as `shutdown`, and so does each message that is sent later. The future awaits no timer, so any
+    /// Takes at most `within`, plus a short time to count what was lost. Messages that are not delivered by that time
+    /// count as lost (`shutdown`), and so does each message that is sent later. The future awaits no timer, so any
     /// executor can run it. Dropping the future ends the taps immediately.
     pub async fn drain(mut self, within: Duration) -> Report {
         let Some(running) = self.running.take() else {
@@ -105,15 +106,15 @@ impl Taps {
         let (done, is_done) = oneshot::channel();
         let done = Box::new(move || drop(done));
         if host.send(Drain { within, done }).is_ok() {
-            // The result is always an error, because `done` is only dropped and never sends. It is also dropped if the
-            // runtime ends.
+            // The channel only shows when `done` is dropped: at the end of the drain, or when the runtime ends. Nothing
+            // is ever sent, so the result is always an error.
             let _: Result<(), _> = is_done.await;
         }
         Report::after(&way)
     }
 
-    /// Does the same as [`drain`](Self::drain), but blocks the current thread. This must not be the only thread of the
-    /// runtime that the sinks run on.
+    /// Does the same as [`drain`](Self::drain), but blocks the current thread. The current thread must not be the only
+    /// thread of the runtime that the sinks run on.
     pub fn drain_blocking(mut self, within: Duration) -> Report {
         let Some(running) = self.running.take() else {
             return Report::default();

@@ -76,7 +76,7 @@ async fn senders_that_speak_something_else_or_trust_us_not_are_named() {
     let compressed = wire::data([b"\x82SNAPPY\x00\x00\x00\x00\x01"]);
     send(&plain, &[START, compressed.as_slice()].concat()).await;
     tapfan
-        .wait_for_log("it is compressed (snappy); turn off compression at the sender")
+        .wait_for_log("the payload is compressed (snappy); turn off compression at the sender")
         .await;
 }
 
