@@ -7,12 +7,12 @@ use serde::Serialize;
 use super::verdict::{self, Lately};
 use crate::health::{LedgerStatus, ListenerStatus, RouterStatus, SinkStatus, State};
 
-/// The number of points for which a loss counts as ongoing.
+/// The number of recent points, one per second, in which a loss still counts as ongoing.
 #[allow(clippy::cast_possible_truncation)]
 const NOW_POINTS: usize = verdict::NOW.as_secs() as usize;
 
-/// The recent history of listeners and sinks. It reads the router's counters once a second, even if no page is open, so that
-/// a page opened during an outage shows how the outage began.
+/// The recent history of listeners and sinks. The admin endpoint records the router's counters once a second, even if
+/// no page is open. So a page that is opened during an outage shows how the outage began.
 #[derive(Debug, Default)]
 pub(super) struct History {
     /// The number of samples taken.
@@ -64,8 +64,8 @@ struct Point {
 /// The latest points for the page, in the order of the listeners and sinks in the status.
 #[derive(Debug, Serialize)]
 pub(super) struct Points {
-    /// The number of the latest second. A reader of the points compares this number with the previous one to find how
-    /// many seconds are missing.
+    /// The number of the latest second. A program that reads the points compares this number with the previous one, to
+    /// find out how many seconds it has missed.
     second: u64,
     listeners: Vec<ListenerTrace>,
     sinks: Vec<SinkPoints>,
@@ -177,8 +177,8 @@ impl SinkTrace {
         self
     }
 
-    /// Returns the recent losses and deliveries for the verdict, including counts of `ledger` that are newer than the last
-    /// point.
+    /// Returns the recent losses and deliveries for the verdict. They include the counts of `ledger` that are newer
+    /// than the last point.
     fn lately(&self, ledger: &LedgerStatus) -> Lately {
         let fresh = ledger.dropped_total().saturating_sub(self.last.dropped);
         let lost = |points: usize| {
@@ -247,7 +247,8 @@ impl SinkPoints {
     }
 }
 
-/// Returns the growth of a counter. A counter that decreased belongs to a new sink of the same name, which started at 0.
+/// Returns the growth of a counter. If the counter decreased, it belongs to a new sink of the same name, whose counter
+/// started at 0.
 fn grown(before: u64, now: u64) -> u64 {
     now.checked_sub(before).unwrap_or(now)
 }
@@ -368,7 +369,7 @@ mod tests {
             let Lately { lost, losing, idle } = trace.lately(&ledger(0));
             (lost, losing, idle.as_secs())
         };
-        // The time of losses before the first sample is unknown.
+        // The losses before the first sample do not count, because their time is unknown.
         assert_eq!(second(7, 0), (0, 0, 0));
         assert_eq!(second(9, 1), (2, 2, 0));
         for idle in 1..10 {

@@ -1,9 +1,9 @@
-//! The hosts that requests may name.
+//! The hosts that a request may name in its `Host` header.
 //!
-//! A web page can make its own name resolve to this machine (DNS rebinding). The browser then treats this endpoint as part
-//! of the page's site and lets the page read it, but still sends the page's name in `Host`. The endpoint therefore only
-//! answers requests that name a known host. Addresses and names that an attacker cannot choose are always known; the option
-//! `host` adds others.
+//! A web page can make its own name resolve to this machine (DNS rebinding). The browser then believes that the admin
+//! endpoint belongs to the page's site, and lets the page read its answers. But the browser still sends the name of the
+//! page's site in `Host`. The endpoint therefore only answers requests that name a known host. Known are the addresses
+//! and names of this machine that an attacker cannot choose, and the hosts in the option `host`.
 
 use std::{
     fmt, iter,
@@ -34,14 +34,14 @@ pub(super) struct Hosts {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Local(pub(super) SocketAddr);
 
-/// The result of the check of a request's host.
+/// The result of the check whether a request names a known host.
 #[derive(Debug, Clone)]
 pub(super) struct Standing(pub(super) Result<(), Refusal>);
 
 /// The reason why a request is refused.
 #[derive(Debug, Clone)]
 pub(super) enum Refusal {
-    /// No `Host`, several, or an invalid one: 400 by RFC 9112, section 3.2.
+    /// The request has no `Host` header, several, or an invalid one. RFC 9112, section 3.2, requires the status 400.
     Unreadable,
     Foreign {
         host: Named,
@@ -71,8 +71,8 @@ impl Hosts {
 
     /// Checks a request that was received at the address `local`.
     ///
-    /// A request in absolute form has a second host in its target, which takes precedence (RFC 9112, section 3.2.2). Both
-    /// hosts must be known, because no legitimate client sends two different ones.
+    /// A request in absolute form has a second host in its target. This host takes precedence over `Host` (RFC 9112,
+    /// section 3.2.2). Both hosts must be known, because no legitimate client sends two different ones.
     fn judge(&self, request: &Request, local: Option<IpAddr>) -> Result<(), Refusal> {
         let hosts: Vec<_> = request.headers().get_all(header::HOST).iter().collect();
         let [host] = hosts.as_slice() else {
@@ -100,15 +100,15 @@ impl Hosts {
     }
 }
 
-/// Attaches a [`Standing`] to every request, for [`guard`] and for handlers that answer a request with an unknown host but
-/// hide details.
+/// Attaches a [`Standing`] to every request. [`guard`] uses it, and so do handlers that answer a request with an
+/// unknown host but hide details.
 pub(super) async fn judge(
     State(hosts): State<Arc<ArcSwap<Hosts>>>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let local = request.extensions().get::<Local>();
-    // A dual-stack socket reports IPv4 addresses mapped to IPv6.
+    // A socket for both IPv4 and IPv6 reports IPv4 addresses as IPv4-mapped IPv6 addresses.
     let local = local.map(|Local(address)| address.ip().to_canonical());
     let standing = Standing(hosts.load().judge(&request, local));
     request.extensions_mut().insert(standing);
@@ -139,8 +139,8 @@ impl IntoResponse for Refusal {
                 .into_response(),
             Self::Foreign { host, directive } => {
                 let address = match host {
-                    // The request already names an IP address, so advice to use one would not help. NAT may have
-                    // changed the address on the way here.
+                    // The request already names an IP address, so advice to use an IP address would not help. The
+                    // endpoint may not know this address, because NAT can change it on the way.
                     Named::Address(_) => "",
                     Named::Name(_) => "use its IP address, or ",
                 };
@@ -166,11 +166,11 @@ impl Named {
         }
     }
 
-    /// Parses `HOST` or `HOST:PORT`. The port is ignored: `ssh -L` and `kubectl port-forward` change it, and DNS rebinding
-    /// needs another name, not another port.
+    /// Parses `HOST` or `HOST:PORT`. The port is ignored, because `ssh -L` and `kubectl port-forward` change it. The
+    /// check does not need the port: an attack by DNS rebinding always uses another name.
     fn read(authority: &Authority) -> Option<Self> {
         let (text, host) = (authority.as_str(), authority.host());
-        // `Authority` also accepts user information, and anything as a port.
+        // The type `Authority` also accepts user information, and any text as the port.
         let port = text.strip_prefix(host)?;
         let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
         if !port.is_empty() && !port.strip_prefix(':').is_some_and(is_port) {

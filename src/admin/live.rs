@@ -13,12 +13,12 @@ use tokio::sync::{Semaphore, watch};
 use super::history::{History, Points};
 use crate::{health::RouterStatus, lock::Mutex, supervisor::View};
 
-/// State shared by all watchers: the history and the latest event. Each second, one event is made for all watchers; without
-/// watchers, none is made.
+/// State shared by all watchers, the clients of `/events`: the history and the latest event. Each second, one event is
+/// made for all watchers. If there are no watchers, no event is made.
 #[derive(Debug)]
 pub(super) struct Live {
     history: Mutex<History>,
-    /// The latest event. No earlier events are kept, so a slow watcher misses some instead of using memory.
+    /// The latest event. Earlier events are not kept: a slow watcher misses some events, but uses no memory.
     latest: watch::Sender<Event>,
     places: Arc<Semaphore>,
 }
@@ -33,7 +33,7 @@ struct Picture {
 // === impl Live ===
 
 impl Live {
-    /// The largest number of watchers.
+    /// The largest number of clients that can watch `/events` at a time.
     pub(super) const PLACES: usize = 16;
 
     pub(super) fn new() -> Self {
@@ -44,7 +44,7 @@ impl Live {
         }
     }
 
-    /// Adds a sample of the router, taken `elapsed` after the previous one. Call it once a second.
+    /// Adds a sample of the router's counters, taken `elapsed` after the previous sample. Must be called once a second.
     pub(super) fn sample(&self, status: RouterStatus, elapsed: Duration) {
         self.history.lock().look(&status, elapsed);
         if self.latest.receiver_count() > 0 {
@@ -52,10 +52,10 @@ impl Live {
         }
     }
 
-    /// Answers `GET /events` with `picture` events. The first event has the points of five minutes, and each later
-    /// event only the latest point. There are at most 16 watchers; a further watcher gets a `full` event, and its
-    /// connection is closed. The refusal is an event instead of an error status, because scripts in a page cannot see
-    /// the status of an event stream.
+    /// Answers `GET /events` with events named `picture`. The first event contains the points of the last five minutes.
+    /// Each later event contains only the latest point. There are at most 16 watchers; a further watcher gets a `full`
+    /// event, and its connection is closed. The refusal is an event instead of an error status, because scripts in a
+    /// page cannot see the status of an event stream.
     pub(super) fn answer(&self, view: &View) -> Response {
         match self.watch(view) {
             Some(events) => Sse::new(events).into_response(),
@@ -76,7 +76,8 @@ impl Live {
 
     fn watch(&self, view: &View) -> Option<impl Stream<Item = Result<Event, Infallible>> + use<>> {
         let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
-        // Subscribes before making the opening picture. The watcher may then get a sample twice, but it misses none.
+        // Subscribes to events before it makes the first picture. In this order, a watcher may get a sample twice, but
+        // it misses none.
         let latest = self.latest.subscribe();
         let opening = self.picture(view.snapshot(), History::POINTS);
         let watching = (Some(opening), latest, place);
@@ -96,7 +97,7 @@ impl Live {
     }
 
     fn picture(&self, status: RouterStatus, points: usize) -> Event {
-        // Releases the lock before the call of `status`, which takes it again.
+        // Releases the lock before it calls `status`, because `status` takes the same lock.
         let points = self.history.lock().last(points);
         let picture = Picture {
             points,

@@ -44,8 +44,8 @@ pub(super) async fn show(State(shared): State<Arc<Shared>>) -> Answer {
 
 /// Answers `PUT`, which sets the level.
 ///
-/// Refuses requests with an `Origin` header: they come from web pages, and a page in an operator's browser must not change
-/// the log level.
+/// Refuses requests with an `Origin` header. Such a request comes from a web page, and a page in an operator's browser
+/// must not change the log level.
 pub(super) async fn change(
     State(shared): State<Arc<Shared>>,
     headers: HeaderMap,
@@ -69,7 +69,8 @@ pub(super) async fn change(
             return (StatusCode::REQUEST_TIMEOUT, text);
         }
     };
-    // If nothing reads the log, logging the change may block. On a blocking thread it does not delay the probes.
+    // Changing the level writes a log line, which may block if nothing reads the log. On a blocking thread it does not
+    // delay the probes.
     match spawn_blocking(move || set(&*log, &text)).await {
         Ok(Ok(level)) => (StatusCode::OK, level + "\n"),
         Ok(Err(why)) => (StatusCode::BAD_REQUEST, why + "\n"),
@@ -80,8 +81,8 @@ pub(super) async fn change(
     }
 }
 
-/// Sets the level and logs the change as a warning. If the new level hides warnings, it logs the change before it sets the
-/// level.
+/// Sets the level and logs the change as a warning. If the new level hides warnings, the change is logged before the
+/// level is set.
 fn set(log: &dyn LogControl, text: &str) -> Result<String, String> {
     let before = log.level();
     let report = || warn!(%before, now = text, "log level changed");

@@ -1,8 +1,8 @@
 //! The admin endpoint: the page, probes, metrics and status of a running router.
 //!
 //! The endpoint has its own thread and runtime, and reads the router through a [`View`](crate::supervisor::View), which
-//! takes no lock that a stuck router can hold. The endpoint can therefore still answer, and report the problem, when the
-//! router is stuck. `routes` maps paths to handlers.
+//! takes no lock that a stuck router can hold. So if the router is stuck, the endpoint can still answer and report the
+//! problem. `routes` maps paths to handlers.
 
 mod history;
 mod hosts;

@@ -15,7 +15,7 @@ use crate::{
 
 type Answer = (StatusCode, String);
 
-/// Answers `/livez`: 200 if the router's workers make progress. It takes no lock that a worker can hold.
+/// Answers `/livez`: 200 if the workers of the router's runtime make progress. Takes no lock that a worker can hold.
 pub(super) async fn live(State(shared): State<Arc<Shared>>) -> Answer {
     let stuck = shared.watchdog.stuck();
     if stuck.is_empty() {
@@ -29,7 +29,8 @@ pub(super) async fn live(State(shared): State<Arc<Shared>>) -> Answer {
     (StatusCode::SERVICE_UNAVAILABLE, text)
 }
 
-/// Answers `/readyz`: 200 if senders can connect. Only requests that name a known host see the names and errors of sinks.
+/// Answers `/readyz`: 200 if senders can connect. The names and errors of sinks are shown only if the request names a
+/// known host.
 pub(super) async fn ready(
     State(shared): State<Arc<Shared>>,
     Extension(standing): Extension<Standing>,
@@ -83,7 +84,7 @@ fn readiness(status: &RouterStatus, when: ReadyWhen) -> (bool, String) {
     (asked.is_none() && lost.is_empty(), text)
 }
 
-/// Returns one line for each listener that senders cannot connect to.
+/// Returns the listeners that senders cannot connect to, one on each line.
 fn lost_listeners(status: &RouterStatus) -> String {
     let mut text = String::new();
     for listener in status.listeners.iter().filter(|listener| !listener.removed) {

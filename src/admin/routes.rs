@@ -18,7 +18,7 @@ use super::{
     server::Shared,
 };
 
-/// Paths for kubelets and Prometheus, served at `admin` and `probes`.
+/// Paths for kubelets and Prometheus. The addresses of `admin` and of `probes` both serve these paths.
 const PROBES: [(&str, &str); 4] = [
     ("/livez", "200 unless a worker has stopped making progress"),
     (
@@ -56,13 +56,15 @@ pub(super) fn admin(shared: Arc<Shared>, hosts: Arc<ArcSwap<Hosts>>) -> Router {
     finish(guarded, &[&PROBES, &ADMIN], shared, hosts)
 }
 
-/// Returns the routes of the `probes` address: only probes and metrics, because other machines may be able to reach it.
+/// Returns the routes of the `probes` address. It has only probes and metrics, because other machines may be able to
+/// reach this address.
 pub(super) fn probes(shared: Arc<Shared>, hosts: Arc<ArcSwap<Hosts>>) -> Router {
     let guarded = Router::new().route("/metrics", get(metrics::scrape));
     finish(guarded, &[&PROBES], shared, hosts)
 }
 
-/// Adds the probes, which accept any `Host`: a kubelet sends the Pod's address, or the host in the probe's `httpGet`.
+/// Adds the paths of the probes. They accept any `Host`, because a kubelet sends the address of the Pod, or the host in
+/// the probe's `httpGet`.
 fn finish(
     guarded: Router<Arc<Shared>>,
     paths: &[&[(&str, &str)]],

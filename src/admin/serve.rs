@@ -19,14 +19,16 @@ use tower::ServiceExt as _;
 use super::{hosts::Local, write_deadline::WriteDeadline};
 use crate::net::{Descriptors, Incoming, UserTimeout, prepare_served};
 
-/// The largest number of connections; fewer if the process runs out of descriptors. A further connection closes the oldest
-/// one, so that a client that keeps connections open cannot lock out a probe.
+/// The largest number of connections. It is lower if the process runs out of descriptors. When a further client
+/// connects, the server closes the oldest connection, so that a client that keeps connections open cannot lock out a
+/// probe.
 const CONNECTIONS: usize = 64;
 
-/// The deadline for receiving the head of a request. It also bounds the time that a connection may be idle.
+/// The deadline for receiving the head of a request. A connection may also be idle for this time at most.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 
-/// The deadline for progress of a write. Data counts as progress once it is in the receive buffer of the client's system.
+/// The deadline for progress of a write. A write makes progress when data reaches the receive buffer of the client's
+/// operating system.
 const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The longest head of a request, in bytes. hyper allows no smaller limit.
@@ -35,7 +37,7 @@ const HEAD_LIMIT: usize = 8 << 10;
 /// The pause after a failed accept, for example when descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The time that requests in flight have after the listening socket was closed.
+/// The time for which requests in flight may continue after the listening socket was closed.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Serves `routes` until `stop` is cancelled.
@@ -70,8 +72,8 @@ pub(super) async fn serve(
                     let one = connection(stream, routes.clone(), stop.clone());
                     by_age.push_back(connections.spawn(one));
                 }
-                // Logs nothing, neither here nor below: any client could fill the log. Logging may also block in a program
-                // that embeds the router, and probes must be answered even then.
+                // Errors of connections are not logged, here and below, because any client could fill the log. Logging
+                // may also block in a program that embeds the router, and probes must be answered even in that case.
                 Err(error) => {
                     if is_out_of_descriptors(&error) && let Some(oldest) = by_age.pop_front() {
                         end(&oldest, &mut connections).await;
@@ -83,19 +85,20 @@ pub(super) async fn serve(
     }
     drop(socket);
     let all = async { while connections.join_next().await.is_some() {} };
-    // Dropping the set aborts the remaining connections.
+    // When the timeout ends, the set is dropped, which aborts the remaining connections.
     let _ = timeout(LAST_WORDS, all).await;
 }
 
-/// Aborts a connection and waits until its descriptor is free. Without the wait, the server would accept a burst of clients
-/// before any descriptor is freed, and use up the descriptors reserved for reloads.
+/// Aborts a connection and waits until its descriptor is free. Without the wait, the server would accept many clients
+/// before any descriptor is free again, and use up the descriptors that are reserved for reloads.
 async fn end(connection: &AbortHandle, connections: &mut JoinSet<()>) {
     connection.abort();
     while !connection.is_finished() && connections.join_next().await.is_some() {}
 }
 
-/// Moves a connection to the lowest free descriptor. If an admitted connection kept a reserved descriptor, the next
-/// client would get the lower descriptor. Clients would then use up the reserved descriptors one by one.
+/// Moves a connection to the lowest free descriptor. If a connection kept a descriptor that is reserved for reloads, a
+/// lower descriptor would stay free, and the next client would get it. In this way, clients would use up all reserved
+/// descriptors.
 fn with_lowest_descriptor(stream: TcpStream) -> io::Result<TcpStream> {
     let stream = stream.into_std()?;
     TcpStream::from_std(stream.try_clone()?)
@@ -110,9 +113,9 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
 }
 
 async fn connection(stream: TcpStream, routes: axum::Router, stop: CancellationToken) {
-    // Makes the send buffer small: the default of several megabytes can hold the small events of many minutes, so
-    // tapfan would not notice a watcher that stopped reading. TCP_USER_TIMEOUT limits the time that sent data stays
-    // unacknowledged, and `WriteDeadline` limits the time that a write makes no progress.
+    // Makes the send buffer small. The default of several megabytes can hold the small events of many minutes, so
+    // tapfan would not notice a client that no longer reads the events. `TCP_USER_TIMEOUT` limits the time for which
+    // sent data stays unacknowledged, and `WriteDeadline` limits the time for which a write makes no progress.
     let _ = prepare_served(&stream, UserTimeout(WRITE_DEADLINE));
     let local = stream.local_addr().ok();
     let routes = routes.map_request(move |mut request: Request<body::Incoming>| {
@@ -128,7 +131,7 @@ async fn connection(stream: TcpStream, routes: axum::Router, stop: CancellationT
         .max_buf_size(HEAD_LIMIT)
         .serve_connection(io, TowerToHyperService::new(routes));
     let mut connection = pin!(connection);
-    // Ignores the result, because errors of clients are not logged, as explained above.
+    // Ignores the result, because errors of clients are not logged.
     let _ = select! {
         ended = connection.as_mut() => ended,
         () = stop.cancelled() => {

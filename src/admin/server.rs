@@ -21,8 +21,8 @@ use crate::{
 
 /// The admin endpoint of a router. It has its own thread and runtime, so that it answers even if the router is stuck.
 ///
-/// It serves nothing before the first call of [`apply`](Self::apply), and stops when it is dropped. It can be started before
-/// the router; it then answers that the router is not ready.
+/// The server serves nothing before the first call of [`apply`](Self::apply), and stops when it is dropped. The server
+/// can be started before the router; until the router runs, it answers that the router is not ready.
 ///
 /// ```
 /// use tapfan::{admin, supervisor::{Supervisor, View}};
@@ -49,9 +49,9 @@ pub struct Server {
     thread: Option<thread::JoinHandle<()>>,
     admin: Option<Serving>,
     probes: Option<Serving>,
-    /// Hosts that requests to `admin` may name. A reload can replace them without a new socket.
+    /// Hosts that requests to the `admin` address may name. A reload can replace the hosts without a new socket.
     admin_hosts: Arc<ArcSwap<Hosts>>,
-    /// Hosts that requests to `probes` may name.
+    /// Hosts that requests to the `probes` address may name.
     probes_hosts: Arc<ArcSwap<Hosts>>,
 }
 
@@ -77,7 +77,7 @@ pub struct Sockets {
 #[derive(Debug)]
 enum Step {
     Keep,
-    /// The configured address, whose port may be 0, and its socket.
+    /// The configured address, whose port may be 0, and the socket that was bound to it.
     Replace(Option<(SocketAddr, TcpListener)>),
 }
 
@@ -100,8 +100,8 @@ pub enum AdminError {
         /// The cause.
         source: BindError,
     },
-    /// The default address, which is used without an `admin` line, cannot be bound. The router can run without an admin
-    /// endpoint.
+    /// The default address, which is used if there is no `admin` line, cannot be bound. The router can run without an
+    /// admin endpoint.
     #[error(
         "no admin endpoint: {source}. This is the default address: set `admin` to another one, or write `admin off`"
     )]
@@ -154,7 +154,8 @@ impl Server {
                         () = watching.observe(&mut ticks, &watched) => {}
                     }
                 });
-                // Does not wait for blocking tasks: a change of the log level hangs if nothing reads the log.
+                // The shutdown does not wait for blocking tasks. A change of the log level is such a task, and it hangs
+                // if nothing reads the log.
                 runtime.shutdown_background();
             })?;
         Ok(Self {
@@ -176,7 +177,7 @@ impl Server {
         self
     }
 
-    /// Binds the addresses of `config` that are not served yet. Sockets in use do not change.
+    /// Binds the addresses of `config` that are not served yet. The sockets that are already in use stay open.
     ///
     /// # Errors
     /// If an address cannot be bound. In that case, none of the new sockets stays open. After [`AdminError::Default`],
@@ -224,7 +225,7 @@ impl Server {
         }
     }
 
-    /// The `admin` address, with the port that the system chose if the configured one is 0.
+    /// The `admin` address. If the configured port is 0, it contains the port that the system chose.
     pub fn address(&self) -> Option<SocketAddr> {
         self.admin.as_ref().map(|serving| serving.bound)
     }
@@ -275,8 +276,8 @@ impl Server {
 // === impl Shared ===
 
 impl Shared {
-    /// Samples the router and checks its runtime once a second until the task is aborted. A single wake-up does all of
-    /// this work, so that an idle router uses almost no processor time.
+    /// Samples the router's counters and checks its runtime, once a second until the task is aborted. A single timer
+    /// drives both, so that an idle router uses almost no processor time.
     async fn observe(&self, ticks: &mut Ticks, data_plane: &runtime::Handle) {
         let mut last = Instant::now();
         let mut offered = 0;
@@ -300,7 +301,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.stop.cancel();
         if let Some(thread) = self.thread.take() {
-            // The only possible error is a panic, which the panic hook has logged.
+            // `join` fails only if the thread panicked, and the panic hook has already logged the panic.
             let _ = thread.join();
         }
     }

@@ -1,4 +1,4 @@
-//! The clock of the admin endpoint's regular work.
+//! The timer that drives the periodic work of the admin endpoint.
 
 use std::{io, os::fd::OwnedFd, time::Duration};
 
@@ -16,12 +16,12 @@ use tokio::{
 };
 use tracing::warn;
 
-/// Ticks at regular intervals, the first one immediately. If the reader is late, it gets a single tick for all the
-/// ticks that it missed.
+/// Ticks at regular intervals. The first tick comes immediately. A task that waits too late gets a single tick for all
+/// the ticks that it missed.
 ///
-/// The kernel runs the timer, so each tick wakes the thread only once. A timer of tokio wakes it two or three times a
-/// second, because tokio moves a timer from coarse to fine slots when its time is near. So tokio's timer is used only if
-/// the kernel's cannot be read.
+/// The kernel runs the timer, so each tick wakes the thread only once. With a timer of tokio, the thread would wake up
+/// two or three times for each tick, because tokio moves a timer from coarse to fine slots shortly before its deadline.
+/// So tokio's timer is used only if the kernel's timer cannot be read.
 #[derive(Debug)]
 pub(super) struct Ticks {
     timer: Timer,
@@ -75,7 +75,7 @@ impl Ticks {
             Timer::Kernel(timer) => {
                 if let Err(error) = timer.async_io(Interest::READABLE, read).await {
                     warn!(%error, "cannot read the timer of the admin endpoint; using another timer");
-                    // The first tick of an interval is immediate.
+                    // The first tick of tokio's interval comes immediately, so it is consumed here.
                     let mut other = interval(self.period);
                     other.set_missed_tick_behavior(MissedTickBehavior::Skip);
                     other.tick().await;
@@ -113,7 +113,7 @@ mod tests {
         ticks.tick().await;
         assert!(begun.elapsed() >= period, "{:?}", begun.elapsed());
         std::thread::sleep(period * 3);
-        // After the missed ticks, the next tick follows the original schedule.
+        // All missed ticks come as a single tick. The ticks after it follow the original schedule.
         ticks.tick().await;
         let late = Instant::now();
         ticks.tick().await;
@@ -122,7 +122,7 @@ mod tests {
     }
     #[tokio::test(start_paused = true)]
     async fn a_timer_that_cannot_be_read_is_replaced() {
-        // A socket without a connection is readable at once, and reading it fails.
+        // A socket without a connection stands for a broken timer: it is readable immediately, but reading it fails.
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         socket.set_nonblocking(true).expect("set");
         let period = Duration::from_secs(1);

@@ -1,6 +1,7 @@
 //! The verdict: one word and one sentence that say whether every sink gets its taps.
 //!
-//! Only this module computes it. The page, `tapfan status`, `tapfan top` and other programs read it from the status.
+//! Only this module computes the verdict. The page, `tapfan status`, `tapfan top` and other programs read the verdict
+//! from the router's status.
 
 use std::time::Duration;
 
@@ -21,13 +22,14 @@ pub(super) struct Lately {
     pub(super) idle: Duration,
 }
 
-/// A sink is behind if its oldest queued frame is older than this. The backlog of a burst is gone far sooner.
+/// The age of the oldest queued frame from which a sink is called behind. The frames of a short burst leave the queue
+/// much sooner.
 const BEHIND: Duration = Duration::from_secs(5);
 
-/// A loss counts as ongoing for this time.
+/// The time for which a loss counts as ongoing.
 pub(super) const NOW: Duration = Duration::from_secs(10);
 
-/// A sink with its verdict and the facts behind it.
+/// A sink, its verdict, and the facts that led to the verdict.
 struct Judged<'a> {
     sink: &'a SinkStatus,
     verdict: Verdict,
@@ -40,13 +42,14 @@ struct Judged<'a> {
 impl RouterStatus {
     /// Returns the current status of the router behind `view`, with verdicts.
     ///
-    /// These verdicts ignore losses: only a running [`Server`](crate::admin::Server) records the losses of the last minutes.
+    /// These verdicts ignore losses, because only a running [`Server`](crate::admin::Server) records the losses of the
+    /// last minutes.
     pub fn of(view: &View) -> Self {
         view.snapshot().judged()
     }
 
-    /// Computes the verdicts if the status has none because it comes from an older router. These verdicts ignore
-    /// losses: a single status has no history.
+    /// Computes the verdicts if the status has none because it comes from an older version of tapfan. These verdicts
+    /// ignore losses, because a single status does not say when frames were lost.
     #[must_use]
     pub fn judged(mut self) -> Self {
         if self.verdict.is_none() {
@@ -87,7 +90,7 @@ fn of_router(status: &RouterStatus, sinks: &[Judged<'_>]) -> Verdict {
     Verdict { word, sentence }
 }
 
-/// Returns the verdict on listeners that senders cannot connect to, if there are any.
+/// Returns the verdict on the listeners that senders cannot connect to. `None` if senders can connect to all listeners.
 fn of_listeners(status: &RouterStatus) -> Option<(VerdictWord, String)> {
     let listeners = status.listeners.iter().filter(|one| !one.removed);
     let lost = listeners.filter(|one| one.not_listening.is_some());
@@ -100,7 +103,7 @@ fn of_listeners(status: &RouterStatus) -> Option<(VerdictWord, String)> {
     Some((VerdictWord::NotListening, sentence))
 }
 
-/// Returns the worst word of the configured sinks, and a sentence about the sinks with that word.
+/// Returns the worst verdict word of all configured sinks, and a sentence about the sinks that have this word.
 fn of_sinks(status: &RouterStatus, sinks: &[Judged<'_>]) -> (VerdictWord, String) {
     let sinks: Vec<_> = sinks.iter().filter(|one| !one.sink.removed).collect();
     let word = sinks.iter().map(|one| one.verdict.word).max();
@@ -142,7 +145,7 @@ fn of_sinks(status: &RouterStatus, sinks: &[Judged<'_>]) -> (VerdictWord, String
             "get no confirmation from their collectors",
         ),
         VerdictWord::Degraded => "Not every endpoint is connected".to_owned(),
-        // No sink has the words `NotListening` and `NoSenders`; only routers do.
+        // Only a router can have the words `NotListening` and `NoSenders`. A sink never has them.
         VerdictWord::NotListening | VerdictWord::NoSenders | VerdictWord::Ok => {
             if status.listeners.iter().all(|one| one.connections == 0) {
                 let sentence = "Every sink is connected, but no DNS server is connected";
@@ -220,14 +223,15 @@ fn of_one_that_is_up(sink: &SinkStatus, lately: Lately, oldest: Duration) -> (Ve
     }
 }
 
-/// Describes the backlog, and whether the sink still delivers anything.
+/// Returns a sentence about the queued frames, which also says whether the sink still delivers frames.
 fn behind(sink: &SinkStatus, lately: Lately, oldest: Duration) -> String {
     let idle = lately.idle.min(oldest);
     let waiting = frames(sink.queue.frames);
     let age = seconds(oldest);
     if idle > BEHIND / 2 {
         let idle = seconds(idle);
-        // Does not claim that the collector hangs: it may still be reading data from the buffers of both kernels.
+        // The text does not say that the collector hangs, because the collector may still be reading data from the
+        // buffers of both kernels.
         format!("nothing was delivered for {idle}: {waiting} waiting, the oldest for {age}")
     } else {
         format!("behind: {waiting} waiting, the oldest for {age}")

@@ -17,36 +17,37 @@ use crate::lock::Mutex;
 /// Watches the workers of a runtime from a thread outside of it.
 ///
 /// A tokio worker either is parked or runs tasks. A worker that runs tasks updates its busy time after every 61 tasks,
-/// also under load. A worker whose busy time does not change for [`ALLOWED`](Self::ALLOWED) is stuck in a task. In
-/// addition, the watchdog starts a beat in the runtime: a task that waits for a timer and then increments a counter. A
-/// beat shows that timers and wake-ups work. Each beat wakes an idle runtime. The watchdog therefore starts a beat once
-/// a second only while frames arrive. At other times, it starts a beat only after its result was read. So the first
-/// reading after a time without frames says nothing about timers.
+/// also under load. A worker whose busy time does not change for [`ALLOWED`](Self::ALLOWED) is stuck in a task.
 ///
-/// The watchdog only adds up the time between its own checks, so a runtime does not look stuck because the process was
-/// stopped or the machine suspended.
+/// In addition, the watchdog starts beats in the runtime. A beat is a task that waits for a timer and then increments a
+/// counter, which shows that timers and wake-ups work. Because a beat wakes an idle runtime, the watchdog starts one
+/// every second only while frames arrive. While no frames arrive, it starts one only after somebody has read the
+/// watchdog's result. Therefore the first result after a time without frames says nothing about timers.
+///
+/// The watchdog only adds up the time between its own checks. So a runtime does not look stuck because the process was
+/// stopped or the machine was suspended.
 #[derive(Debug, Default)]
 pub(super) struct Watchdog {
-    /// Empty until the first check.
+    /// The state of each worker and of the beat. Empty until the first check.
     watched: Mutex<Vec<Watched>>,
     beats: Arc<Beats>,
-    /// True if the result was read since the last check.
+    /// True if the watchdog's result was read since the last check.
     is_read: AtomicBool,
 }
 
-/// The beats of a runtime.
+/// Counts the test tasks, called beats, that the watchdog starts in a runtime.
 #[derive(Debug, Default)]
 struct Beats {
     asked: AtomicU64,
     counted: AtomicU64,
 }
 
-/// A worker or the beat, with its last sign of progress.
+/// A part of the runtime that the watchdog watches, a worker or the beat, with its last sign of progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Watched {
     what: What,
     last: Sign,
-    /// The time without progress that the watchdog has observed.
+    /// The time without progress, as far as the watchdog has observed it.
     still: Duration,
     since: Timestamp,
 }
@@ -57,7 +58,7 @@ enum What {
     Beat,
 }
 
-/// A value that changes with progress.
+/// A value that changes whenever a worker or the beat makes progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sign {
     Worker { parks: u64, busy: Duration },
@@ -67,14 +68,14 @@ enum Sign {
 // === impl Watchdog ===
 
 impl Watchdog {
-    /// The longest time that a worker may run tasks without a sign of progress. The 61 tasks between two signs take
-    /// some tens of milliseconds, even with the largest reads, checks and writes.
+    /// The longest time that a worker may run tasks without a sign of progress. A worker gives a sign after every 61
+    /// tasks. These take some tens of milliseconds, even with the largest reads and writes.
     pub(super) const ALLOWED: Duration = Duration::from_secs(5);
 
     /// The interval between checks.
     const PERIOD: Duration = History::PERIOD;
 
-    /// Returns the workers and the beat that are stuck; an empty list if none is.
+    /// Returns the workers that are stuck, and the beat if it is stuck. The list is empty if nothing is stuck.
     pub(super) fn stuck(&self) -> Vec<Watched> {
         self.is_read.store(true, Relaxed);
         let mut watched = self.watched.lock().clone();
@@ -82,8 +83,8 @@ impl Watchdog {
         watched
     }
 
-    /// Checks the runtime, `passed` after the last check. Starts a beat if `is_busy` is set, or if the result was read
-    /// since the last check.
+    /// Checks the runtime. `passed` is the time since the last check. Starts a beat, a task that tests timers, if
+    /// `is_busy` is set or if the watchdog's result was read since the last check.
     pub(super) fn check(&self, runtime: &runtime::Handle, passed: Duration, is_busy: bool) {
         let signs = signs(&runtime.metrics(), &self.beats);
         self.record(&signs, passed);
@@ -93,9 +94,10 @@ impl Watchdog {
         }
     }
 
-    /// Records the current signs of progress, taken `passed` after the last ones.
+    /// Records the current signs of progress of all workers and of the beat. `passed` is the time since the last
+    /// record.
     fn record(&self, signs: &[(What, Sign)], passed: Duration) {
-        // A longer gap means that this thread itself was stopped and observed nothing meanwhile.
+        // A longer time means that the watchdog's own thread was stopped, and observed nothing during that time.
         let passed = passed.min(Self::PERIOD * 2);
         let now = Timestamp::now();
         let mut watched = self.watched.lock();
@@ -135,7 +137,8 @@ fn signs(metrics: &runtime::RuntimeMetrics, beats: &Beats) -> Vec<(What, Sign)> 
 // === impl Beats ===
 
 impl Beats {
-    /// The wait of a beat. It is as short as possible, because a longer wait wakes the worker more than once.
+    /// The time that a beat waits for a timer. It is as short as possible, because a longer wait wakes the worker more
+    /// than once.
     const WAIT: Duration = Duration::from_millis(1);
 
     /// Starts a beat in the runtime, unless the last beat has not ended yet.
@@ -165,8 +168,9 @@ impl Beats {
 // === impl Sign ===
 
 impl Sign {
-    /// Returns whether progress is expected. A parked worker has nothing to do, so no progress is expected. Its count
-    /// of parks and unparks is odd. A beat is expected only if it was started.
+    /// Returns whether progress is expected. A worker is expected to make progress unless it is parked; while it is
+    /// parked, its count of parks and unparks is odd. A beat is expected to make progress if it was started and has not
+    /// ended.
     fn is_due(self) -> bool {
         match self {
             Self::Worker { parks, .. } => parks % 2 == 0,
@@ -177,7 +181,7 @@ impl Sign {
 
 // === impl Watched ===
 
-/// Displays the worker or the beat as stuck.
+/// Displays a message which says that this worker, or the beat, is stuck.
 impl fmt::Display for Watched {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { still, since, .. } = self;
@@ -264,13 +268,13 @@ mod tests {
     #[tokio::test]
     async fn timers_are_stuck_if_a_beat_does_not_come_for_five_seconds() {
         let (watchdog, runtime) = (Watchdog::default(), runtime::Handle::current());
-        // The worker is stuck, too, because it runs this test.
+        // The only worker of this runtime runs this test, so it looks stuck, too. Only messages about timers count.
         let timers = || -> Vec<String> {
             let said = stuck(&watchdog).into_iter();
             said.filter(|it| it.starts_with("timers and wake-ups are stuck since 20"))
                 .collect()
         };
-        // No beat comes until this test waits.
+        // The beat cannot run until this test waits.
         for _ in 0..6 {
             watchdog.check(&runtime, Watchdog::PERIOD, true);
             assert_eq!(timers(), [""; 0]);

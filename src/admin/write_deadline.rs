@@ -1,4 +1,4 @@
-//! A deadline for writes without progress.
+//! A deadline for writes that make no progress, because the peer takes no data.
 
 use std::{
     io,
@@ -16,7 +16,7 @@ use crate::net::{Patience, Uptake};
 pub(super) struct WriteDeadline<Io> {
     io: Io,
     allowed: Duration,
-    /// The deadline of a pending write.
+    /// The deadline of a write that waits for the peer.
     waiting: Option<Patience>,
 }
 

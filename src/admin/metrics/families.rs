@@ -14,7 +14,7 @@ use crate::health::{Counts, ListenerStatus, RouterPhase, RouterStatus, SinkStatu
 pub(super) struct Scrape {
     pub(super) status: RouterStatus,
     pub(super) process: Process,
-    /// The number of workers and other parts of the runtime that are stuck.
+    /// The number of stuck parts of the router's runtime, such as its workers.
     pub(super) stuck: u64,
 }
 
@@ -331,8 +331,8 @@ fn certificates(
     )
 }
 
-/// Keeps only the first entry of each name: a removed sink or listener may still drain when a new sink or listener
-/// already has the same name.
+/// Keeps only the first entry of each name. Two entries can have the same name: a removed sink or listener may still
+/// drain while a new one with its name already runs.
 fn without_namesakes<T>(all: &[T], name: impl Fn(&T) -> &str) -> Vec<&T> {
     let mut names = BTreeSet::new();
     all.iter().filter(|one| names.insert(name(one))).collect()
@@ -346,7 +346,7 @@ fn of_listener(listener: &ListenerStatus) -> Labels<'_> {
     vec![("listener", listener.name.as_str())]
 }
 
-/// Returns one series for each of `all`.
+/// Returns one series of a metric for each sink or listener in `all`.
 fn each<'a, T>(
     all: &'a [&'a T],
     labels: fn(&T) -> Labels<'_>,
@@ -355,7 +355,7 @@ fn each<'a, T>(
     all.iter().map(move |one| (labels(one), value(one)))
 }
 
-/// Returns one series for each of `all` and each label of its counts.
+/// Returns one series of a metric for each sink or listener in `all` and each key of its `counts`.
 fn by_label<'a, T>(
     all: &'a [&'a T],
     labels: fn(&T) -> Labels<'_>,

@@ -57,9 +57,9 @@ impl Format {
 
 /// Converts OpenMetrics to the older text format.
 ///
-/// The older format uses a counter's full name (`x_total`) also in comments, writes infos as gauges, and has no units and no
-/// end marker. The lines with samples are the same in both formats, because tapfan writes no exemplars. The conversion works
-/// line by line, which is safe because line ends in labels are escaped.
+/// The older format uses a counter's full name (`x_total`) also in comments, writes infos as gauges, and has neither
+/// units nor an end marker. The lines with samples are the same in both formats, because tapfan writes no exemplars.
+/// The conversion works line by line, which is safe because line breaks within labels are escaped.
 pub(super) fn to_text(open_metrics: &str) -> String {
     let types: HashMap<&str, &str> = open_metrics
         .lines()
@@ -101,7 +101,7 @@ mod tests {
             "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
             // Prometheus 2.26 to 2.32.
             "application/openmetrics-text; version=0.0.1,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
-            // Prometheus 3, without and with a request for the protobuf format.
+            // Prometheus 3 sends these values. The second one also asks for the protobuf format.
             "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
             "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7,application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.4,*/*;q=0.2",
             "Application/OpenMetrics-Text",

@@ -1,4 +1,5 @@
-//! `/metrics`. Each scrape takes a single snapshot of the router, so that the counts of a sink add up.
+//! Metrics of the router at `/metrics`. Each scrape takes a single snapshot of the router, so that the counts of a sink
+//! add up.
 
 mod families;
 mod format;

@@ -11,7 +11,7 @@ use crate::admin::SinkStatus;
 
 pub(super) type Labels<'a> = Vec<(&'static str, &'a str)>;
 
-/// Writes metric families. It leaves out families without a series.
+/// Writes metric families. Leaves out each family that has no series.
 pub(super) struct Families<'a>(pub(super) DescriptorEncoder<'a>);
 
 // === impl Families ===

@@ -10,8 +10,8 @@ use axum::{
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct File {
-    /// The path. The page refers to its files by relative paths, so that it also works behind a proxy that serves it under a
-    /// prefix.
+    /// The path at which the file is served. The page refers to its files by relative paths, so that the page also
+    /// works behind a proxy that serves it under a prefix.
     pub(super) path: &'static str,
     content_type: &'static str,
     text: &'static str,
@@ -36,8 +36,8 @@ const CSS: &str = "text/css; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-/// The content security policy: only files of this server, no inline scripts or styles, no markup made from strings, no
-/// embedding in frames of other pages.
+/// The content security policy of the page. It allows only files of this server. It forbids inline scripts and styles,
+/// markup that scripts make from strings, and other pages that show this page in a frame.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
@@ -94,7 +94,7 @@ mod tests {
         for file in FILES {
             let foreign = file.text.replace("http://www.w3.org/2000/svg", "");
             assert!(!foreign.contains("://"), "{}", file.path);
-            // The browser blocks these because of the policy, so the page must not use them.
+            // The content security policy makes the browser block these constructs, so the page must not use them.
             for forbidden in [
                 "innerHTML",
                 "outerHTML",
