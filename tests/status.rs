@@ -322,7 +322,7 @@ fn the_tapfile_gives_the_address_of_the_router() {
             String::new(),
             vec!["-c", "."],
             2,
-            "cannot read .: it is a directory".to_owned(),
+            "cannot read .: the path is a directory".to_owned(),
         ),
         (
             String::new(),

@@ -8,14 +8,14 @@ use super::{Name, Parser, mnemonics, name};
 ///
 /// The header of a message may claim more records than the message contains: when a DNS server truncates a response, it
 /// keeps the counts of the whole response. Like golang-dnstap, this type counts the records that are present. A record
-/// that is cut in the middle is an error.
+/// that is cut off in the middle is an error.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Message<'a> {
     octets: &'a [u8],
     header: HeaderSection,
     /// The number of questions and records of each section.
     counts: [u16; 4],
-    /// The position of the first record of each section, without the question section.
+    /// The position of the first record of each section, except for the question section.
     starts: [usize; 3],
     /// The last OPT record of the additional section.
     opt: Option<Record<'a>>,
@@ -145,8 +145,8 @@ impl<'a> Message<'a> {
         Ok(message)
     }
 
-    /// The response code of the message in `octets`; `None` if the header is missing. If the records cannot be read,
-    /// the upper bits are missing.
+    /// Returns the response code of the message in `octets`; `None` if the header is missing. If the records cannot be
+    /// read, the result has only the lower bits, from the header.
     pub(crate) fn rcode_of(octets: &'a [u8]) -> Option<u16> {
         if let Ok(message) = Self::read(octets) {
             return Some(message.rcode());
@@ -190,7 +190,7 @@ impl<'a> Message<'a> {
         let mut parser = Parser::from_ref(self.octets);
         // `read` has already read the header, so this cannot fail.
         let _ = parser.advance(HEADER);
-        // `read` has already read the questions, so none of them is cut.
+        // `read` has already read the questions, so none of them is cut off.
         (0..self.counts[0]).map_while(move |_| Question::parse(&mut parser).ok())
     }
 
@@ -276,7 +276,7 @@ fn parse_header(parser: &mut Parser<'_>) -> Option<HeaderSection> {
     Some(*HeaderSection::for_message_slice(header))
 }
 
-/// Reads a name. For the error, `within` says which part of the message contains it.
+/// Reads a name. `within` names the part of the message that contains it, for the error.
 pub(crate) fn parse_name<'a>(
     parser: &mut Parser<'a>,
     within: &'static str,
@@ -334,7 +334,7 @@ mod tests {
         assert_eq!((answer.ttl, answer.data.remaining()), (60, 4));
         assert_eq!(message.records(Section::Authority).count(), 0);
         assert_eq!(message.count(Section::Additional), 1);
-        // The lower bits are NXDOMAIN, 3. The upper bits are 1.
+        // The header has the lower four bits of the response code, 3 (NXDOMAIN). The OPT record has the upper bits, 1.
         assert_eq!(message.rcode(), 19);
     }
 
@@ -344,7 +344,8 @@ mod tests {
         for end in 0..response.len() {
             let read = Message::read(&response[..end]);
             match end {
-                // A cut after the header, after each part of the question, or after the answer.
+                // A message can be read if it is cut off after the header, after a part of the question, or after the
+                // answer.
                 12 | 20 | 22 | 24 | 40 => assert!(read.is_ok(), "{end}"),
                 _ => assert!(read.is_err(), "{end}"),
             }

@@ -3,7 +3,7 @@
 
 use domain::base::iana::{Class, Opcode, OptRcode, Rtype};
 
-/// The text for a value: its word or, if it has none, a prefix and its number.
+/// The text for a value. It is the value's word or, if the value has no word, a prefix and the value's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mnemonic {
     /// A value with a word.
@@ -52,7 +52,7 @@ pub(crate) fn opcode(number: u8) -> Mnemonic {
 /// Returns the word for a response code of up to 12 bits, or `RCODE` with its number.
 pub(crate) fn rcode(number: u16) -> Mnemonic {
     let extended = |number| {
-        // 17 to 22 are codes of TSIG and TKEY, which the header can carry as well.
+        // The codes 17 to 22 belong to TSIG and TKEY records, but the header of a message can contain them, too.
         let known = [
             "BADKEY", "BADTIME", "BADMODE", "BADNAME", "BADALG", "BADTRUNC",
         ];

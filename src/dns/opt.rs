@@ -25,8 +25,9 @@ impl Opt {
     /// Returns the OPT record of `message`, if it has one. If it has several, which RFC 6891 forbids, returns the last
     /// one.
     ///
-    /// The time grows only with the length of the message, because the pointers of compressed names are not followed.
-    /// Otherwise an attacker could send a message in which each record's name is a chain of hundreds of pointers.
+    /// The pointers of compressed names are not followed, so the time grows only with the length of the message. If
+    /// pointers were followed, an attacker could make the search slow, with a message in which each record's name is a
+    /// chain of hundreds of pointers.
     ///
     /// # Errors
     /// If the message is malformed, so that the OPT record cannot be found.
@@ -67,7 +68,7 @@ impl Opt {
 }
 
 /// Returns the response code, including the upper bits from the OPT record. If `message` is malformed after its header,
-/// the upper bits are missing.
+/// the result has only the lower bits, from the header.
 pub(crate) fn rcode(message: &Message<[u8]>) -> u16 {
     let opt = Opt::of(message).ok().flatten().unwrap_or_default();
     OptRcode::from_parts(message.header().rcode(), opt.extended_rcode).to_int()
@@ -77,7 +78,7 @@ pub(crate) fn rcode(message: &Message<[u8]>) -> u16 {
 mod tests {
     use super::*;
 
-    /// A query for `www.Example.` of type A with an OPT record of 1232 bytes and `DO`.
+    /// A query for `www.Example.` of type A with an OPT record. The record has the UDP size 1232 and the bit `DO`.
     const QUERY: &[u8] = b"\x12\x34\x01\x20\0\x01\0\0\0\0\0\x01\x03www\x07Example\0\0\x01\0\x01\0\0\x29\x04\xd0\0\0\x80\0\0\0";
 
     /// A response `BADVERS` without a question, with an answer and two additional records.
@@ -152,7 +153,8 @@ mod tests {
         }
     }
 
-    /// The names are pointers to pointers. The crate `domain` follows at most 255 of them; this view follows none.
+    /// The names in the message of this test are pointers to pointers. The crate `domain` follows at most 255 pointers
+    /// of a name; `Opt::of` follows none.
     #[test]
     fn names_of_pointers_are_skipped() {
         let mut message = b"\0\0\0\0\0\0\0\0\0\0\xff\xff\0".to_vec();

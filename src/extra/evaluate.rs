@@ -40,7 +40,8 @@ pub struct Origin<'a> {
     pub peer: &'a str,
 }
 
-/// The parts of a frame that several placeholders read. Each is read once, when it is first needed.
+/// The parts of a frame that several placeholders read. Each part is parsed only once, when the first placeholder reads
+/// it.
 struct Reading<'a> {
     frame: RawFrame<'a>,
     message: RawMessage<'a>,
@@ -56,8 +57,8 @@ const UNKNOWN: &[u8] = b"-";
 const LEAST_BUFSIZE: u16 = 512;
 
 impl Template {
-    /// Writes the value for a frame into `value`, and replaces the earlier value. Allocates only if `value` is not
-    /// large enough yet.
+    /// Writes the value of this template for one frame into `value`, and replaces the earlier value. Allocates only if
+    /// `value` is not large enough yet.
     ///
     /// A placeholder whose value is absent from the frame or malformed becomes `-`. The value is cut after
     /// [`VALUE_LIMIT`](super::VALUE_LIMIT) bytes.
@@ -104,7 +105,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Appends the value of a placeholder. Appends nothing and returns `None` if it is not known.
+    /// Appends the value of a placeholder. Appends nothing and returns `None` if the value is not known.
     fn write(&self, placeholder: Placeholder, value: &mut Value) -> Option<()> {
         let message = &self.message;
         match placeholder {
@@ -144,20 +145,21 @@ impl<'a> Reading<'a> {
         Some(())
     }
 
-    /// The question of the query. If the query is absent, the question of the response, which repeats it.
+    /// Returns the question of the query. If the frame has no query, returns the question of the response, which
+    /// repeats that of the query.
     fn question(&self) -> Option<&Question<ParsedName<&'a [u8]>>> {
         let read = || self.messages().find_map(Message::first_question);
         self.question.get_or_init(read).as_ref()
     }
 
-    /// The header of the query. If the query is absent, the header of the response, which has the same identifier and
-    /// operation code.
+    /// Returns the header of the query. If the frame has no query, returns the header of the response, which has the
+    /// same identifier and operation code.
     fn query_header(&self) -> Option<Header> {
         Some(self.messages().next()?.header())
     }
 
     /// The OPT record of the query, or an empty record if the query has none. The OPT record of a response is not used,
-    /// because it describes the server.
+    /// because that record describes the server and not the client.
     fn query_opt(&self) -> Option<Opt> {
         let query = dns(self.message.query_message);
         let read = || Some(Opt::of(query?).ok()?.unwrap_or_default());
@@ -189,7 +191,8 @@ fn dns(octets: Option<&[u8]>) -> Option<&Message<[u8]>> {
     Message::from_slice(octets?).ok()
 }
 
-/// Absent nanoseconds count as 0. `None` if a sender wrote a whole second or more as nanoseconds, as some do.
+/// Returns the time since 1970. Absent nanoseconds count as 0. `None` if the field for nanoseconds contains a whole
+/// second or more, as some senders write it.
 fn since_1970(moment: Moment) -> Option<Duration> {
     let (seconds, nanoseconds) = (moment.seconds?, moment.nanoseconds.unwrap_or(0));
     (nanoseconds < 1_000_000_000).then(|| Duration::new(seconds, nanoseconds))

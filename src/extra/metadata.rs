@@ -4,10 +4,10 @@ use std::fmt;
 
 use super::placeholder::OWN;
 
-/// Labels and values for the placeholders `{/label/name}`, of one message.
+/// The labels and values of one message, for placeholders of the form `{/label/name}`.
 ///
-/// A DNS server that embeds tapfan passes them along with a message, as CoreDNS's plugins do. All entries are in one
-/// buffer. After [`clear`](Self::clear), the buffer is filled again without allocating.
+/// A DNS server that embeds tapfan passes them along with a message, as CoreDNS's plugins do in CoreDNS. All entries
+/// are in one buffer. After [`clear`](Self::clear), the buffer is filled again without allocating.
 ///
 /// ```
 /// use tapfan::internals::Metadata;
@@ -51,7 +51,7 @@ impl Metadata {
     pub fn set(&mut self, label: &str, value: impl AsRef<[u8]>) -> bool {
         let value = value.as_ref();
         let is_label = matches!(label.split_once('/'), Some((plugin, name)) if !plugin.is_empty() && !name.is_empty());
-        // Neither length can exceed the limit, so their sum does not overflow.
+        // Each length is compared with the limit first, so that the sum of the lengths cannot overflow.
         let fits = label.len() <= METADATA_LIMIT
             && value.len() <= METADATA_LIMIT
             && self.bytes.len() + LENGTHS + label.len() + value.len() <= METADATA_LIMIT;

@@ -1,4 +1,5 @@
-//! The words for types and response codes, as CoreDNS writes them. Its words for classes are those of `dns`.
+//! The words for types and response codes, as CoreDNS writes them. For classes, CoreDNS writes the same words as the
+//! module `dns`.
 
 use crate::dns::mnemonics::{self, Mnemonic};
 
@@ -32,7 +33,8 @@ mod tests {
 
     use super::*;
 
-    /// The words of miekg/dns v1.1.73, the version in CoreDNS v1.15.0. A program that tried all numbers printed them.
+    /// The words of miekg/dns v1.1.73, the version in CoreDNS v1.15.0. A program that tried all numbers wrote this
+    /// list.
     const COREDNS: &str = include_str!("../../tests/data/coredns-mnemonics.txt");
 
     #[test]

@@ -64,7 +64,7 @@ pub(super) const OWN: &str = "tap/";
 // === impl Placeholder ===
 
 impl Placeholder {
-    /// Returns whether its value is read from a DNS message.
+    /// Returns whether the placeholder's value is read from a DNS message.
     pub(super) const fn needs_wire(self) -> bool {
         match self {
             Self::Proto | Self::Remote | Self::Port | Self::Local | Self::Duration => false,

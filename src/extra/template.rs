@@ -7,7 +7,7 @@ use super::placeholder::{OWN, OwnLabel, Placeholder};
 /// The text of the option `extra`, with placeholders that are replaced for each frame.
 ///
 /// The grammar is that of CoreDNS: a placeholder ends at the next `}` and begins at the nearest `{` before it. Any text
-/// is a valid template: a brace without a partner stays as written, and so does a word in braces that is not a
+/// is a valid template. A brace without a matching brace stays as written, and so does a word in braces that is not a
 /// placeholder.
 ///
 /// Clones are cheap. Templates are equal if their texts are.
@@ -74,7 +74,8 @@ impl Template {
         &self.text
     }
 
-    /// Returns whether the template has no placeholder. Its value is then [its text](Self::text) for every frame.
+    /// Returns whether the template has no placeholder. In that case, its value is [its text](Self::text) for every
+    /// frame.
     pub fn is_literal(&self) -> bool {
         self.parts
             .iter()
@@ -94,7 +95,7 @@ impl Template {
         self.parts.iter().any(needs)
     }
 
-    /// Returns the words in braces that may be mistakes, in order.
+    /// Returns the words in braces that may be mistakes, in the order of the text.
     pub(crate) fn doubts(&self) -> impl Iterator<Item = Doubt<'_>> {
         Braces::new(&self.text).filter_map(|braces| doubt(&self.text[braces]))
     }
@@ -156,7 +157,7 @@ fn doubt(braces: &str) -> Option<Doubt<'_>> {
 // === Braces ===
 
 /// An iterator over the words in braces of a text. Each range ends with a `}` and begins with the nearest `{` before
-/// it. A `}` without a `{` between it and the previous `}` is skipped.
+/// it. A `}` is skipped if there is no `{` between the previous `}` and this one.
 struct Braces<'a> {
     text: &'a str,
     at: usize,

@@ -1,11 +1,11 @@
-//! Values of placeholders in handmade frames. `tests/templates.rs` uses recorded frames.
+//! Tests of the values of placeholders in handmade frames. `tests/templates.rs` uses recorded frames.
 
 use prost::Message as _;
 
 use super::*;
 use crate::dnstap::proto::{Dnstap, Message};
 
-/// A query for `wWw.Example.` with an OPT record of 1232 bytes and `DO`.
+/// A query for `wWw.Example.` with an OPT record. The record has the UDP size 1232 and the bit `DO`.
 const QUERY: &[u8] = b"\x04\x1d\x01\x20\0\x01\0\0\0\0\0\x01\x03wWw\x07Example\0\0\x1c\0\x01\0\0\x29\x04\xd0\0\0\x80\0\0\0";
 /// The response to `QUERY`, with the code `NXDOMAIN`.
 const RESPONSE: &[u8] = b"\x04\x1d\x85\xb3\0\x01\0\0\0\0\0\0\x03wWw\x07Example\0\0\x1c\0\x01";

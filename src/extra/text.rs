@@ -4,8 +4,8 @@ use std::fmt;
 
 /// The longest value of a template, in bytes. A longer one is cut.
 ///
-/// The text of a template has the same limit, so a text without placeholders is never cut. The frame limits of
-/// collectors are 64 KiB or larger.
+/// The text of a template has the same limit, so a text without placeholders is never cut. The limit is far below the
+/// frame limits of collectors, which are 64 KiB or larger.
 pub const VALUE_LIMIT: usize = 4096;
 
 /// The value of a template for one frame. It can be used again for the next frame without allocating.
@@ -55,7 +55,7 @@ impl fmt::Write for Value {
     }
 }
 
-/// Appends ASCII text. Names come byte by byte, so this is cheaper than [`Value::push`].
+/// Appends ASCII text. Names are written byte by byte, and for single bytes this is cheaper than [`Value::push`].
 impl Extend<u8> for Value {
     #[inline]
     fn extend<I: IntoIterator<Item = u8>>(&mut self, bytes: I) {
@@ -68,12 +68,12 @@ impl Extend<u8> for Value {
     }
 }
 
-/// Removes the start of a UTF-8 character whose end is cut off. Other bytes stay.
+/// Removes an incomplete UTF-8 character at the end of `bytes`. Bytes that are not UTF-8 for another reason stay.
 fn whole_characters(bytes: &[u8]) -> &[u8] {
     match bytes.utf8_chunks().last() {
         Some(last) => {
             let invalid = last.invalid();
-            // `error_len` is `None` only if `invalid` is the beginning of a character.
+            // `error_len` returns `None` only if `invalid` is the beginning of a character.
             let is_start = str::from_utf8(invalid).is_err_and(|error| error.error_len().is_none());
             &bytes[..bytes.len() - if is_start { invalid.len() } else { 0 }]
         }

@@ -17,13 +17,13 @@ pub(crate) enum FileReadError {
     /// The operating system's error.
     #[error("{0}")]
     Io(#[from] io::Error),
-    #[error("it is a directory")]
+    #[error("the path is a directory")]
     Directory,
     /// A FIFO, a socket or a device. A read from it may never return, or never end.
-    #[error("it is a {0}, not a regular file")]
+    #[error("the file is a {0}, not a regular file")]
     NotRegular(&'static str),
-    /// Larger than this many bytes.
-    #[error("it is larger than {} KiB", .0 / 1024)]
+    /// The file is larger than this many bytes.
+    #[error("the file is larger than {} KiB", .0 / 1024)]
     TooLarge(usize),
 }
 
@@ -31,7 +31,8 @@ pub(crate) enum FileReadError {
 pub(crate) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, FileReadError> {
     waiting_for(path.display(), || {
         let mut bytes = Vec::new();
-        // Reading one byte more than allowed distinguishes a file at the limit from a larger file.
+        // Reads one byte more than allowed, so that a file of exactly `limit` bytes can be distinguished from a larger
+        // file.
         let most = limit.saturating_add(1);
         let file = open_regular(path)?;
         file.take(most as u64).read_to_end(&mut bytes)?;
@@ -51,10 +52,10 @@ fn open_regular(path: &Path) -> Result<File, FileReadError> {
     if is_own_descriptor(path) {
         return own_descriptor(path);
     }
-    // Check before the file is opened, because opening a FIFO waits for a writer, and opening a device can have side
-    // effects.
+    // The type of the file is checked before the file is opened. Opening a FIFO waits for a writer, and opening a
+    // device can have side effects.
     regular(&fs::metadata(path)?)?;
-    // The open file is checked again below, because another file may have taken the place of the first.
+    // The open file is checked again below, because another file may have taken its place since the first check.
     let mut options = OpenOptions::new();
     options.read(true).custom_flags(O_NONBLOCK | O_NOCTTY);
     let file = match options.open(path) {
@@ -133,15 +134,18 @@ mod tests {
         for (file, said) in [
             (
                 path("fifo"),
-                "it is a named pipe (FIFO), not a regular file",
+                "the file is a named pipe (FIFO), not a regular file",
             ),
             (
                 path("link"),
-                "it is a named pipe (FIFO), not a regular file",
+                "the file is a named pipe (FIFO), not a regular file",
             ),
-            (path("socket"), "it is a socket, not a regular file"),
-            ("/dev/zero".into(), "it is a device, not a regular file"),
-            ("/".into(), "it is a directory"),
+            (path("socket"), "the file is a socket, not a regular file"),
+            (
+                "/dev/zero".into(),
+                "the file is a device, not a regular file",
+            ),
+            ("/".into(), "the path is a directory"),
         ] {
             for error in [read(&file, 10).map(drop), open(&file)] {
                 let error = error.expect_err("no file").to_string();

@@ -13,7 +13,7 @@ use super::wait::ThreadWait;
 
 /// Reads files on separate threads, and gives up on a file that takes too long.
 ///
-/// A hung thread cannot be stopped. It is abandoned, and ends when its file answers or the process ends. At most
+/// A hung thread cannot be stopped. It is abandoned, and ends when its read returns or the process ends. At most
 /// [`THREADS`](Self::THREADS) threads exist at a time.
 #[derive(Debug, Clone)]
 pub(crate) struct Reader {
@@ -24,11 +24,11 @@ pub(crate) struct Reader {
 /// The reason why a read has no result.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unanswered {
-    /// A file, or another blocking call, did not answer in time.
+    /// A read of a file, or another blocking call, did not return in time.
     #[error("{name} did not answer within {}s; is its file system mounted and responding?", within.as_secs())]
     Silent {
         name: String,
-        /// The deadline of each file.
+        /// The time that was allowed for the read.
         within: Duration,
     },
     /// Too many earlier reads still hang.
@@ -42,20 +42,20 @@ pub(crate) enum Unanswered {
     Fault,
 }
 
-/// The deadline of one file. A file system needs a few seconds for a failover.
+/// The deadline for reading one file. It is longer than the few seconds that a file system needs for a failover.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The time after which a file that has not been read is logged.
 const WARN_AFTER: Duration = Duration::from_secs(1);
 
-/// The time between two checks of the thread.
+/// The interval at which the reader checks whether its thread hangs.
 const LOOK: Duration = Duration::from_millis(100);
 
 // === impl Reader ===
 
 impl Reader {
-    /// The largest number of threads. It is more than one, so that a changed Tapfile can be read although earlier reads
-    /// hang.
+    /// The largest number of threads. There may be more than one, so that a changed Tapfile can be read although
+    /// earlier reads hang.
     const THREADS: usize = 4;
 
     pub(crate) fn new() -> Self {
@@ -91,13 +91,14 @@ impl Reader {
         watch(answered, &thread_wait).await
     }
 
-    /// Waits until a thread that was abandoned has ended. Cancel safe.
+    /// Waits until an abandoned thread has ended. The future is cancel safe.
     pub(crate) async fn answered_late(&self) {
         self.answered.notified().await;
     }
 }
 
-/// Reads like a [`Reader`], but blocks. For commands that have nothing else to do meanwhile.
+/// Runs `work` like a [`Reader`] does, but blocks the calling thread. It is for commands that have nothing else to do
+/// in that time.
 pub(crate) fn read_in_time<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Unanswered> {
@@ -142,7 +143,7 @@ mod tests {
 
     use super::{super::waiting_for, *};
 
-    /// A read of a file. The file answers when a message is sent to the returned channel.
+    /// A read of a file for tests. The read returns when a message is sent to the returned channel.
     fn reading(name: &'static str) -> (mpsc::Sender<()>, impl FnOnce() + Send) {
         let (answer, answers) = mpsc::channel();
         let work = move || waiting_for(name, || answers.recv()).expect("an answer");

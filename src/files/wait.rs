@@ -1,12 +1,12 @@
-//! The record of the file that a thread is waiting for.
+//! The record that shows which file a thread is waiting for.
 
 use crate::lock::Mutex;
 use std::{cell::RefCell, fmt::Display, sync::Arc};
 
-/// The current wait of a thread. Another thread observes it.
+/// The file that a thread is waiting for. Another thread observes this record.
 ///
-/// It is a thread-local of the reading thread ([`watch`](Self::watch)), so it does not have to be an argument of every
-/// function that may read a file.
+/// The record is a thread-local of the reading thread ([`watch`](Self::watch)). So it does not have to be an argument
+/// of every function that may read a file.
 #[derive(Debug, Default)]
 pub(super) struct ThreadWait(Mutex<Wait>);
 
@@ -22,7 +22,8 @@ thread_local! {
     static OF_THIS_THREAD: RefCell<Option<Arc<ThreadWait>>> = const { RefCell::new(None) };
 }
 
-/// Runs `work`, which may never return. Records for a [`Reader`](super::Reader) that this thread waits for `name`.
+/// Runs `work`, which may never return. Meanwhile a [`Reader`](super::Reader) can see that this thread waits for
+/// `name`.
 pub(crate) fn waiting_for<T>(name: impl Display, work: impl FnOnce() -> T) -> T {
     let watched = OF_THIS_THREAD.with_borrow(Clone::clone);
     let Some(wait) = watched else {

@@ -12,8 +12,8 @@ pub(super) struct Network {
     mask: u128,
 }
 
-/// The address of the client, if the initiator is a client. In messages between servers the initiator is the resolver
-/// itself; the result is then `None`.
+/// Returns the address of the client, if a client sent the query. In messages between servers, the query comes from the
+/// resolver itself, and the result is `None`.
 pub(crate) fn client(message: &RawMessage<'_>) -> Option<IpAddr> {
     match message.message_type() {
         MessageType::ResolverQuery

@@ -1,10 +1,10 @@
-//! The choice of frames: rules for message types, names, record types, response codes, clients and protocols.
+//! The selection of frames, by rules for message types, names, record types, response codes, clients and protocols.
 //!
-//! A [`Filter`] has a list of rules for each of these. A frame passes if every list lets it pass. In a list, the first
-//! rule that matches decides. If no rule matches, the list drops the frame if at least one of its rules keeps frames; a
-//! list of only `!` rules lets the frame pass. A value that cannot be read matches no rule.
+//! A [`Filter`] has one list of rules for each of these six kinds. A frame passes if every list lets it pass. In a
+//! list, the first rule that matches decides. If no rule matches, the list drops the frame if at least one of its rules
+//! keeps frames; a list of only `!` rules lets the frame pass. A value that cannot be read matches no rule.
 //!
-//! A filter does not know where frames come from.
+//! A filter looks only at the frame, and not at the place that it comes from.
 
 mod client;
 mod exchange;
@@ -31,7 +31,7 @@ use crate::{
     dnstap::{MessageType, RawFrame},
 };
 
-/// The choice of frames.
+/// The rules that select frames.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Filter {
     types: Rules<Numbers>,
@@ -46,7 +46,7 @@ pub(crate) struct Filter {
 
 impl Filter {
     /// Adds a rule for message types, such as `client_query`, or `client` for query and response. Commas separate
-    /// several types. A rule that begins with `!` drops.
+    /// several types. A rule that begins with `!` drops the frames that it matches.
     ///
     /// # Errors
     /// If a word is not known.
@@ -71,7 +71,8 @@ impl Filter {
         self.qtypes.add(text, record_types)
     }
 
-    /// Adds a rule for the response code, such as `SERVFAIL`. A query has no response code, so no rule matches it.
+    /// Adds a rule for the response code, such as `SERVFAIL`. A query has no response code, so no rule for response
+    /// codes matches a query.
     ///
     /// # Errors
     /// If a word is not known.
@@ -82,7 +83,7 @@ impl Filter {
     /// Adds a rule for the address of the client: an address, or a prefix such as `192.0.2.0/24`.
     ///
     /// # Errors
-    /// If the text is neither.
+    /// If the text is neither an address nor a prefix.
     pub(crate) fn add_client(&mut self, text: &str) -> Result<(), BadRule> {
         self.clients.add(text, Network::read)
     }
@@ -95,7 +96,7 @@ impl Filter {
         self.protocols.add(text, protocols)
     }
 
-    /// Returns whether every frame passes.
+    /// Returns whether the filter has no rules, so that every frame passes.
     pub(crate) fn is_empty(&self) -> bool {
         self.types.is_empty()
             && self.qnames.is_empty()

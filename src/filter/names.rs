@@ -1,4 +1,4 @@
-//! Rules for names. Each name is looked up once per label; the number of rules does not matter.
+//! Rules for names. A name is looked up once for each of its labels, no matter how many rules there are.
 
 use std::collections::HashMap;
 
@@ -47,7 +47,7 @@ impl Names {
         } else {
             &mut rule.all
         };
-        // An earlier rule for the same name decides.
+        // If several rules have the same name, the first of them decides.
         of_kind.get_or_insert((self.count, verdict));
         self.count += 1;
         if verdict == Verdict::Keep {

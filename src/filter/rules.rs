@@ -1,6 +1,6 @@
 //! A list of rules of one kind.
 
-/// A list of rules; the first one that matches decides.
+/// A list of rules. The first rule that matches a frame decides.
 #[derive(Debug, Clone)]
 pub(super) struct Rules<M> {
     rules: Vec<(Verdict, M)>,
@@ -47,7 +47,7 @@ impl std::fmt::Display for Hint<'_> {
     }
 }
 
-/// Splits the `!` off a rule that drops.
+/// Splits off the `!` of a rule that drops frames.
 pub(super) fn verdict(text: &str) -> (Verdict, &str) {
     match text.strip_prefix('!') {
         Some(rest) => (Verdict::Drop, rest),
@@ -58,7 +58,8 @@ pub(super) fn verdict(text: &str) -> (Verdict, &str) {
 // === impl Rules ===
 
 impl<M> Rules<M> {
-    /// Adds the rule in `text`. If it begins with `!`, it drops. `read` reads the text after the `!`.
+    /// Adds the rule in `text`. If the text begins with `!`, the rule drops frames. `read` reads the text after the
+    /// `!`.
     pub(super) fn add(
         &mut self,
         text: &str,
@@ -76,7 +77,7 @@ impl<M> Rules<M> {
         self.rules.is_empty()
     }
 
-    /// Returns whether a frame passes; `matches` compares it with a rule.
+    /// Returns whether a frame passes. `matches` returns whether a rule matches this frame.
     pub(super) fn pass(&self, matches: impl Fn(&M) -> bool) -> bool {
         let first = self.rules.iter().find(|(_, rule)| matches(rule));
         first.map_or(self.otherwise, |(verdict, _)| *verdict) == Verdict::Keep

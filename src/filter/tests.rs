@@ -27,7 +27,7 @@ fn passing(capture: &[u8], rules: &[(Add, &str)]) -> usize {
 
 #[test]
 fn rules_count_the_frames_that_golang_dnstaps_output_has() {
-    // Counted with grep in the output of `dnstap -r unbound.fstrm -y`.
+    // These counts were made with grep in the output of `dnstap -r unbound.fstrm -y`.
     for (rules, count) in [
         (vec![], 4000),
         (

@@ -8,10 +8,10 @@ use std::{
     },
 };
 
-/// The bytes that the router holds, and the limit on them. Clones share one account.
+/// The bytes of frames that the router holds in memory, and the limit on them. All clones of a budget count together.
 ///
-/// A reservation never fails, because the frame is already in memory. Instead, queues check the budget, and drop frames
-/// if it is exceeded: see `router::shortage`.
+/// A reservation never fails, because the frame is already in memory. Instead, queues check the budget. If the limit is
+/// exceeded, they drop frames: see `router::shortage`.
 #[derive(Clone)]
 pub struct Budget(Arc<Account>);
 
@@ -26,7 +26,7 @@ pub struct Reservation {
     bytes: usize,
 }
 
-/// The limit divided by this number is the reserve for queues that hold little.
+/// A part of the limit is reserved for queues that hold little. This part is the limit divided by this number.
 const RESERVE: usize = 8;
 
 // === impl Budget ===
@@ -50,7 +50,8 @@ impl Budget {
         self.0.limit.load(Relaxed)
     }
 
-    /// Changes the limit. Memory that is already held stays held until queues drop frames.
+    /// Changes the limit. If the new limit is lower than the memory in use, the memory is freed when queues drop
+    /// frames.
     pub fn set_limit(&self, limit: usize) {
         self.0.limit.store(limit, Relaxed);
     }
@@ -74,7 +75,7 @@ impl Budget {
         self.limit() / RESERVE
     }
 
-    /// Returns whether no more than the reserve is left.
+    /// Returns whether only the reserve is left, or less than the reserve.
     pub fn is_short(&self) -> bool {
         let limit = self.limit();
         self.held() > limit - limit / RESERVE

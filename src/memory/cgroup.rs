@@ -12,7 +12,7 @@ use procfs::{
 
 /// Returns the smallest limit of this process's cgroup and its ancestors, in bytes. `None` if there is no limit.
 ///
-/// It checks both versions of cgroups, because a machine can have version 2 mounted and still account memory with
+/// Both versions of cgroups are checked, because a machine can have version 2 mounted and still account memory with
 /// version 1.
 pub(super) fn limit() -> Option<u64> {
     let process = Process::myself().ok()?;
@@ -38,7 +38,8 @@ fn smallest(groups: &ProcessCGroups, mounts: &MountInfos, root: &Path) -> Option
                 continue;
             }
             let top = below(root, &mount.mount_point);
-            // In a container, only the container's own part of the tree may be mounted, as if it were the root.
+            // In a container, the mount may show only the container's own part of the tree, as if that part were the
+            // whole tree.
             let group = Path::new(&group.pathname);
             let inside = group.strip_prefix(&mount.root).unwrap_or(Path::new(""));
             for folder in below(&top, inside).ancestors() {
@@ -72,7 +73,8 @@ mod tests {
 
     const V2: &str = "29 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n";
 
-    /// Returns the limit for these contents of `/proc/self/cgroup` and `mountinfo` and these files.
+    /// Returns the limit that is found with these contents of `/proc/self/cgroup` and `/proc/self/mountinfo`, and with
+    /// these files.
     fn found(groups: &str, mounts: &str, files: &[(&str, &str)]) -> Option<u64> {
         let root = tempfile::tempdir().expect("a folder");
         for (file, text) in files {

@@ -30,8 +30,8 @@ fn three_quarters(bytes: u64) -> u64 {
 
 /// Returns the memory available to this process, in bytes: the memory of the machine, or less if a cgroup limits it.
 ///
-/// If `/proc` cannot be read because no descriptor is left, it returns the previous value. So a reload at such a time
-/// does not change the limit.
+/// If `/proc` cannot be read because no descriptor is left, this function returns its previous result. So a reload in
+/// that situation does not change the limit.
 pub(crate) fn available() -> Option<u64> {
     static LAST: AtomicU64 = AtomicU64::new(0);
     let limit = cgroup::limit();

@@ -1,4 +1,4 @@
-//! Addresses in frames, in the format of Go.
+//! The text of addresses in frames, in the format of Go's standard library.
 
 use std::{
     fmt,

@@ -1,4 +1,4 @@
-//! Strings, quoted like in Go source (`strconv.Quote`) and like in Go's JSON (`encoding/json`).
+//! Functions that quote strings like Go source does (`strconv.Quote`), and like Go's JSON does (`encoding/json`).
 
 use super::digits;
 
@@ -57,7 +57,8 @@ fn write_char(char: char, out: &mut Vec<u8>) {
 
 /// Returns whether a non-ASCII character is printed unchanged. Rust's standard library has the tables for it.
 fn is_printed(char: char) -> bool {
-    // A combining mark is escaped if it stands alone, but not after a letter. So the test puts a letter before it.
+    // Rust escapes a combining mark at the start of a string, but not after a letter. So the text that is tested begins
+    // with a letter.
     let mut pair = [b'a', 0, 0, 0, 0];
     let length = char.encode_utf8(&mut pair[1..]).len();
     let pair = str::from_utf8(&pair[..=length]).unwrap_or_default();
@@ -81,7 +82,7 @@ pub(super) fn write_json(bytes: &[u8], out: &mut Vec<u8>) {
 pub(super) fn write_json_part(bytes: &[u8], out: &mut Vec<u8>) {
     let mut rest = bytes;
     loop {
-        // Most strings have nothing to escape.
+        // Copies as many bytes as possible in one piece, because most strings have nothing to escape.
         let plain = rest.iter().take_while(|byte| is_plain(**byte)).count();
         let (head, tail) = rest.split_at(plain);
         out.extend_from_slice(head);

@@ -1,4 +1,4 @@
-//! One JSON object per frame, on one line, like `dnstap -j`.
+//! A text format with one JSON object per frame, on one line, like `dnstap -j`.
 
 use super::{Address, Form, address::write_display, digits, dns, go, time, words};
 use crate::{

@@ -35,14 +35,14 @@ pub(crate) trait Form {
     /// Appends `frame`, with a newline at its end.
     fn write(&mut self, frame: &RawFrame<'_>, out: &mut Vec<u8>);
 
-    /// Appends the text that was held back and is due now. No frame has come for the time `silence`, and later frames
-    /// may come.
+    /// Called when no frame has come for the time `silence`, although more frames may come later. Appends the held-back
+    /// text that is due by then.
     fn wait(&mut self, _silence: Duration, _out: &mut Vec<u8>) {}
 
-    /// Appends the text that was held back until the last frame.
+    /// Called after the last frame. Appends all text that is still held back.
     fn finish(&mut self, _out: &mut Vec<u8>) {}
 
-    /// The number of frames whose text is held back.
+    /// Returns the number of frames whose text is held back.
     fn held_back(&self) -> u64 {
         0
     }

@@ -89,7 +89,8 @@ fn write_mnemonic(message: &RawMessage<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// The address of the peer: of the client if the message has a client, otherwise of the server that gets the query.
+/// Returns the address that the line shows. It is the address of the client if the message has a client, and the
+/// address of the server that gets the query in all other messages.
 fn address<'a>(message: &RawMessage<'a>) -> Option<&'a [u8]> {
     match message.message_type() {
         MessageType::ClientQuery

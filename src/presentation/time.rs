@@ -6,12 +6,14 @@ use jiff::{Timestamp, tz::TimeZone};
 use super::digits;
 use crate::dnstap::Moment;
 
-/// Writes times of day in the local time zone. The zone is that of `TZ`, or else of `/etc/localtime`.
+/// Writes times of day in the local time zone. The environment variable `TZ` sets the zone. If `TZ` is not set,
+/// `/etc/localtime` does.
 #[derive(Debug, Clone)]
 pub(crate) struct LocalClock {
     zone: TimeZone,
-    /// The quarter of an hour of the last call, and its offset from UTC in seconds. No time zone changes its offset
-    /// within a quarter of an hour.
+    /// The quarter of an hour of the last call, and the offset of the time zone from UTC in it, in seconds. The offset
+    /// can be used again for all times in that quarter, because no time zone changes its offset within a quarter of an
+    /// hour.
     last: Option<(i64, i64)>,
 }
 
@@ -160,7 +162,7 @@ mod tests {
             ),
             (moment(1_795_370_000, 500_000_000), "2026-11-22T17:53:20.5Z"),
             (moment(0, 0), "1970-01-01T00:00:00Z"),
-            // Some senders write a whole second as nanoseconds.
+            // Some senders write a whole second or more in the field for nanoseconds.
             (moment(0, 1_000_000_001), "1970-01-01T00:00:01.000000001Z"),
             (moment(1 << 40, 5), "@1099511627776"),
             (moment(u64::MAX, u32::MAX), "@18446744073709551615"),
@@ -181,7 +183,7 @@ mod tests {
         for (seconds, expected) in [
             (1_795_370_000, "18:53:20"),
             (1_795_370_001, "18:53:21"),
-            // At this time, summer time ends.
+            // At this time, summer time ends in the time zone of the test.
             (1_792_889_999, "02:59:59"),
             (1_792_890_000, "02:00:00"),
             (u64::MAX, "15:30:07"),

@@ -1,4 +1,4 @@
-//! The words for the numbers of the schema.
+//! The words that text formats write for the enum values of the dnstap schema.
 
 use super::digits;
 use crate::dnstap::{MessageType, Protocol, RawMessage};
@@ -31,7 +31,8 @@ pub(super) fn write_http(number: u32, out: &mut Vec<u8>) {
     write(number, &["HTTP1", "HTTP2", "HTTP3"], out);
 }
 
-/// Appends the word for this number; the first word is for the number 1. If there is no word, appends the number.
+/// Appends the word for `number`. The first word is for the number 1. If there is no word for `number`, appends the
+/// number.
 fn write(number: u32, words: &[&str], out: &mut Vec<u8>) {
     let place = (number as usize).checked_sub(1);
     match place.and_then(|place| words.get(place)) {

@@ -625,7 +625,10 @@ fn a_configuration_that_cannot_be_read_is_a_problem_like_any_other() {
         rendered(&path),
         expected("No such file or directory (os error 2)", "/Tapfile")
     );
-    assert_eq!(rendered(folder.path()), expected("it is a directory", ""));
+    assert_eq!(
+        rendered(folder.path()),
+        expected("the path is a directory", "")
+    );
     fs::write(&path, b"listen @in\ndnstap \xff").expect("the folder is ours");
     assert_eq!(
         rendered(&path),
@@ -637,7 +640,7 @@ fn a_configuration_that_cannot_be_read_is_a_problem_like_any_other() {
     fs::write(&path, vec![b'#'; (1 << 20) + 1]).expect("the folder is ours");
     assert_eq!(
         rendered(&path),
-        expected("it is larger than 1024 KiB", "/Tapfile")
+        expected("the file is larger than 1024 KiB", "/Tapfile")
     );
     fs::write(&path, "\u{feff}listen @in\r\ndnstap /s\r\n").expect("the folder is ours");
     assert!(config::load(&path, &environment).config.is_some());

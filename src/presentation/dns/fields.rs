@@ -33,7 +33,7 @@ pub(super) enum Field {
     Strings,
     /// All bytes up to the end of the record, written as one string in quotes.
     Octets,
-    /// All bytes up to the end of the record.
+    /// All bytes up to the end of the record, in lower case hexadecimal.
     Hex,
     UpperHex,
     /// All bytes up to the end of the record, in hexadecimal, with a space after every 512 bytes.
@@ -74,7 +74,7 @@ type Read<T> = Result<T, Unreadable>;
 // === impl Field ===
 
 impl Field {
-    /// Reads the field and appends it. A field whose record has ended is written as zero or as empty.
+    /// Reads the field and appends it. If the record ends before the field, the field is written as zero or as empty.
     pub(super) fn write(self, parser: &mut Parser<'_>, out: &mut Vec<u8>) -> Read<()> {
         if parser.remaining() == 0 {
             self.write_absent(out);
@@ -162,7 +162,7 @@ impl Field {
     }
 }
 
-/// Calls `one` until the end of the record, and writes a space between the results.
+/// Calls `one` again and again until the end of the record, and writes a space between the texts that it appends.
 fn separated<'a>(
     parser: &mut Parser<'a>,
     out: &mut Vec<u8>,
@@ -183,7 +183,8 @@ fn separated<'a>(
     Ok(())
 }
 
-/// In a zone file, the length of a word is limited. So the text has a space after every 512 bytes.
+/// Appends bytes in hexadecimal, with a space after every 512 bytes, because the length of a word in a zone file is
+/// limited.
 fn write_long_hex(bytes: &[u8], out: &mut Vec<u8>) {
     let (words, rest) = bytes.as_chunks::<512>();
     for word in words {

@@ -11,7 +11,7 @@ use crate::{
 /// The value for the equator and for the prime meridian.
 const MIDDLE: u32 = 1 << 31;
 
-/// The number of thousandths of an arc second in a minute, and in a degree.
+/// The number of thousandths of an arc second in an arc minute, and in a degree.
 const MINUTE: u32 = 60 * 1000;
 const DEGREE: u32 = 60 * MINUTE;
 
@@ -64,7 +64,7 @@ fn write_angle(angle: u32, above: &str, below: &str, out: &mut Vec<u8>) {
 }
 
 /// Appends a length in metres. The high four bits of `length` are the mantissa, and the low four bits are the exponent
-/// of ten, in centimetres.
+/// of ten; together they give the length in centimetres.
 fn write_length(length: u8, out: &mut Vec<u8>) {
     let (mantissa, exponent) = (length >> 4, length & 0xf);
     match exponent {
@@ -80,7 +80,7 @@ fn write_length(length: u8, out: &mut Vec<u8>) {
 /// Appends the prefixes of an APL record.
 ///
 /// # Errors
-/// If the data is cut, or a prefix is too long for its family.
+/// If the data is cut off, or a prefix is too long for its family.
 pub(super) fn write_prefixes(parser: &mut Parser<'_>, out: &mut Vec<u8>) -> Result<(), Unreadable> {
     let mut is_first = true;
     while parser.remaining() > 0 {

@@ -48,7 +48,7 @@ fn write_sections(message: &Message<'_>, out: &mut Vec<u8>) -> Result<(), Unread
         (Section::Authority, "AUTHORITY"),
         (Section::Additional, "ADDITIONAL"),
     ] {
-        // The OPT record was written in its own section already.
+        // The OPT record is not written here, because it has already been written in a section of its own.
         let is_additional = section == Section::Additional;
         let alone = is_additional && message.opt().is_some() && message.count(section) == 1;
         if message.count(section) > 0 && !alone {

@@ -1,4 +1,4 @@
-//! The text of records. There is a row for each record type that lists the fields of its data.
+//! The text of records. A table has a row for each record type, and the row lists the fields of the record's data.
 
 use super::{
     edns, fields,
@@ -24,9 +24,9 @@ struct Row {
 enum Data {
     /// Fields, written with a space between them.
     Fields(&'static [Field]),
-    /// Fields of a type that has no format for zone files. Its line is written as a comment.
+    /// Fields of a type that has no format for zone files. The line of such a record is written as a comment.
     Comment(&'static [Field]),
-    /// A host identity, in which the lengths of the parts come first (RFC 8005).
+    /// A host identity (RFC 8005). The lengths of all its parts come first.
     HostIdentity,
     /// Service bindings (RFC 9460).
     Service,
@@ -38,7 +38,8 @@ enum Data {
     Signature,
     /// Bytes without any structure.
     Null,
-    /// EDNS options. They are here only for OPT records in the answer and authority sections, where none belong.
+    /// EDNS options of an OPT record that is in the answer or authority section, although OPT records do not belong
+    /// there.
     Options,
 }
 
@@ -119,7 +120,7 @@ const SIGNATURE: &[Field] = &[Name, LongTime, U16, SizedUpperHex, U16, U16, Size
 pub(super) fn write(record: &Record<'_>, out: &mut Vec<u8>) -> Result<(), Unreadable> {
     match data_of(record.rtype) {
         None => write_unknown_head(record, out),
-        // An OPT record is written with a title, and without its owner.
+        // An OPT record is written below a title, and without its owner name.
         Some(Data::Options) => {}
         Some(Data::Comment(_)) => {
             out.push(b';');

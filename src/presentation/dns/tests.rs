@@ -1,5 +1,5 @@
-//! The text of messages, compared with the text by miekg/dns. `tests/data/dns/generate.go` wrote both the messages and
-//! the texts.
+//! Tests that compare the text of messages with the text that miekg/dns writes. `tests/data/dns/generate.go` wrote both
+//! the messages and the texts.
 
 use std::collections::BTreeSet;
 
@@ -31,7 +31,8 @@ fn samples() -> Vec<Sample> {
     samples
 }
 
-/// The intended differences. `docs/dump.md` gives the reason for each of them.
+/// Applies the intended differences from miekg/dns to a text of miekg/dns. `docs/dump.md` gives the reason for each
+/// difference.
 fn with_differences(text: &str) -> String {
     text.replace("status: BADSIG", "status: BADVERS")
         .replace("opcode: , ", "opcode: OPCODE8, ")
@@ -71,7 +72,7 @@ fn every_type_with_a_row_has_a_sample() {
         }
     }
     for record_type in rdata::types() {
-        // The text for type 10 differs on purpose.
+        // Record type 10 needs no sample, because its text intentionally differs from that of miekg/dns.
         let differs = record_type == 10;
         assert!(found.contains(&record_type) || differs, "{record_type}");
     }
@@ -87,7 +88,7 @@ fn bytes_that_a_terminal_would_obey_are_escaped() {
     ;; ANSWER SECTION:
     ;.	0	IN	NULL	\# 2 1b5b
     ");
-    // The same bytes in an extended error, an identifier and an error text.
+    // Control bytes in the texts of three EDNS options: an extended error, an identifier and an error text.
     null.truncate(12);
     null[7] = 0;
     null[11] = 1;
