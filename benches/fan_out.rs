@@ -12,8 +12,8 @@
 //! these times when the process has ended. For tapfan it also prints the cost of monitoring: the
 //! admin thread's share of the processor time at full load, with one scrape a second and one page
 //! open. The sender stays at most [`WINDOW`] frames ahead of the slower collector, so that no
-//! program has to drop frames. Compare only the ratios within one run, never the figures of
-//! different runs.
+//! program has to drop frames. Compare only ratios within one run. Figures of different runs cannot
+//! be compared.
 //!
 //! `cargo test --bench fan_out` is a trial of a few seconds: it runs the same programs and scrapes
 //! with a few thousand frames each. It fails unless every frame arrives once and the admin endpoint
@@ -60,7 +60,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
-/// The recorded frames in wire form, and their number.
+/// The recorded frames as the bytes of a stream, and their number.
 struct Traffic {
     wire: Vec<u8>,
     frames: u64,
@@ -160,7 +160,7 @@ fn watched(folder: &Path, traffic: &Traffic, rounds: u64, floor: &Cost) -> Resul
         let child = tapfan(folder, "full", &admin.to_string())?;
         let pid = child.id();
         watcher = Some(thread::spawn(move || watch(admin, pid, watching, &is_over)));
-        // If the watcher fails instead, `run` reports that below.
+        // Waits until the watcher has started. If the watcher fails, the failure is reported below.
         let _ = is_watching.recv_timeout(PATIENCE);
         Ok(child)
     })?;
@@ -178,8 +178,8 @@ fn watched(folder: &Path, traffic: &Traffic, rounds: u64, floor: &Cost) -> Resul
 }
 
 /// Scrapes once a second while the process runs, with the page open. Drops `watching` after the
-/// first event and the first scrape. Returns the number of scrapes, and the nanoseconds that the
-/// admin endpoint's thread and all threads together had used at the last scrape.
+/// first event and the first scrape. Returns the number of scrapes, and the processor times of the
+/// admin endpoint's thread and of all threads, in nanoseconds, at the last scrape.
 fn watch(
     admin: SocketAddr,
     pid: u32,
@@ -188,7 +188,7 @@ fn watch(
 ) -> io::Result<(u64, u64, u64)> {
     let (event, has_event) = mpsc::channel();
     let page = thread::spawn(move || page(admin, &event));
-    // If the page fails, it drops the channel's sender before any event has arrived.
+    // If reading the page fails, the sender of the channel is dropped before an event has arrived.
     let mut is_open = has_event.recv_timeout(PATIENCE).is_ok();
     if is_open {
         scrape(admin)?;
@@ -279,7 +279,7 @@ fn tapfan(folder: &Path, options: &str, admin: &str) -> Result<Child> {
         sink("b")
     );
     fs::write(&file, text)?;
-    // `TAPFAN` names another build to compare with.
+    // The environment variable `TAPFAN` can name another build to measure.
     let program = env::var_os("TAPFAN").unwrap_or_else(|| env!("CARGO_BIN_EXE_tapfan").into());
     let mut command = Command::new(program);
     command.args(["run", "--log-level", "warn", "-c"]).arg(file);
@@ -299,8 +299,8 @@ fn golang_dnstap(folder: &Path) -> Result<Child> {
         .spawn()?)
 }
 
-/// Sends the traffic through the program that `start` starts, and returns its cost once all frames
-/// have arrived.
+/// Sends the traffic through the program that `start` starts. Returns the cost of the program after
+/// all frames have arrived.
 fn run(
     name: &str,
     folder: &Path,
@@ -396,7 +396,8 @@ fn connect(socket: &Path) -> Result<UnixStream> {
     }
 }
 
-/// Does the minimum work of a router between one sender and two collectors.
+/// Runs the floor, a process that does the minimum work of a router between one sender and two
+/// collectors.
 fn floor(folder: &Path) -> Result<()> {
     let listener = UnixListener::bind(folder.join("in"))?;
     let mut sinks = [connect(&folder.join("a"))?, connect(&folder.join("b"))?];

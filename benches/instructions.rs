@@ -1,13 +1,13 @@
 //! Counts the processor instructions of the work that is done for every frame, and compares them
 //! with the figures in `benches/instructions.txt`. It fails if a figure differs by more than 5 %.
 //!
-//! Unlike times, these counts are the same on a busy machine, so a change that makes a frame more
-//! expensive is noticed when it is made. If the change is worth it, or makes a frame cheaper, write
-//! the new figures with `cargo bench --bench instructions -- --update` and commit them.
+//! Unlike times, these counts are the same on a busy machine. So a change that makes frames more
+//! expensive is noticed immediately. If the higher cost is justified, or if frames become cheaper,
+//! write the new figures with `cargo bench --bench instructions -- --update` and commit them.
 //!
-//! Each case runs under valgrind, once with few rounds and once with many. The difference leaves
-//! out the start of the process. `cargo test --bench instructions` runs the cases without valgrind
-//! and compares nothing.
+//! Each case runs under valgrind, once with few rounds and once with many. The difference between
+//! the two counts does not include the start of the process. `cargo test --bench instructions` runs
+//! the cases without valgrind and compares nothing.
 
 mod recorded;
 
@@ -26,7 +26,7 @@ use tapfan::internals::{
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
-/// Work on the recorded frames, a number of times.
+/// A kind of work that is done on the recorded frames a number of times.
 struct Case {
     name: &'static str,
     run: fn(frames: &[Vec<u8>], rounds: usize),
@@ -55,13 +55,14 @@ const CASES: [Case; 5] = [
     },
 ];
 
-/// The rounds of the two runs of a case.
+/// The numbers of rounds in the two runs of a case.
 const ROUNDS: [usize; 2] = [1, 3];
 
-/// The name of the case, and the number of rounds, for a process under valgrind.
+/// The environment variable that passes the name of the case and the number of rounds to a process
+/// under valgrind.
 const CASE: &str = "TAPFAN_BENCH_CASE";
 
-/// The allowed difference from the figure in the repository, in percent.
+/// The allowed difference from the stored figure, in percent.
 const ALLOWED: f64 = 5.0;
 
 fn main() -> ExitCode {
@@ -171,7 +172,8 @@ fn wire(frame: &[u8]) -> Vec<u8> {
     [&length.to_be_bytes(), frame].concat()
 }
 
-/// Cuts and validates what each write brings. A read takes what fits into the buffer.
+/// Cuts the bytes of each write into frames, and validates the frames. Each read takes as many
+/// bytes as fit into the buffer.
 fn cut(writes: &[Vec<u8>], frames: usize, rounds: usize) {
     let now = Instant::now();
     for _ in 0..rounds {
@@ -222,7 +224,7 @@ fn apply(frames: &[Vec<u8>], rounds: usize, rewrite: &Rewrite) {
     }
 }
 
-/// What the listener has found out about each frame.
+/// Returns the outline of each frame, which a listener finds when it validates the frame.
 fn outlines(frames: &[Vec<u8>]) -> Vec<Outline> {
     let outlines = frames.iter().map(|frame| outline(frame));
     outlines.collect::<Result<_, _>>().expect("dnstap")

@@ -1,8 +1,9 @@
-//! Measures the cost of validating and editing frames in `dnstap`, and that of decoding them with
-//! prost for comparison. The frames are recorded traffic of BIND, Unbound and dnsdist.
+//! Measures the cost of validating and editing frames in the module `dnstap`. For comparison, also
+//! measures the cost of decoding them with prost. The frames are recorded traffic of BIND, Unbound
+//! and dnsdist.
 //!
 //! Run it with `cargo bench --bench rewrite`. Each iteration processes all recorded frames. The
-//! item counter shows frames per second; the cost of one frame is its inverse.
+//! item counter shows frames per second. The cost of one frame is the inverse of that number.
 
 mod recorded;
 

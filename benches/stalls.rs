@@ -123,8 +123,8 @@ const CASES: [Case; 6] = [
         start: |folder, stop| {
             for _ in 0..80 {
                 each_until(folder, stop, |stream, stop| {
-                    // At the connection limit the router closes the connection immediately;
-                    // otherwise the connection stays idle.
+                    // If the router has reached its connection limit, it closes the connection immediately. If not, the
+                    // connection stays idle.
                     stream.set_read_timeout(Some(Duration::from_millis(500)))?;
                     while !stop.load(Relaxed) && stream.read(&mut [0]).map_or(true, |n| n > 0) {}
                     thread::sleep(Duration::from_millis(20));
@@ -135,11 +135,11 @@ const CASES: [Case; 6] = [
     },
 ];
 
-/// The first frame number of the other senders. The good sender's numbers are lower.
+/// The lowest number that other senders give to their frames. The numbers of the good sender's frames are lower.
 const LOUD: u64 = 1 << 40;
 
-/// The longest write that is allowed: a longer one would delay a DNS server noticeably. A trial does not check it,
-/// because the machine may be busy.
+/// The longest write that is allowed. A longer write would delay a DNS server noticeably. A trial does not check this
+/// limit, because the machine may be busy.
 const LONGEST: Duration = Duration::from_millis(100);
 
 /// The good sender writes two frames each millisecond.
@@ -303,9 +303,9 @@ fn collect(socket: &Path) -> io::Result<Arc<Mutex<BTreeSet<u64>>>> {
             stream.read_exact(&mut length)?;
             let mut payload = vec![0; u32::from_be_bytes(length) as usize];
             stream.read_exact(&mut payload)?;
-            // In the short frames of the good sender, `extra` starts at the third byte. In longer
-            // frames, these eight bytes begin with the second byte of the length. The number is
-            // then larger than any number of the good sender.
+            // In the short frames of the good sender, the content of `extra` starts at the third byte. In the longer
+            // frames of other senders, the eight bytes that are read here begin with a byte of the length. Read as a
+            // number, they are larger than any number of the good sender.
             let number = u64::from_be_bytes(payload[2..10].try_into().expect("eight bytes"));
             if number < LOUD {
                 shared.lock().expect("no panic").insert(number);

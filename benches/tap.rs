@@ -98,7 +98,7 @@ fn send(bencher: Bencher<'_, '_>) {
     end(taps);
 }
 
-/// The cost of `send` when four threads send at the same time.
+/// The cost of `send` per message when four threads send at the same time.
 #[divan::bench(sample_count = 100, sample_size = 500, threads = 4)]
 fn send_from_four_threads(bencher: Bencher<'_, '_>) {
     let taps = taps();
@@ -110,7 +110,7 @@ fn send_from_four_threads(bencher: Bencher<'_, '_>) {
     end(taps);
 }
 
-/// The cost of `send` and of reading the clock, which a server does for each message.
+/// The cost of `send` together with reading the clock, which a server does for each message.
 #[divan::bench(sample_count = 500, sample_size = 500)]
 fn read_the_clock_and_send(bencher: Bencher<'_, '_>) {
     let taps = taps();
@@ -138,9 +138,9 @@ fn wants_after_the_drain(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| black_box(&handle).wants(black_box(MessageType::ClientQuery)));
 }
 
-/// Eight threads send as fast as they can to two sinks, one of which is down. Prints the longest
-/// call, how often the threads waited for anything, and how often the system stopped a thread to
-/// run another one. A stopped thread makes a call longer too, but it does not wait for tapfan.
+/// Lets eight threads send as fast as they can to two sinks, one of which is down. Prints the
+/// longest call of `send`, how often the threads waited, and how often the operating system stopped
+/// a thread to run another one. Such a stop makes a call longer, too, but tapfan does not cause it.
 fn longest_call(messages: u64) {
     let folder = tempfile::tempdir().expect("a folder");
     let (good, down) = (folder.path().join("good"), folder.path().join("down"));
@@ -187,8 +187,8 @@ fn longest_call(messages: u64) {
     );
 }
 
-/// Returns how often this thread has waited, and how often the system stopped it to run another
-/// thread.
+/// Returns how often this thread has waited, and how often the operating system stopped this thread
+/// to run another thread.
 fn switches() -> (i64, i64) {
     let usage = getrusage(UsageWho::RUSAGE_THREAD).expect("Linux has it");
     (

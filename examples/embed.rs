@@ -39,8 +39,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         sleep(Duration::from_millis(200)).await;
     }
 
-    // Waits until the queues are empty, but at most for the time in the `drain` line. Cancelling the token would end
-    // the wait earlier.
+    // Waits until the queues are empty, but at most for the time in the `drain` line of the Tapfile. To end the wait
+    // earlier, a program can cancel the token.
     let report = router.drain(CancellationToken::new()).await;
     for sink in report.sinks {
         println!("{}: {} frames lost", sink.name, sink.ledger.dropped_total());

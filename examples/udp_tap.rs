@@ -1,4 +1,4 @@
-//! A DNS server of a few lines that taps what it receives and sends. It answers every query with REFUSED.
+//! A DNS server of a few lines that taps the messages that it receives and sends. It answers every query with REFUSED.
 //!
 //! ```sh
 //! cargo run --no-default-features --features tap --example udp_tap
@@ -13,7 +13,7 @@ use std::{error::Error, net::UdpSocket, time::SystemTime};
 use tapfan::tap::{Message, MessageType, Protocol, Taps};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // The collector need not be running yet.
+    // The start also succeeds if the collector is not running yet.
     let taps = Taps::from_tapfile("dnstap /tmp/dnstap.sock full")?;
     let handle = taps.handle();
     let socket = UdpSocket::bind("127.0.0.1:5300")?;
@@ -30,18 +30,18 @@ fn main() -> Result<(), Box<dyn Error>> {
                 message,
             ));
         }
-        // Ignores responses. The sender of a response may be a server that would respond to an answer, and so on
-        // without end.
+        // Ignores messages that are responses. The sender of a response may be a server that would respond to an
+        // answer, and so on without end.
         if message.get(2).is_none_or(|flags| flags & 0x80 != 0) {
             continue;
         }
-        // The query becomes the response: QR is set, and the code is 5.
+        // Changes the query into the response: sets the flag QR, and the response code to 5, which is REFUSED.
         let [_, _, flags, code, ..] = message else {
             continue;
         };
         *flags |= 0x80;
         *code = 5;
-        // Does not tap a response that was not sent.
+        // Does not tap a response that could not be sent.
         if socket.send_to(message, client).is_err() {
             continue;
         }

@@ -1,9 +1,9 @@
 //! Writes the initial corpora from the recordings in `tests/data` and the Tapfiles in the documentation. Adds a few
-//! inputs that reach deep into a target. `fuzz/run` runs it in the root of the repository.
+//! inputs that reach rarely executed code of a target. `fuzz/run` runs this program in the root of the repository.
 
 use std::{fs, io, path::Path};
 
-/// The seed of the random splits, appended to an input.
+/// The seed for the random splits. The program appends it to inputs.
 const DICE: &[u8; 8] = b"\x01\x23\x45\x67\x89\xab\xcd\xef";
 
 const READY: &[u8] = b"\0\0\0\0\0\0\0\x22\0\0\0\x04\0\0\0\x01\0\0\0\x16protobuf:dnstap.Dnstap";

@@ -1,17 +1,17 @@
-//! The Frame Streams handshakes of a blocking socket.
+//! The Frame Streams handshakes on a blocking socket.
 
 use std::io::{self, Read, Write};
 
 use tapfan::internals::Control;
 
-/// Performs the sender's side, up to START.
+/// Performs the sender's side of the handshake, until START was sent.
 pub(crate) fn open(stream: &mut (impl Read + Write)) -> io::Result<()> {
     stream.write_all(&Control::ready().encode())?;
     read_control(stream)?;
     stream.write_all(&Control::start().encode())
 }
 
-/// Performs the collector's side, up to START.
+/// Performs the collector's side of the handshake, until START was received.
 pub(crate) fn accept(stream: &mut (impl Read + Write)) -> io::Result<()> {
     read_control(stream)?;
     stream.write_all(&Control::accept().encode())?;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::{socket::Transport, table::Row};
 
-/// One load, and the sinks that get it.
+/// A load to measure, together with the sinks that get its frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Case {
     pub(crate) load: Load,
@@ -12,9 +12,9 @@ pub(crate) struct Case {
     pub(crate) senders: u32,
     pub(crate) sinks: u32,
     pub(crate) edit: Edit,
-    /// The transport of senders and sinks.
+    /// The transport of senders and sinks: unix, TCP or TLS.
     pub(crate) transport: Transport,
-    /// The bytes of each frame; `None` for the recorded frames.
+    /// The number of bytes in each frame; `None` for the recorded frames.
     pub(crate) size: Option<u32>,
     /// The `confirm` of each sink.
     pub(crate) confirm: &'static str,
@@ -22,18 +22,19 @@ pub(crate) struct Case {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Load {
-    /// The senders are connected and write nothing.
+    /// The senders are connected, but write nothing.
     Idle,
-    /// Frames per second, of all senders together, and frames in one write.
+    /// The number of frames per second, written by all senders together, and the number of frames
+    /// in one write.
     Rate(u32, u32),
-    /// As much as the router and the collectors take.
+    /// The senders write as fast as the router and the collectors read.
     Bulk,
 }
 
 /// The edits of each sink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Edit {
-    /// None: the sinks are `full`.
+    /// No edits: the sinks are `full`.
     None,
     /// The sinks are `full`, and set `identity` and `version`.
     Fields,
@@ -89,7 +90,8 @@ pub(crate) const ALL: [Case; 40] = [
     bulk().over(Transport::Tls).confirming("kernel"),
 ];
 
-/// Cases whose costs are compared: the first of each pair with the second.
+/// Pairs of cases whose costs are compared: the cost of the first case of a pair with that of the
+/// second.
 pub(crate) const COMPARED: [[Case; 2]; 6] = [
     [bulk().to(1).edit(Edit::NoWire), bulk().to(1)],
     [
@@ -114,7 +116,7 @@ pub(crate) const COMPARED: [[Case; 2]; 6] = [
     ],
 ];
 
-/// The cases of a trial. Each takes another path through this program.
+/// The cases of a trial. Each of them tests a different part of this program.
 pub(crate) const TRIAL: [Case; 8] = [
     idle(),
     rate(1_000, 1),
@@ -126,7 +128,7 @@ pub(crate) const TRIAL: [Case; 8] = [
     bulk().of(1 << 20),
 ];
 
-/// Cases that differ in one respect.
+/// A series of cases in which one number grows, such as the number of sinks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scale {
     pub(crate) title: &'static str,
@@ -262,7 +264,8 @@ impl Case {
 }
 
 impl fmt::Display for Case {
-    /// Writes the name, which mentions only what differs from one sender and two full unix sinks.
+    /// Writes the name of the case. The name mentions only the differences from the usual case,
+    /// which is one sender and two `full` sinks on unix sockets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.load {
             Load::Idle => write!(f, "idle")?,

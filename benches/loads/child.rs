@@ -1,4 +1,5 @@
-//! Processes of this program in another role, and the conversation with them: lines of JSON.
+//! Child processes of this benchmark, which play the senders and the collectors. The parent process
+//! and its child processes exchange lines of JSON.
 
 use std::{
     env,
@@ -13,7 +14,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{Result, collectors, naive, sender};
 
-/// The variable that holds the role of a process.
+/// The environment variable that tells a child process its role.
 const ROLE: &str = "TAPFAN_BENCH_LOADS";
 
 #[derive(Debug, Clone, Copy)]
@@ -23,14 +24,14 @@ pub(crate) enum Role {
     Naive,
 }
 
-/// A process that is killed when dropped.
+/// A child process. It is killed when dropped.
 pub(crate) struct Child {
     role: Role,
     process: process::Child,
     lines: mpsc::Receiver<String>,
 }
 
-/// The other end of the conversation.
+/// The connection of a child process to its parent process.
 pub(crate) struct Parent {
     input: io::Lines<io::StdinLock<'static>>,
     output: io::Stdout,
@@ -49,13 +50,14 @@ impl Role {
         }
     }
 
-    /// Returns the role of this process; `None` if it is the one that the user started.
+    /// Returns the role of this process. `None` if this is the parent process, which the user
+    /// started.
     pub(crate) fn given() -> Option<Self> {
         let name = env::var(ROLE).ok()?;
         Self::ALL.into_iter().find(|role| role.name() == name)
     }
 
-    /// Plays this role until the parent process closes the conversation.
+    /// Plays this role until the parent process closes the connection.
     pub(crate) fn play(self) -> Result<()> {
         let mut parent = Parent {
             input: io::stdin().lines(),
@@ -82,7 +84,8 @@ impl Child {
         let output = process.stdout.take().ok_or("no standard output")?;
         let (line, lines) = mpsc::channel();
         thread::spawn(move || {
-            // Ends when the process ends, or when the receiver is dropped.
+            // This thread ends when the child process ends, or when the receiver of the channel is
+            // dropped.
             let read = BufReader::new(output).lines().map_while(io::Result::ok);
             read.take_while(|text| line.send(text.clone()).is_ok())
                 .for_each(drop);
@@ -128,7 +131,7 @@ impl Drop for Child {
 // === impl Parent ===
 
 impl Parent {
-    /// Waits for a message. `None` if there will be no more.
+    /// Waits for a message. `None` if the parent process will send no more messages.
     pub(crate) fn hear<T: DeserializeOwned>(&mut self) -> Result<Option<T>> {
         let Some(line) = self.input.next() else {
             return Ok(None);
@@ -136,7 +139,7 @@ impl Parent {
         Ok(Some(serde_json::from_str(&line?)?))
     }
 
-    /// Waits for the message that each process gets first.
+    /// Waits for the first message, which tells this process what to do.
     pub(crate) fn plan<T: DeserializeOwned>(&mut self) -> Result<T> {
         self.hear()?.ok_or_else(|| "got no plan".into())
     }

@@ -31,7 +31,7 @@ pub(crate) fn sleep_precisely() -> nix::Result<()> {
     set_timerslack(1)
 }
 
-/// Returns a duration in nanoseconds. No clock here is ever negative.
+/// Returns a duration in nanoseconds. The clocks used here never show negative times.
 pub(crate) fn nanoseconds(time: TimeSpec) -> u64 {
     let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
     let rest = u64::try_from(time.tv_nsec()).unwrap_or(0);

@@ -30,21 +30,21 @@ pub(crate) struct Plan {
     pub(crate) addresses: Vec<Address>,
     /// The number of senders whose frames arrive.
     pub(crate) senders: u32,
-    /// The file in which each collector keeps the number of its frames: eight bytes for each. The
-    /// sender reads it if it waits for the collectors.
+    /// The file in which each collector stores the number of frames that it has read, in eight
+    /// bytes. A sender that waits for the collectors reads this file.
     pub(crate) progress: Option<PathBuf>,
 }
 
-/// All collectors listen.
+/// The message that all collectors listen.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Listening;
 
-/// The router has opened a stream to each collector.
+/// The message that the router has opened a stream to each collector.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Connected;
 
-/// The order to wait until each collector has `frames` frames, or until none has got a frame for
-/// `quiet`. The answer is [`Received`].
+/// A request to wait until each collector has `frames` frames, or until no collector has received a
+/// frame for the time `quiet`. The answer is [`Received`].
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Expect {
     pub(crate) frames: u64,
@@ -54,23 +54,24 @@ pub(crate) struct Expect {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Received {
     pub(crate) counts: Vec<Count>,
-    /// The delays of the timed frames, at all collectors.
+    /// The delays of the frames that were sent with a time, at all collectors.
     pub(crate) delay: Quantiles,
 }
 
-/// Frames of one collector.
+/// Counts of the frames that one collector received.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Count {
     pub(crate) frames: u64,
-    /// Frames that never came, while a later frame of the same sender came.
+    /// Frames that did not arrive, although a later frame of the same sender arrived.
     pub(crate) missing: u64,
-    /// The error that ended the stream, or the first frame that must not be there.
+    /// The error that ended the stream, or a description of the first frame that no sender can have
+    /// written.
     pub(crate) error: Option<String>,
 }
 
 struct Tally {
     count: Count,
-    /// The sequence number that follows, for each sender.
+    /// For each sender, the sequence number that its next frame must have.
     next: Vec<u64>,
     delay: Histogram,
 }
@@ -109,8 +110,8 @@ pub(crate) fn play(parent: &mut Parent) -> Result<()> {
     Ok(())
 }
 
-/// Reads the stream of one connection. The `progress` of this collector is in the file at the place
-/// with this number.
+/// Reads the stream of one connection. `progress` is the file for the number of frames read, and
+/// this collector's place in the file.
 fn collect(
     listener: &Listener,
     connected: &mpsc::Sender<()>,
@@ -119,7 +120,7 @@ fn collect(
 ) -> io::Result<()> {
     let mut socket = listener.accept()?;
     handshake::accept(&mut socket)?;
-    // If the other end is gone, the process ends.
+    // Ignores errors: if the channel has no receiver any more, this process is about to end.
     let _ = connected.send(());
     let mut buffer = vec![0; 256 << 10];
     let mut filled = 0;
@@ -143,7 +144,7 @@ fn collect(
         buffer.copy_within(end..filled, 0);
         filled -= end;
         if filled == buffer.len() {
-            // A frame is larger than the buffer.
+            // The frame is larger than the buffer, so the buffer grows.
             buffer.resize(2 * filled, 0);
         }
     }

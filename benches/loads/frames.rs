@@ -1,32 +1,33 @@
-//! Recorded frames with a stamp, which says when which sender wrote the frame.
+//! Recorded frames with a stamp, which says which sender wrote the frame, and when.
 //!
-//! A stamp is a field `extra` in front of the recorded frame, so routers without edits write it
-//! unchanged, and others keep it.
+//! The stamp of a frame is the field `extra`, in front of the fields of the recorded frame. Routers
+//! without edits forward it unchanged, and routers that edit other fields keep it.
 
 use std::{io, ops::Range};
 
 use crate::recorded;
 
-/// Contents of the field `extra` of each frame.
+/// The stamp of a frame, which is the content of its field `extra`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stamp {
-    /// The time right before the write, see `clock::now`. 0 if the delay is not of interest.
+    /// The time right before the write, from `clock::now`. 0 if the delay of the frame is not
+    /// measured.
     pub(crate) time: u64,
-    /// The number of frames that this sender wrote before.
+    /// The number of frames that this sender wrote before this frame.
     pub(crate) sequence: u64,
     pub(crate) sender: u32,
 }
 
-/// Recorded frames in wire form that a sender writes repeatedly.
+/// Recorded frames, as the bytes that a sender writes repeatedly.
 #[derive(Debug, Clone)]
 pub(crate) struct Traffic {
     wire: Vec<u8>,
-    /// The place of each frame in `wire`, with its length prefix.
+    /// The range of each frame in `wire`, including its length prefix.
     places: Vec<Range<usize>>,
     next: usize,
 }
 
-/// Tag and length of the field `extra`, which is number 3 of a dnstap frame.
+/// The tag and the length of the field `extra`, which has the number 3 in a dnstap frame.
 const EXTRA: [u8; 2] = [3 << 3 | LENGTH_DELIMITED, 20];
 const VARINT: u8 = 0;
 const LENGTH_DELIMITED: u8 = 2;
@@ -42,8 +43,8 @@ impl Stamp {
         to[16..Self::LENGTH].copy_from_slice(&self.sender.to_le_bytes());
     }
 
-    /// Returns the stamp of a frame. The frame starts after its length prefix. `None` if it has no
-    /// stamp.
+    /// Returns the stamp of a frame, which is passed without its length prefix. `None` if the frame
+    /// has no stamp.
     pub(crate) fn of(mut frame: &[u8]) -> Option<Self> {
         while !frame.starts_with(&EXTRA) {
             let (&tag, rest) = frame.split_first()?;
@@ -64,7 +65,7 @@ impl Stamp {
     }
 }
 
-/// Splits a varint of protobuf off.
+/// Splits off a protobuf varint from the front of `bytes`.
 fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let length = 1 + bytes
         .iter()
@@ -92,7 +93,8 @@ impl Traffic {
         })
     }
 
-    /// Several frames of `size` bytes, or a little less: queries of clients with a long name.
+    /// Makes a number of frames of `size` bytes, or a little less. Each frame is a client's query
+    /// with a DNS message of zeros.
     pub(crate) fn of_size(size: usize, frames: usize) -> io::Result<Self> {
         let frame = query(size.saturating_sub(EXTRA.len() + Stamp::LENGTH));
         let (mut wire, mut places) = (Vec::new(), Vec::new());
@@ -111,8 +113,8 @@ impl Traffic {
         (self.wire.len() / self.places.len()).max(1) as u64
     }
 
-    /// Returns the next `frames` frames in wire form. The first one gets this stamp, and the
-    /// sequence numbers of the others follow.
+    /// Returns the next `frames` frames in wire form. The first of these frames gets this stamp.
+    /// Each further frame gets the next sequence number.
     ///
     /// # Panics
     ///
@@ -132,7 +134,7 @@ impl Traffic {
     }
 }
 
-/// Appends a frame with its length prefix and an empty stamp. Returns its place.
+/// Appends a frame with its length prefix and an empty stamp. Returns the range of its bytes.
 fn append(frame: &[u8], wire: &mut Vec<u8>) -> io::Result<Range<usize>> {
     let start = wire.len();
     let length = EXTRA.len() + Stamp::LENGTH + frame.len();
@@ -144,9 +146,10 @@ fn append(frame: &[u8], wire: &mut Vec<u8>) -> io::Result<Range<usize>> {
     Ok(start..wire.len())
 }
 
-/// Returns a dnstap frame of at most `size` bytes with a `CLIENT_QUERY` whose DNS message fills it.
+/// Returns a dnstap frame of at most `size` bytes. It is a `CLIENT_QUERY` with a DNS message that
+/// is as long as possible.
 fn query(size: usize) -> Vec<u8> {
-    // `type: CLIENT_QUERY` of the message; `type: MESSAGE` of the frame.
+    // The field `type` of the message, CLIENT_QUERY, and the field `type` of the frame, MESSAGE.
     let (kind, end) = ([0x08, 5], [0x78, 1]);
     let field = |tag: u8, contents: &[u8]| {
         let mut field = vec![tag];
@@ -159,7 +162,8 @@ fn query(size: usize) -> Vec<u8> {
         field.extend(contents);
         field
     };
-    // Tags and lengths take at most 10 bytes. A few of them may be left over.
+    // The tags and lengths of the frame take at most 10 bytes. If they take less, a few bytes may
+    // stay unused.
     let longest = size.saturating_sub(kind.len() + end.len());
     let frames = (0..=longest.min(12)).map(|spared| {
         let message = [&kind[..], &field(10 << 3 | 2, &vec![0; longest - spared])].concat();
@@ -170,7 +174,7 @@ fn query(size: usize) -> Vec<u8> {
 }
 
 /// Cuts whole frames off the start of `bytes` and passes each to `frame`, without its length
-/// prefix. Returns the number of bytes that they take, and whether a control frame follows.
+/// prefix. Returns the number of bytes of these frames, and whether a control frame follows.
 pub(crate) fn cut(bytes: &[u8], mut frame: impl FnMut(&[u8])) -> (usize, bool) {
     let mut end = 0;
     while let Some((length, rest)) = bytes[end..].split_first_chunk::<4>() {

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A histogram of durations in nanoseconds. A bucket is at most 1/32 of its durations wide.
+/// A histogram of durations in nanoseconds. The width of a bucket is at most 1/32 of the durations
+/// in it.
 #[derive(Debug, Clone)]
 pub(crate) struct Histogram {
     counts: Vec<u64>,
@@ -49,7 +50,8 @@ impl Histogram {
         }
     }
 
-    /// Returns the duration that `thousandths` of the durations do not exceed; 0 if there are none.
+    /// Returns a quantile: of all recorded durations, the given share in thousandths are not longer
+    /// than the result. 0 if no durations were recorded.
     fn quantile(&self, thousandths: u64) -> u64 {
         let rank = (self.total * thousandths).div_ceil(1000);
         let mut seen = 0;
@@ -73,7 +75,7 @@ impl Default for Histogram {
     }
 }
 
-/// Returns the bucket of a duration. The first [`STEPS`] buckets have one duration each.
+/// Returns the bucket of a duration. Each of the first [`STEPS`] buckets is for a single duration.
 fn bucket(duration: u64) -> usize {
     let octave = duration.max(1).ilog2().saturating_sub(STEP_BITS);
     let step = duration >> octave;
@@ -85,16 +87,17 @@ fn end(bucket: usize) -> u64 {
     let bucket = bucket as u64;
     let octave = (bucket / STEPS).saturating_sub(1);
     let step = bucket - octave * STEPS;
-    // In the last bucket, the first duration of the next one would not fit.
+    // The first duration after the last bucket does not fit in 64 bits, so the calculation uses 128
+    // bits.
     ((u128::from(step) + 1) << octave)
         .saturating_sub(1)
         .try_into()
         .unwrap_or(u64::MAX)
 }
 
-/// Fails unless buckets and their ends fit together, and a quantile is right.
+/// Fails unless the buckets follow each other without gaps, and a quantile is right.
 ///
-/// A benchmark without the test harness has no unit tests, so each trial calls this function.
+/// A benchmark without the test harness has no unit tests. So each trial calls this function.
 pub(crate) fn check() -> Result<(), String> {
     for bits in 0..u64::BITS {
         for duration in [1 << bits, (1 << bits) - 1, (3 << bits) >> 1] {

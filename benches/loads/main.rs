@@ -2,16 +2,17 @@
 //! pauses.
 //!
 //! `cargo bench --bench loads` puts each load of `cases.rs` on
-//! - the floor: a thread for each sender that reads, and writes to all collectors (`naive.rs`);
+//! - the floor, the simplest router: one thread for each sender, which reads frames and writes them
+//!   to all collectors (`naive.rs`);
 //! - golang-dnstap's `dnstap`, if it is installed, with the loads that it supports;
 //! - `tapfan run`.
 //!
 //! benches/README.md describes the options and the columns of the table.
 //!
-//! The senders are one process and the collectors another. The senders write on a fixed schedule,
-//! which the router cannot slow down. Every frame carries the time of its write and a sequence
-//! number. A run fails unless each collector gets every frame once and in order, except those that
-//! the router counts as dropped.
+//! One process plays all senders, and another process plays all collectors. The senders write on a
+//! fixed schedule, which the router cannot slow down. Every frame carries the time of its write and
+//! a sequence number. A run fails unless each collector gets every frame once and in order, except
+//! those that the router counts as dropped.
 //!
 //! `cargo test --bench loads` is a trial of a few seconds. Its figures mean nothing.
 
@@ -81,7 +82,7 @@ struct Options {
     bench: bool,
     #[arg(long, hide = true)]
     test: bool,
-    // A runner of tests asks for the tests of this program.
+    // Test runners such as cargo-nextest pass `--list` to get the names of this program's tests.
     #[arg(long, hide = true)]
     list: bool,
 }
@@ -113,7 +114,7 @@ fn compare(options: &Options) -> Result<()> {
         return Ok(());
     }
     histogram::check()?;
-    // A thousand senders need as many descriptors, here and in the router.
+    // A run with a thousand senders needs as many descriptors, in this program and in the router.
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
     let programs = options.programs(is_trial)?;
@@ -160,7 +161,7 @@ impl Options {
 
     fn programs(&self, is_trial: bool) -> Result<Vec<Program>> {
         let mut programs = vec![Program::Naive];
-        // golang-dnstap keeps the last frames for five seconds, which is too long for a trial.
+        // golang-dnstap writes the last frames five seconds late, which is too long for a trial.
         if !is_trial {
             programs.push(Program::Golang);
         }
@@ -181,8 +182,8 @@ impl Options {
         Ok(programs)
     }
 
-    /// Measures each case with all programs, in turn, and prints the table. Each round measures all
-    /// cases, so that a change of the machine's speed affects all of them.
+    /// Measures each case with one program after another, and prints the table. Each round measures
+    /// all cases, so that a change of the machine's speed affects all of them.
     fn measure(&self, cases: &[Case], programs: &[Program], seconds: f64) -> Result<()> {
         let mut rounds = vec![vec![Vec::new(); programs.len()]; cases.len()];
         table::print_head();
@@ -209,7 +210,8 @@ impl Options {
     }
 }
 
-/// Measures a case with a program once. `None` if golang-dnstap failed, which cannot be mended here.
+/// Measures a case with a program once. `None` if golang-dnstap failed, because its failures do not
+/// end this benchmark.
 fn figures_of(case: &Case, program: &Program, seconds: f64) -> Result<Option<Figures>> {
     match measure::measure(case, program, seconds) {
         Ok(figures) => Ok(Some(figures)),

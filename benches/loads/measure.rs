@@ -1,4 +1,4 @@
-//! One run: a router between senders and collectors.
+//! One run of the benchmark, in which a router forwards the frames of senders to collectors.
 
 use std::{
     fs,
@@ -30,7 +30,7 @@ pub(crate) struct Figures {
     /// Resources that the router used.
     pub(crate) router: Usage,
     pub(crate) delay: Quantiles,
-    /// The lateness of the sender.
+    /// The times from the deadlines of the sender's writes to the writes.
     pub(crate) late: Quantiles,
     /// Frames that did not arrive, summed over the sinks.
     pub(crate) lost: u64,
@@ -38,33 +38,34 @@ pub(crate) struct Figures {
     pub(crate) memory: u64,
     /// Processor time of the senders and collectors, in nanoseconds.
     pub(crate) peers: u64,
-    /// Processors that all other programs on the machine kept busy, also while the collectors
-    /// waited for the last frames.
+    /// The number of processors that all other programs on the machine kept busy. This includes the
+    /// time in which the collectors waited for the last frames.
     pub(crate) others: f64,
 }
 
-/// The length of the load before the measured time, in seconds.
+/// The time for which the load already runs before the measured time begins, in seconds.
 const WARM_UP: f64 = 0.3;
 
 /// The number of frames in one write of [`Load::Bulk`], about 230 KiB of recorded frames.
 const BULK: usize = 1500;
 
-/// The most bytes of frames of another size in one write of [`Load::Bulk`], unless one frame is
-/// larger.
+/// The largest size of one write of [`Load::Bulk`], in bytes, in cases that set the size of a
+/// frame. A single frame may be larger.
 const BULK_BYTES: u32 = 230 << 10;
 
 /// The deadline of each step that does not depend on the load.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The time without a frame after which a collector stops to wait. golang-dnstap writes the last
-/// frames five seconds late.
+/// The time without a frame after which a collector stops waiting. It is long because golang-dnstap
+/// writes the last frames five seconds late.
 const QUIET: Duration = Duration::from_secs(8);
 
-/// The same for tapfan, which writes at once. After this time its ledgers say whether frames are
-/// still to come.
+/// The time without a frame after which a collector of tapfan stops waiting. tapfan writes frames
+/// immediately. After this time, the ledgers of tapfan say whether frames are still to come.
 const QUIET_TAPFAN: Duration = Duration::from_secs(1);
 
-/// The processes of a run. The router ends first, so that it does not log that its peers are gone.
+/// The processes of a run. The router ends first, so that it does not log the end of the other
+/// processes.
 struct Processes {
     router: Router,
     sender: Child,
@@ -153,7 +154,7 @@ impl Processes {
         })
     }
 
-    /// The usage of each process, first of the router.
+    /// Returns the resources that each process has used. The first process is the router.
     fn usage(&self) -> Result<[Usage; 3]> {
         Ok([
             Usage::of(self.router.id())?,
@@ -162,7 +163,7 @@ impl Processes {
         ])
     }
 
-    /// Puts the load of a case on the router.
+    /// Lets the senders write the load of a case for `seconds`.
     fn load(&mut self, case: &Case, seconds: f64, timed: bool) -> Result<Sent> {
         let time = Duration::from_secs_f64(seconds);
         if case.load == Load::Idle {
@@ -176,10 +177,10 @@ impl Processes {
         self.sender.hear(time * 10 + PATIENCE)
     }
 
-    /// Waits until the collectors have all frames, or will get no more.
+    /// Waits until the collectors have all frames, or will get no more frames.
     ///
-    /// The usage of the router is taken after this, so `/status` is not read unless frames are
-    /// missing.
+    /// The processor time of the router is read after this wait. Reading `/status` would add to it,
+    /// so `/status` is read only if frames are missing.
     fn receive(&mut self, frames: u64) -> Result<Received> {
         let keeps_ledgers = matches!(self.router, Router::Tapfan(..));
         let expected = Expect {
@@ -198,7 +199,7 @@ impl Processes {
     }
 
     /// Waits until the router has delivered or dropped all frames, and returns the ledgers of its
-    /// sinks. `None` if the program keeps none.
+    /// sinks. `None` if the program keeps no ledgers.
     fn settled_ledgers(&self, frames: u64) -> Result<Option<Vec<Ledger>>> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -239,7 +240,8 @@ impl Processes {
                 continue;
             };
             let ledger = ledgers.get(sink).ok_or("a sink is missing in /status")?;
-            // The router asks the kernel once a second what the collector has acknowledged.
+            // Frames that are written but not yet confirmed count, too, because the router asks the
+            // kernel only once a second which frames the collector has acknowledged.
             let written = ledger.delivered + ledger.unconfirmed;
             let is_right =
                 (ledger.offered, written, ledger.dropped()) == (sent.total, count.frames, absent);

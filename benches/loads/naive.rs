@@ -1,5 +1,6 @@
-//! The floor: a router as one would write it first. A thread for each sender reads, and writes the
-//! whole frames that it has to each collector. It neither checks nor queues nor drops frames.
+//! The floor: the simplest router that works. One thread for each sender reads, and writes all
+//! whole frames that it has read to each collector. This router neither checks nor queues nor drops
+//! frames.
 
 use std::{
     io::{self, Read, Write},
@@ -22,10 +23,10 @@ pub(crate) struct Plan {
     pub(crate) sinks: Vec<Address>,
 }
 
-/// The size of one read.
+/// The largest number of bytes in one read.
 const READ: usize = 256 << 10;
 
-/// The stack of a thread. The default would be 8 MiB for each of 1,000 senders.
+/// The size of a thread's stack. The default is 8 MiB, which is too much with 1,000 threads.
 const STACK: usize = 64 << 10;
 
 pub(crate) fn play(parent: &mut Parent) -> Result<()> {
@@ -53,7 +54,7 @@ pub(crate) fn play(parent: &mut Parent) -> Result<()> {
     }
 }
 
-/// Writes what `sender` sends to all sinks, until it closes the connection.
+/// Writes everything that `sender` sends to all sinks, until the sender closes its connection.
 fn copy(sender: &mut Socket, sinks: &[Mutex<Socket>]) -> io::Result<()> {
     handshake::accept(sender)?;
     let mut buffer = vec![0; READ];

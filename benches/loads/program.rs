@@ -21,7 +21,7 @@ use crate::{
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Program {
-    /// A build of tapfan, with the name that distinguishes it from others.
+    /// A build of tapfan, and the name that distinguishes it from other builds of tapfan.
     Tapfan { name: String, path: PathBuf },
     /// `dnstap` of golang-dnstap.
     Golang,
@@ -56,7 +56,7 @@ struct Sink {
     ledger: Ledger,
 }
 
-/// See the ledger of a sink in docs/reference.md.
+/// The ledger of a sink. docs/reference.md explains its fields.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Ledger {
     pub(crate) offered: u64,
@@ -70,7 +70,8 @@ pub(crate) struct Ledger {
 // === impl Program ===
 
 impl Program {
-    /// Returns the builds of tapfan to measure: those of the variable `TAPFAN`, or else this one.
+    /// Returns the builds of tapfan to measure. They are the builds that the environment variable
+    /// `TAPFAN` names or, if it is not set, the build of this benchmark.
     pub(crate) fn tapfan() -> Result<Vec<Self>> {
         let given = env::var_os("TAPFAN").unwrap_or_else(|| env!("CARGO_BIN_EXE_tapfan").into());
         let paths: Vec<PathBuf> = env::split_paths(&given).collect();
@@ -96,7 +97,7 @@ impl Program {
         }
     }
 
-    /// True if the program can do what this case asks for.
+    /// Returns whether the program supports everything that this case needs.
     pub(crate) fn can(&self, case: &Case) -> bool {
         matches!(self, Self::Tapfan { .. })
             || case.size.is_none()
@@ -180,7 +181,7 @@ fn tapfile(case: &Case, addresses: &Addresses, admin: SocketAddr) -> String {
     text
 }
 
-/// Runs `dnstap` from PATH, or from the folders in which `go install` puts it.
+/// Runs `dnstap` of golang-dnstap from PATH, or from the folders in which `go install` puts it.
 fn golang<T>(mut run: impl FnMut(&mut Command) -> io::Result<T>) -> io::Result<T> {
     let go = |variable, below: &str| env::var_os(variable).map(|it| Path::new(&it).join(below));
     let folders = [go("GOBIN", ""), go("GOPATH", "bin"), go("HOME", "go/bin")];
@@ -207,14 +208,14 @@ impl Router {
         }
     }
 
-    /// Returns the ledgers of the sinks; `None` if the program keeps none.
+    /// Returns the ledgers of the sinks; `None` if the program keeps no ledgers.
     pub(crate) fn ledgers(&self) -> Result<Option<Vec<Ledger>>> {
         let Self::Tapfan(_, admin) = self else {
             return Ok(None);
         };
         let mut text = String::new();
         admin::get(*admin, "/status", "")?.read_to_string(&mut text)?;
-        // The answer has headers, then an empty line.
+        // The answer consists of headers, an empty line and the body.
         let (_, body) = text.split_once("\r\n\r\n").ok_or("/status has no body")?;
         let status: Status = serde_json::from_str(body)?;
         Ok(Some(status.sinks.into_iter().map(|it| it.ledger).collect()))

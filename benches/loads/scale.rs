@@ -1,5 +1,5 @@
-//! How the cost of a frame changes with the number of senders and sinks and with the size of frames,
-//! as Markdown tables for docs/performance.md.
+//! Tables in Markdown for docs/performance.md. They show how the cost of a frame changes with the
+//! number of senders, the number of sinks, and the size of frames.
 
 use crate::{
     Result,

@@ -1,5 +1,5 @@
-//! The process that plays the DNS servers. It writes on a fixed schedule, no matter how the router
-//! answers, and reports its own lateness.
+//! The process that plays the DNS servers. It writes on a fixed schedule, which the router cannot
+//! slow down, and reports how late its writes were.
 
 use std::{
     fs::File,
@@ -34,21 +34,22 @@ pub(crate) struct Plan {
     pub(crate) senders: u32,
     /// The number of frames in one write.
     pub(crate) frames: usize,
-    /// The bytes of each frame; `None` for the recorded frames.
+    /// The number of bytes in each frame; `None` for the recorded frames.
     pub(crate) size: Option<u32>,
     pub(crate) pace: Pace,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Pace {
-    /// Writes per second, of all senders together.
+    /// The number of writes per second, of all senders together.
     Rate(f64),
-    /// As fast as the slowest collector, so that no router has to drop frames. Each collector keeps
-    /// the number of its frames in this file, see `collectors::Plan`.
+    /// The senders write as fast as the slowest collector reads, so that no router has to drop
+    /// frames. Each collector stores the number of frames that it has read in this file: see
+    /// `collectors::Plan`.
     Window { progress: PathBuf, collectors: u32 },
 }
 
-/// The order to write for a time. The answer is [`Sent`].
+/// A request to write for a certain time. The answer is [`Sent`].
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Run {
     pub(crate) seconds: f64,
@@ -58,34 +59,38 @@ pub(crate) struct Run {
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Sent {
-    /// Frames of this run.
+    /// The number of frames that were written in this run.
     pub(crate) frames: u64,
-    /// Frames of all senders and runs.
+    /// The number of frames that all senders have written in all runs.
     pub(crate) total: u64,
-    /// The time of the run in nanoseconds. It is longer than asked for if the last write was late.
+    /// The duration of the run in nanoseconds. It is longer than requested if the last write was
+    /// late.
     pub(crate) took: u64,
-    /// The time from a deadline to the write. 0 for all writes of `Pace::Window`.
+    /// The times from the deadlines of writes to the writes. 0 for all writes of `Pace::Window`,
+    /// which have no deadlines.
     pub(crate) late: Quantiles,
 }
 
-/// All connections were made, and one frame was written to each.
+/// The message that all connections were made, and one frame was written to each.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Ready;
 
-/// The most threads. Few of them are cheaper than one for each sender.
+/// The largest number of threads. Two threads use less processor time than one thread for each
+/// sender.
 const THREADS: u32 = 2;
 
-/// The most frames that the senders may be ahead of the slowest collector.
+/// The largest number of frames that the senders may be ahead of the slowest collector.
 const WINDOW: u64 = 5_000;
 
-/// The same in bytes, for large frames. It is less than the 32 MiB that a queue of tapfan holds.
+/// The largest number of bytes that the senders may be ahead of the slowest collector, if frames
+/// are large. It is less than the 32 MiB that a queue of tapfan holds.
 const WINDOW_BYTES: u64 = 16 << 20;
 
-/// The most frames in a queue of tapfan.
+/// The largest number of frames in a queue of tapfan.
 const QUEUE: u64 = 10_000;
 
-/// The bytes of a batch of tapfan. A collector can have read frames of a batch that still count for
-/// the queue.
+/// The size of the batches that tapfan writes, in bytes. Until tapfan has written a whole batch,
+/// the frames of the batch count as queued, even if the collector has already read some of them.
 const BATCH: u64 = 256 << 10;
 
 /// The time without progress after which the sender gives up.
@@ -98,14 +103,14 @@ struct Sender {
     written: u64,
 }
 
-/// The senders of one thread, which write in turn.
+/// The senders that one thread plays. They write in turn.
 struct Lane {
     senders: Vec<Sender>,
     traffic: Traffic,
     frames: usize,
     pace: Pace,
     late: Histogram,
-    /// The frames that all lanes have written.
+    /// The number of frames that the senders of all threads have written.
     of_all: Arc<AtomicU64>,
 }
 
@@ -154,7 +159,7 @@ pub(crate) fn play(parent: &mut Parent) -> Result<()> {
     Ok(())
 }
 
-/// Writes with all lanes for the time that `run` says.
+/// Lets the senders of all threads write for the time in `run`.
 fn send(lanes: &mut [Lane], run: &Run) -> Result<Sent> {
     let written = |lanes: &[Lane]| lanes.iter().map(Lane::written).sum::<u64>();
     let before = written(lanes);
@@ -166,7 +171,8 @@ fn send(lanes: &mut [Lane], run: &Run) -> Result<Sent> {
             .map(|(lane, number)| {
                 scope.spawn(move || match lane.pace.clone() {
                     Pace::Rate(rate) => {
-                        // The lanes write alternately.
+                        // The schedules of the threads are shifted, so that the threads write in
+                        // turn.
                         let shift = f64::from(number) / f64::from(threads);
                         lane.keep_to_schedule(rate, start, shift, run)
                     }
@@ -183,7 +189,8 @@ fn send(lanes: &mut [Lane], run: &Run) -> Result<Sent> {
         Ok(())
     })?;
     let asked = u64::try_from(Duration::from_secs_f64(run.seconds).as_nanos())?;
-    // The last write is due before the end of the time.
+    // The run lasts at least as long as requested. The last write may be earlier, because its
+    // deadline is before the end of that time.
     let took = clock::now().saturating_sub(start).max(asked);
     let mut late = Histogram::default();
     for lane in lanes.iter_mut() {
@@ -205,10 +212,10 @@ impl Lane {
         self.senders.iter().map(|sender| sender.written).sum()
     }
 
-    /// Writes `rate` times a second, in turn with each sender. `shift` is the time of the first
-    /// write after `start`, as a part of the time between two writes.
+    /// Writes `rate` times a second, with each sender in turn. `shift` is the time from `start` to
+    /// the first write, as a fraction of the time between two writes.
     ///
-    /// A write that is late does not move the deadlines of the following ones.
+    /// A late write does not change the deadlines of later writes.
     #[allow(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -230,7 +237,7 @@ impl Lane {
         Ok(())
     }
 
-    /// Writes as much as the collectors read, in turn with each sender.
+    /// Writes as fast as the collectors read, with each sender in turn.
     fn fill_window(&mut self, progress: &File, collectors: u32, run: &Run) -> io::Result<()> {
         let start = Instant::now();
         let write = u64::try_from(self.frames).map_err(io::Error::other)?;
@@ -245,7 +252,7 @@ impl Lane {
         Ok(())
     }
 
-    /// Makes one write with the sender whose turn it is.
+    /// Makes one write with the sender whose number is `turn`.
     fn write(&mut self, turn: usize, time: u64) -> io::Result<()> {
         let sender = &mut self.senders[turn];
         let stamp = Stamp {
@@ -261,8 +268,8 @@ impl Lane {
     }
 }
 
-/// Returns the number of frames of `size` bytes that the senders may be ahead, so that no queue gets
-/// full. A further `write` of each thread comes on top.
+/// Returns the number of frames of `size` bytes that the senders may be ahead of the collectors, so
+/// that no queue gets full. Each thread may write `write` frames more than this number.
 fn window(size: u64, write: u64) -> u64 {
     let in_flight = (BATCH / size).min(QUEUE / 2);
     let free = QUEUE.saturating_sub(in_flight + write * u64::from(THREADS));

@@ -25,7 +25,7 @@ pub(crate) enum Transport {
 pub(crate) enum Address {
     Unix(PathBuf),
     Tcp(SocketAddr),
-    /// An address with the folder of the certificate.
+    /// An address for TLS, and the folder that contains the certificate.
     Tls(SocketAddr, PathBuf),
 }
 
@@ -56,7 +56,7 @@ impl Transport {
         }
     }
 
-    /// Returns an address at which nothing listens. The certificate of TLS is in `folder`.
+    /// Returns a new address at which nothing listens. For TLS, the certificate is in `folder`.
     pub(crate) fn free(self, folder: &Path, name: &str) -> io::Result<Address> {
         let port = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr();
         Ok(match self {
@@ -70,7 +70,7 @@ impl Transport {
 // === impl Address ===
 
 impl Address {
-    /// Returns the address as a Tapfile has it.
+    /// Returns the address in the form that a Tapfile has.
     pub(crate) fn url(&self) -> String {
         match self {
             Self::Unix(path) => format!("unix://{}", path.display()),
@@ -79,7 +79,7 @@ impl Address {
         }
     }
 
-    /// Connects, and waits until a process listens.
+    /// Connects to the address. If no process listens there yet, waits until a process listens.
     pub(crate) fn connect(&self) -> io::Result<Socket> {
         let deadline = Instant::now() + PATIENCE;
         loop {

@@ -21,13 +21,13 @@ pub(crate) struct Row {
     pub(crate) share: f64,
     /// The 99th percentile of the sender's lateness, in milliseconds.
     late: f64,
-    /// The same for senders and collectors.
+    /// Processor time of the senders and collectors, in percent of one processor.
     peers: f64,
-    /// The same for all other programs.
+    /// Processor time of all other programs on the machine, in percent of one processor.
     others: f64,
     /// The largest resident memory of the router, in MiB.
     pub(crate) memory: f64,
-    /// The most frames lost in one round.
+    /// The largest number of frames that were lost in one round.
     lost: u64,
 }
 

@@ -8,9 +8,9 @@ use crate::{Result, clock};
 /// Resources that a running process has used since its start.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Usage {
-    /// User and system time of all threads, also of those that have ended, in nanoseconds.
+    /// User and system time of all threads, including those that have ended, in nanoseconds.
     pub(crate) processor: u64,
-    /// Voluntary and involuntary context switches of the threads that run.
+    /// Voluntary and involuntary context switches of the threads that still run.
     pub(crate) switches: u64,
 }
 
@@ -29,7 +29,8 @@ impl Usage {
     pub(crate) fn since(self, before: Self) -> Self {
         Self {
             processor: self.processor.saturating_sub(before.processor),
-            // A thread that has ended takes its switches with it.
+            // The number of switches can decrease, because the switches of a thread no longer count
+            // after the thread has ended.
             switches: self.switches.saturating_sub(before.switches),
         }
     }
@@ -45,7 +46,7 @@ pub(crate) fn largest_memory(process: u32) -> Result<u64> {
 fn switches(process: i32) -> ProcResult<u64> {
     let mut switches = 0;
     for task in Process::new(process)?.tasks()? {
-        // A thread may end meanwhile.
+        // A thread may end while this loop runs.
         let Ok(status) = task.and_then(|task| task.status()) else {
             continue;
         };

@@ -4,8 +4,8 @@ use std::{fs::File, io, path::Path};
 
 use tapfan::capture::FileReader;
 
-/// Returns the frames of BIND, Unbound and dnsdist, without their lengths. None of them has a field
-/// `extra`.
+/// Returns the frames of BIND, Unbound and dnsdist, without their length prefixes. None of these
+/// frames has a field `extra`.
 pub(crate) fn frames() -> io::Result<Vec<Vec<u8>>> {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
     let mut frames = Vec::new();

@@ -36,12 +36,13 @@ impl Forwarder {
         let [question] = request.queries.queries() else {
             return Err(ResponseCode::FormErr);
         };
-        // A zone transfer may have many responses, and `upstream::ask` returns one.
+        // Refuses zone transfers, because a zone transfer may have many responses, and `upstream::ask` returns only
+        // one.
         if matches!(question.query_type(), RecordType::AXFR | RecordType::IXFR) {
             return Err(ResponseCode::Refused);
         }
         for upstream in &self.upstreams {
-            // A later attempt replaces the value, so the response names the upstream that answered.
+            // Each attempt replaces the value, so the metadata of the response names the upstream that answered.
             metadata::set("forward/upstream", &upstream.to_string());
             let response = upstream::ask(*upstream, request, &self.taps).await;
             if let Some(response) = response.ok().and_then(|wire| Message::from_vec(&wire).ok()) {
@@ -64,7 +65,8 @@ impl RequestHandler for Forwarder {
             Err(code) => error(request, code),
         };
         message.metadata.id = request.metadata.id;
-        // A client that sent EDNS gets EDNS, with its own size: hickory-server limits a response over UDP to that.
+        // If the client sent EDNS, the response has EDNS, too, with the UDP size of the client. hickory-server limits a
+        // response over UDP to this size.
         let edns = request.edns.as_ref().map(|_| {
             let mut edns = message.edns.take().unwrap_or_else(Edns::new);
             edns.set_max_payload(request.max_payload());

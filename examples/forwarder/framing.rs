@@ -1,4 +1,4 @@
-//! DNS messages on a stream: each has its length in front of it (RFC 1035, section 4.2.2).
+//! DNS messages on a stream. The length of each message precedes it (RFC 1035, section 4.2.2).
 
 use std::io;
 

@@ -52,11 +52,11 @@ use forwarder::Forwarder;
 use server::Server;
 use tapped::Tapped;
 
-/// The time that collectors have to take the last messages.
+/// The time that collectors have at the end to receive the last messages.
 const DRAIN: Duration = Duration::from_secs(5);
 
-// The messages of one thread reach a collector in their order. With several threads, messages of one transaction may
-// change places, and a collector has to sort them by time.
+// The runtime has a single thread, because a collector gets the messages of one thread in order. With several threads,
+// messages of the same transaction could change places, and a collector would have to sort them by time.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     // tapfan logs when a sink connects or loses its connection.
@@ -76,7 +76,7 @@ async fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let path = &arguments.tapfile;
     let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    // Starts a thread for the sinks. The collectors need not be there yet.
+    // Starts a thread for the sinks. The start also succeeds if the collectors are not running yet.
     let taps = Taps::from_tapfile(&text)?;
 
     let forwarder = Forwarder::new(arguments.upstreams, taps.handle());
@@ -94,7 +94,8 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         _ = terminated.recv() => {}
     }
 
-    // The server still answers, and taps, the queries that it has read. Then the taps send what is in their queues.
+    // First, the server answers and taps the queries that it has already read. After that, the taps send the messages
+    // in their queues.
     server.stop().await;
     for sink in taps.drain(DRAIN).await.sinks {
         let (delivered, lost) = (sink.ledger.delivered, sink.ledger.dropped_total());

@@ -1,7 +1,7 @@
-//! Metadata of a transaction, for sinks whose `extra` names some.
+//! Metadata of a transaction, for sinks whose `extra` contains labels of metadata.
 //!
-//! A `RequestHandler` can return only its response. So the metadata belongs to the task that works on the transaction;
-//! in `CoreDNS` it belongs to the context of a query.
+//! A `RequestHandler` can return only its response. So the metadata is stored with the task that works on the
+//! transaction. `CoreDNS` stores metadata in the context of a query.
 
 use std::cell::RefCell;
 

@@ -35,13 +35,13 @@ struct Datagram {
 /// Sends responses to a client on a stream.
 struct Stream<'a, S>(&'a mut S);
 
-/// The most transactions over UDP at a time. Further queries wait in the buffer of the socket.
+/// The largest number of transactions over UDP at a time. Further queries wait in the buffer of the socket.
 const TRANSACTIONS: usize = 1000;
 
-/// The most connections of a listener. Further clients wait until one is closed.
+/// The largest number of connections of a listener. Further clients wait until a connection is closed.
 const CONNECTIONS: usize = 100;
 
-/// The time that a client has to send a query, to take a response, and for the handshake of TLS.
+/// The time limit for each of these steps: a client sends a query, a client takes a response, TLS does its handshake.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The pause after a failed `accept`, for example because the process has no descriptors left.
@@ -88,7 +88,7 @@ impl<H: RequestHandler> Server<H> {
             let mut reply = Stream(&mut stream);
             self.handler.answer(client, query, &mut reply).await;
         }
-        // An error means that the client has closed the connection.
+        // Ignores errors, because an error means that the client has closed the connection.
         let _ = timeout(PATIENCE, stream.shutdown()).await;
     }
 }

@@ -1,8 +1,9 @@
 //! One transaction with a client: `CLIENT_QUERY`, the handler, `CLIENT_RESPONSE`.
 //!
 //! A `RequestHandler` sees neither malformed queries, which hickory-server's `Server` answers itself, nor the bytes of
-//! a response. The parts of `Server` are public, though: `Request` decodes a query, and `ResponseHandle` encodes each
-//! response into a channel. Here, the other end of the channel writes to the client. So this file has all bytes.
+//! a response. But the parts of `Server` are public. `Request` decodes a query, and `ResponseHandle` encodes each
+//! response into a channel. This file uses these parts, reads the responses from the channel, and writes them to the
+//! client. So it has the bytes of every query and every response.
 
 use std::{io, net::SocketAddr, time::SystemTime};
 
@@ -46,7 +47,7 @@ impl<H: RequestHandler> Tapped<H> {
         Self { handler, taps }
     }
 
-    /// Answers a query, and taps both. A query without an answer is tapped alone.
+    /// Answers a query, and taps the query and the response. If there is no response, taps only the query.
     pub(crate) async fn answer(&self, client: Client, query: Vec<u8>, reply: &mut impl Reply) {
         metadata::within(self.transact(client, query, reply)).await;
     }
@@ -76,12 +77,14 @@ impl<H: RequestHandler> Tapped<H> {
     }
 
     /// Gives a query to the handler. As in hickory-server's `Server`, the handler does not get messages that must not
-    /// be answered, nor queries that cannot be decoded. The response to the latter is FORMERR, without a question.
+    /// be answered, nor queries that cannot be decoded. A query that cannot be decoded gets the response FORMERR,
+    /// without a question.
     async fn handle(&self, client: Client, query: Vec<u8>, mut responses: ResponseHandle) {
         let Ok(header) = Header::read(&mut BinDecoder::new(&query)) else {
             return;
         };
-        // Ignores responses. The sender of a response may be a server that would answer the answer, and so on.
+        // Ignores messages that are responses. The sender of a response may be a server that would respond to an
+        // answer, and so on without end.
         if header.message_type == MessageType::Response {
             return;
         }
@@ -94,7 +97,7 @@ impl<H: RequestHandler> Tapped<H> {
         } else if let Ok(none) = Queries::read(&mut BinDecoder::new(&[]), 0) {
             let response = MessageResponseBuilder::new(&none, None);
             let response = response.error_msg(&header, ResponseCode::FormErr);
-            // Fails only if the channel is full, and it is empty.
+            // Sending fails only if the channel is full, but here the channel is empty.
             let _ = responses.send_response(response).await;
         }
     }
@@ -103,7 +106,7 @@ impl<H: RequestHandler> Tapped<H> {
 // === impl Client ===
 
 impl Client {
-    /// The transport as hickory-server knows it: it limits the size of responses over UDP.
+    /// Returns the transport as hickory-server names it. hickory-server limits the size of responses over UDP.
     fn hickory_protocol(self) -> xfer::Protocol {
         match self.protocol {
             Protocol::Udp => xfer::Protocol::Udp,

@@ -33,11 +33,11 @@ struct Attempt<'a> {
     response: Option<&'a [u8]>,
 }
 
-/// The time that an upstream has to answer.
+/// The time limit for the answer of an upstream.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Sends a request to an upstream as it came, but with an ID of its own, and taps the exchange. Uses UDP if the client
-/// does, else TCP. Returns the response.
+/// Sends the client's request to an upstream, and taps the exchange. The request stays unchanged, except that it gets a
+/// new ID. Uses UDP if the client used UDP, and TCP if not. Returns the response.
 pub(crate) async fn ask(
     upstream: SocketAddr,
     request: &Request,
@@ -90,7 +90,7 @@ impl Attempt<'_> {
     fn tap(&self, taps: &Handle) {
         let (protocol, upstream, asked) = (self.protocol, self.upstream, self.asked);
         let Some(own) = self.own else {
-            // The connection failed. CoreDNS taps this attempt, too: a query without `query_address`.
+            // The connection failed. Like CoreDNS, taps this attempt as a query without `query_address`.
             let message = Message::new(MessageType::ForwarderQuery)
                 .protocol(protocol)
                 .response_address(upstream)
@@ -132,7 +132,8 @@ impl Socket {
         }
     }
 
-    /// Sends the query, and waits for the response. Ignores datagrams that do not answer it: anyone may send them.
+    /// Sends the query, and waits for the response. Ignores datagrams that do not answer the query, because anyone can
+    /// send such datagrams.
     async fn exchange(self, query: &[u8], question: &[u8]) -> io::Result<Vec<u8>> {
         match self {
             Self::Udp(socket) => {

@@ -1,4 +1,4 @@
-//! Fuzzes the collector's side of a handshake. The peer sends arbitrary bytes.
+//! Fuzzes the collector's side of a Frame Streams handshake. The sender's side sends arbitrary bytes.
 
 #![no_main]
 

@@ -49,10 +49,10 @@ impl LogControl for Log {
 /// The deadline of an answer. Without this deadline, the fuzzer would hang on a request that gets no answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A limit that is larger than any answer.
+/// A limit on the length of an answer. It is larger than any answer.
 const ANSWER: usize = 4 << 20;
 
-/// The running router. A panic in any of its threads ends the fuzzer, because of libFuzzer's panic hook.
+/// A running router. A panic in any of its threads ends the fuzzer, because of libFuzzer's panic hook.
 fn scene() -> &'static Scene {
     static SCENE: OnceLock<Scene> = OnceLock::new();
     SCENE.get_or_init(|| {
@@ -96,7 +96,7 @@ fn answer(mut stream: TcpStream) -> Vec<u8> {
             Ok(0) => break,
             Ok(read) => answer.extend_from_slice(&part[..read]),
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => break,
-            // libFuzzer's timer interrupts system calls.
+            // Interrupted reads are repeated, because libFuzzer's timer interrupts system calls.
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => panic!("no answer: {error}"),
         }

@@ -1,4 +1,5 @@
-//! Fuzzes the back channel. However the input is split, the outcome equals that of an independent parser.
+//! Fuzzes the parser for the control frames that a collector sends back to tapfan. However the input is split, the
+//! outcome must equal that of an independent parser.
 
 #![no_main]
 
@@ -30,10 +31,11 @@ fn in_parts(mut data: &[u8], dice: &mut Dice) -> Said {
     said
 }
 
-/// The number of unknown control frames in a row that are skipped. The parser skips one more for each second.
+/// The number of unknown control frames that the parser skips, one after another, before it fails. For each second that
+/// passes, it may skip one more.
 const SKIPPED: u32 = 64;
 
-/// Returns the outcome of a parser that reads whole frames.
+/// Returns the outcome of an independent parser, which reads whole frames.
 fn expected(mut data: &[u8]) -> Said {
     let mut skipped = 0;
     loop {
@@ -74,8 +76,8 @@ fuzz_target!(|data: &[u8]| {
     let begun = Instant::now();
     let at_once = BackChannel::new().feed(data);
     let parts = in_parts(data, &mut dice);
-    // The outcome depends on time: with each second, the parser skips one more unknown control frame. A slow run is
-    // therefore not compared.
+    // The outcome depends on time, because the parser may skip one more unknown control frame for each second that
+    // passes. So the outcomes are compared only if the run was fast.
     if begun.elapsed() < Duration::from_secs(1) {
         assert_eq!(at_once, expected(data));
         assert_eq!(parts, at_once);

@@ -1,4 +1,4 @@
-//! Fuzzes control frames: encoding a parsed frame returns the same bytes.
+//! Fuzzes the parser of control frames. If a parsed frame is encoded again, the result must be the same bytes.
 
 #![no_main]
 

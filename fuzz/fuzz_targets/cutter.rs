@@ -1,5 +1,5 @@
-//! Fuzzes the cutter. With random splits of the input, the outcome equals that of the unsplit input and that of an
-//! independent parser.
+//! Fuzzes the cutter, which splits the bytes of a stream into frames. If the input arrives in random parts, the outcome
+//! must equal that of the whole input, and that of an independent parser.
 
 #![no_main]
 

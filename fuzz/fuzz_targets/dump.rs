@@ -41,7 +41,7 @@ fn varint(mut number: usize) -> Vec<u8> {
 
 fuzz_target!(|data: &[u8]| {
     check(data);
-    // Also checks a `CLIENT_RESPONSE` that has the input as its DNS message.
+    // Also checks a `CLIENT_RESPONSE` whose DNS message is the input.
     let message = [b"\x08\x06\x72".as_slice(), &varint(data.len()), data].concat();
     let frame = [b"\x72".as_slice(), &varint(message.len()), &message, b"\x78\x01"].concat();
     check(&frame);

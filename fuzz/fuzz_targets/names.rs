@@ -1,5 +1,5 @@
-//! Fuzzes addresses and names: the `Display` of a parsed address parses again, and every address that an error proposes
-//! is valid.
+//! Fuzzes addresses and names. The text that `Display` writes for a parsed address must parse again, and every address
+//! that an error message proposes must be valid.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Fuzzes the sender's side of a handshake. The collector sends arbitrary bytes.
+//! Fuzzes the sender's side of a Frame Streams handshake. The collector's side sends arbitrary bytes.
 
 #![no_main]
 
@@ -26,7 +26,7 @@ fuzz_target!(|data: &[u8]| {
         Err(HandshakeError::NothingSent) => panic!("an error of the other side"),
         Err(error) => assert!(!error.to_string().is_empty()),
     }
-    // The two separate steps have the same outcome.
+    // The handshake in two separate steps, `offer` and `start`, must have the same outcome.
     let mut other = Peer::new(data, dice);
     let in_steps = paused().block_on(async {
         offer(&mut other, DEADLINE).await?;

@@ -1,4 +1,5 @@
-//! Fuzzes the resolver, over loopback. The name server sends the answer in the input, and then a well-formed NXDOMAIN.
+//! Fuzzes the resolver, over loopback. The name server first sends the answer from the input, and then a well-formed
+//! NXDOMAIN.
 
 #![no_main]
 
@@ -29,7 +30,8 @@ const PORT: u16 = 6000;
 
 impl Scene {
     fn new() -> Self {
-        // The clock jumps to the next deadline when nothing else is ready, so an ignored answer costs no time.
+        // The runtime's clock jumps to the next deadline when no task is ready. So an answer that the resolver ignores
+        // costs no time.
         let runtime = Builder::new_current_thread()
             .enable_all()
             .start_paused(true)
@@ -122,7 +124,7 @@ fn answers(query: &[u8], choice: u8, body: &[u8], over_tcp: bool) -> Option<[Vec
     };
     let none = message([0x81, 0x83], [0; 3], &[]);
     if choice & 2 != 0 {
-        // The input is the whole answer except its id.
+        // The input contains the whole answer, except for its ID.
         return Some([[id, body].concat(), none]);
     }
     let (counts, body) = body.split_first_chunk::<3>()?;

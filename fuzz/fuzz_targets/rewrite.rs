@@ -1,5 +1,5 @@
-//! Fuzzes validation and rewriting, with prost as the oracle: valid frames decode, edits have the same effect as on a
-//! decoded message, and fields outside the schema survive.
+//! Fuzzes the validation and the rewriting of frames, and compares both with prost. prost must decode every valid
+//! frame. An edit must have the same effect as on a decoded message, and must keep fields outside the schema.
 
 #![no_main]
 
@@ -11,7 +11,7 @@ use tapfan::{
     proto::Dnstap,
 };
 
-/// Derives `full` and the edits from the first byte of an input.
+/// Derives the settings of a rewrite, `full` and the fields to set, from the first byte of an input.
 fn wanted(choice: u8) -> (bool, FieldValues) {
     let value = |bit: u8, value: &'static [u8]| {
         (choice & (1 << bit) != 0).then(|| {
@@ -77,7 +77,8 @@ fn varint(bytes: &mut &[u8]) -> Option<u64> {
     None
 }
 
-/// Returns the encoded fields of `bytes` whose number is outside the schema, including those inside messages if `nested`.
+/// Returns the encoded fields of `bytes` whose number is outside the schema, If `nested` is set, also returns those of
+/// nested messages.
 fn unknown(mut bytes: &[u8], lowest: u64, nested: bool) -> Vec<Vec<u8>> {
     let mut found = Vec::new();
     let mut depth = 0_u32;

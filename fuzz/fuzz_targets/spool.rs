@@ -1,7 +1,8 @@
-//! Fuzzes the start of a spool, and reading from it. The input is either the files of its folder, or the damage to the
-//! files that a spool has written.
+//! Fuzzes the start of a spool, and reading from it. The input describes either the files in the folder of the spool,
+//! or damage to files that a spool has written.
 //!
-//! Frames must be read in order, every other frame must be counted as lost, and what is appended must be read.
+//! Frames must be read in order, and frames that cannot be read must be counted as lost. Frames that are appended later
+//! must be read, too.
 
 #![no_main]
 
@@ -28,7 +29,8 @@ const NAMES: [&str; 8] = [
     "other",
 ];
 
-/// More bytes than the files of an input have, so that there is room for a new frame.
+/// The size limit of the spool. It is larger than all files of an input together, so that there is room for a new
+/// frame.
 const SIZE: u64 = 1 << 20;
 
 fn now() -> Now {
@@ -59,7 +61,7 @@ fn entry(payload: &'static [u8]) -> Entry {
     }
 }
 
-/// Writes the files of the input: name, length, content, and so on.
+/// Writes the files that the input describes. For each file, the input has its name, its length and its content.
 fn fill(folder: &Folder, mut data: &[u8]) {
     while let [name, high, low, rest @ ..] = data {
         let length = usize::from(u16::from_be_bytes([*high, *low])).min(rest.len());
@@ -69,7 +71,8 @@ fn fill(folder: &Folder, mut data: &[u8]) {
     }
 }
 
-/// Writes a spool of a few segments, and damages its files: file, offset, byte, and so on.
+/// Writes a spool of a few segments, and damages its files as the input describes. For each damage, the input has the
+/// file, the offset and the value for the byte.
 fn damage(folder: &Folder, data: &[u8]) {
     let (mut spool, _) = open(folder).expect("an empty folder");
     for number in 0..8 {
@@ -96,7 +99,7 @@ fn damage(folder: &Folder, data: &[u8]) {
         for &(at, value) in damages.get(&index).into_iter().flatten() {
             match content.get_mut(at) {
                 Some(byte) => *byte ^= value,
-                // An offset after the end cuts the file, or lengthens it.
+                // If the offset is after the end of the file, the file is cut or lengthened.
                 None if value < 128 => content.truncate(at % (content.len() + 1)),
                 None => content.extend(std::iter::repeat_n(value & 1, usize::from(value))),
             }
@@ -105,7 +108,7 @@ fn damage(folder: &Folder, data: &[u8]) {
     });
 }
 
-/// Reads everything, and checks the order and the counts.
+/// Reads all frames, and checks their order and the counts of the spool.
 fn drain(spool: &mut Spool<Folder>, limit: usize) -> u64 {
     let start = spool.status();
     let (mut end, mut frames) = (start.position, 0);
@@ -128,7 +131,7 @@ fuzz_target!(|data: &[u8]| {
         [_, data @ ..] => damage(&folder, data),
         [] => return,
     }
-    // The files may belong to another sink or to a newer version.
+    // The spool may refuse the files, because they may belong to another sink or to a newer version.
     let Ok((mut spool, recovered)) = open(&folder) else {
         return;
     };

@@ -19,7 +19,8 @@ fn environment(name: &str) -> Option<String> {
 }
 
 fuzz_target!(|text: &str| {
-    // Imports must not read files of this machine; a pattern could match all of them.
+    // Imports must not read files of this machine, and a pattern could match all of them. So the special characters of
+    // paths and patterns are replaced in a text that may contain imports.
     let imports = text
         .contains("port")
         .then(|| text.replace(['/', '*', '?', '[', '.'], "_"));

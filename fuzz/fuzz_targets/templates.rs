@@ -1,5 +1,5 @@
-//! Fuzzes templates of `extra`, with any text and any frame. The length of a value is bounded, a value does not depend
-//! on the previous one, and literal text is not changed.
+//! Fuzzes templates of `extra`, with any text and any frame. The length of a value must be bounded, a value must not
+//! depend on the previous value, and literal text must not change.
 
 #![no_main]
 
@@ -15,13 +15,14 @@ use tapfan::{
 const ALL: &str = "{type}{class}{name}{proto}{remote}{port}{local}{size}{>id}{>opcode}{>do}{>bufsize}{rcode}{rsize}{>rflags}{duration}{/tap/listener}{/tap/peer}{/tap/identity}{/tap/version}{/tap/extra}{/a/b}";
 
 fuzz_target!(|data: &[u8]| {
-    // The input is the length of the text, then the text, then the frame. Length 0 selects the text `ALL`.
+    // The input has three parts: the length of the template's text, the text, and the frame. The length 0 selects the
+    // text `ALL`.
     let Some((&length, rest)) = data.split_first() else { return };
     let (text, frame) = rest.split_at(usize::from(length).min(rest.len()));
     let text = String::from_utf8_lossy(text);
     let template = Template::new(if length == 0 { ALL } else { &text });
     let origin = Origin { listener: "in", peer: "192.0.2.1:7" };
-    // Uses the bytes of the frame as metadata too, because any bytes will do.
+    // The bytes of the frame also serve as metadata, because the code must accept any bytes as metadata.
     let tapped = Tapped { frame, origin: Some(origin), labels: Labels::of(frame) };
 
     let mut value = Value::default();

@@ -14,7 +14,7 @@ use tapfan::internals::spool::{Fs, Listed};
 #[derive(Debug, Clone, Default)]
 pub struct Folder(Rc<RefCell<BTreeMap<String, Content>>>);
 
-/// An open file stays usable when its name is gone.
+/// The content of a file is shared, so that an open file stays usable after its name was removed.
 type Content = Rc<RefCell<Vec<u8>>>;
 
 // === impl Folder ===

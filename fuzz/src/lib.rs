@@ -37,7 +37,8 @@ impl Dice {
         usize::try_from(self.0 >> 16).expect("48 bits") % bound.max(1)
     }
 
-    /// Returns the length of the next part of `rest` bytes. The part is often short, and sometimes it is all of `rest`.
+    /// Returns the length of the next part of an input of which `rest` bytes are left. The part is often short, and
+    /// sometimes it is all of `rest`.
     pub fn part(&mut self, rest: usize) -> usize {
         let most = match self.below(4) {
             0 => 1,
@@ -49,7 +50,7 @@ impl Dice {
     }
 }
 
-/// Builds a runtime whose clock jumps to the next deadline when all tasks wait.
+/// Builds a runtime whose clock jumps to the next deadline when all of its tasks wait.
 pub fn paused() -> Runtime {
     Builder::new_current_thread()
         .enable_time()

@@ -1,4 +1,4 @@
-//! The other end of a connection, in memory.
+//! The other end of a connection in a fuzz target, in memory.
 
 use std::{
     io,
@@ -10,8 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::Dice;
 
-/// A peer that sends and receives data in parts. When it has sent everything, it behaves as `then`
-/// says.
+/// A peer that sends and receives data in parts. After it has sent everything, it behaves as the field `then` says.
 #[derive(Debug)]
 pub struct Peer<'a> {
     rest: &'a [u8],
@@ -48,7 +47,7 @@ impl<'a> Peer<'a> {
         }
     }
 
-    /// The data that has not been read from the peer.
+    /// Returns the data of the peer that was not read.
     pub fn rest(&self) -> &'a [u8] {
         self.rest
     }
