@@ -86,7 +86,8 @@ fn main() -> ExitCode {
     if given("--list") {
         return ExitCode::SUCCESS;
     }
-    // `cargo bench` passes `--bench`, and `cargo test` passes nothing.
+    // `cargo bench` passes `--bench`, but `cargo test` passes nothing. So this run is a trial
+    // unless `--bench` was passed.
     let is_trial = given("--test") || !given("--bench");
     report(compare(is_trial))
 }
@@ -226,8 +227,8 @@ fn scrape(admin: SocketAddr) -> io::Result<()> {
     }
 }
 
-/// Reads the page's events until the router ends, and reports the first one. Returns the number of
-/// bytes.
+/// Reads the events of the page until the router ends. After the first event, sends a message to
+/// `event`. Returns the number of bytes that were read.
 fn page(admin: SocketAddr, event: &mpsc::Sender<()>) -> io::Result<u64> {
     let deadline = Instant::now() + PATIENCE;
     while TcpStream::connect(admin).is_err() && Instant::now() < deadline {

@@ -1,14 +1,13 @@
-//! Measures how soon a router delivers its first frame, the memory of an idle router, and the
-//! resident memory before an outage, at the end of the outage, and afterwards.
+//! Measures how soon a router delivers its first frame, the memory of an idle router, and the resident memory before an
+//! outage, at the end of the outage, and afterwards.
 //!
-//! `cargo bench --bench memory` starts `tapfan run` five times, with three sinks and one sender, which
-//! connects as soon as it can and sends one frame. Then, on another router, four senders send 200,000 frames of about 100
-//! bytes one by one while the collector is not running. After that, the collector starts again, and
-//! the benchmark samples the process for `FOR` seconds (default 30). `TAPFAN` names another program
-//! to measure, `FRAMES` sets another number of frames.
+//! `cargo bench --bench memory` starts `tapfan run` five times, with three sinks and one sender, which connects as soon
+//! as it can and sends one frame. Then, on another router, four senders send 200,000 frames of about 100 bytes one by
+//! one while the collector is not running. After that, the collector starts again, and the benchmark samples the
+//! process for `FOR` seconds (default 30). The environment variable `TAPFAN` can name another program to measure, and
+//! `FRAMES` can set another number of frames.
 //!
-//! `cargo test --bench memory` is a trial of a second with few frames. It fails unless all frames
-//! arrive.
+//! `cargo test --bench memory` is a trial of a second with few frames. It fails unless all frames arrive.
 
 #[path = "../tests/memory/outage.rs"]
 mod outage;
@@ -27,7 +26,8 @@ fn main() -> ExitCode {
     if given("--list") {
         return ExitCode::SUCCESS;
     }
-    // `cargo bench` passes `--bench`, and `cargo test` passes nothing.
+    // `cargo bench` passes `--bench`, but `cargo test` passes nothing. So this run is a trial unless `--bench` was
+    // passed.
     let is_trial = given("--test") || !given("--bench");
     let number = |name: &str, usual: u64| {
         let given = env::var(name).ok();

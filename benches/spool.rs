@@ -1,7 +1,7 @@
 //! Measures the disk spool: appending chunks, and reading them after a restart.
 //!
-//! `cargo bench --bench spool` uses the folder for temporary files; `TMPDIR` names another one. Without `--bench`, a
-//! short trial checks that every frame is read.
+//! `cargo bench --bench spool` uses the folder for temporary files. The environment variable `TMPDIR` can name another
+//! folder. Without `--bench`, a short trial checks that every frame is read.
 
 use std::{
     error::Error,
@@ -93,7 +93,7 @@ impl Case {
         Ok(())
     }
 
-    /// Returns the time that appending took, and the bytes of the frames.
+    /// Returns the time that appending took, and the size of the frames in bytes.
     fn append(&self, folder: &Path) -> Result<(Duration, usize), Box<dyn Error>> {
         let settings = settings(folder.to_owned(), self.sync);
         let (mut spool, _) = Spool::open(Folder::new(folder), settings)?;

@@ -150,7 +150,8 @@ fn main() -> ExitCode {
     if given("--list") {
         return ExitCode::SUCCESS;
     }
-    // `cargo bench` passes `--bench`, and `cargo test` passes nothing.
+    // `cargo bench` passes `--bench`, but `cargo test` passes nothing. So this run is a trial unless `--bench` was
+    // passed.
     let is_trial = given("--test") || !given("--bench");
     let seconds = env::var("FOR").ok().and_then(|it| it.parse().ok());
     let lasts = Duration::from_secs(seconds.unwrap_or(if is_trial { 1 } else { 10 }));

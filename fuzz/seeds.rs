@@ -3,7 +3,7 @@
 
 use std::{fs, io, path::Path};
 
-/// The seed for the random splits. The program appends it to inputs.
+/// The seed for the random splits. This program appends the seed to inputs.
 const DICE: &[u8; 8] = b"\x01\x23\x45\x67\x89\xab\xcd\xef";
 
 const READY: &[u8] = b"\0\0\0\0\0\0\0\x22\0\0\0\x04\0\0\0\x01\0\0\0\x16protobuf:dnstap.Dnstap";
@@ -88,7 +88,8 @@ fn of_recordings() -> io::Result<()> {
     rewrite.add(&[b"\x0e", b"\x72\x02\x08\x01\x78\x01"])
 }
 
-/// Writes frames of recordings, messages with a record of each type, and frames that are cut short.
+/// Writes the inputs for the target `dump`: frames of recordings, messages with a record of each type, and frames that
+/// are cut short.
 fn of_dump() -> io::Result<()> {
     let mut dump = Corpus::of("dump")?;
     for recording in recordings()? {

@@ -35,11 +35,11 @@ pub(crate) struct Plan {
     pub(crate) progress: Option<PathBuf>,
 }
 
-/// The message that all collectors listen.
+/// A message that says that all collectors listen.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Listening;
 
-/// The message that the router has opened a stream to each collector.
+/// A message that says that the router has opened a stream to each collector.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Connected;
 

@@ -50,8 +50,8 @@ impl Histogram {
         }
     }
 
-    /// Returns a quantile: of all recorded durations, the given share in thousandths are not longer
-    /// than the result. 0 if no durations were recorded.
+    /// Returns a quantile, which `thousandths` selects. For example, with 990 thousandths, 99 % of
+    /// the recorded durations are not longer than the result. 0 if no durations were recorded.
     fn quantile(&self, thousandths: u64) -> u64 {
         let rank = (self.total * thousandths).div_ceil(1000);
         let mut seen = 0;

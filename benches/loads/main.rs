@@ -70,14 +70,15 @@ struct Options {
     /// Measure only this program: `naive`, `golang-dnstap` or `tapfan`; may be repeated.
     #[arg(long, value_name = "PROGRAM")]
     only: Vec<String>,
-    /// Measure how the cost changes with the numbers of senders and sinks and the size of frames,
-    /// and print tables in Markdown.
+    /// Measure how the cost changes with the number of senders, the number of sinks, and the size
+    /// of frames, and print tables in Markdown.
     #[arg(long)]
     scale: bool,
     /// Print the names of the cases.
     #[arg(long)]
     names: bool,
-    // `cargo bench` passes `--bench`, and `cargo test` passes nothing.
+    // `cargo bench` passes `--bench`, but `cargo test` passes nothing. So a run without `--bench`
+    // is a trial.
     #[arg(long, hide = true)]
     bench: bool,
     #[arg(long, hide = true)]

@@ -30,7 +30,7 @@ pub(crate) struct Figures {
     /// Resources that the router used.
     pub(crate) router: Usage,
     pub(crate) delay: Quantiles,
-    /// The times from the deadlines of the sender's writes to the writes.
+    /// The lateness of the sender: how long after its deadline each write began.
     pub(crate) late: Quantiles,
     /// Frames that did not arrive, summed over the sinks.
     pub(crate) lost: u64,

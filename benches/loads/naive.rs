@@ -1,5 +1,5 @@
-//! The floor: the simplest router that works. One thread for each sender reads, and writes all
-//! whole frames that it has read to each collector. This router neither checks nor queues nor drops
+//! The floor: the simplest router that works. One thread for each sender reads frames, and writes
+//! the frames that are complete to each collector. This router neither checks nor queues nor drops
 //! frames.
 
 use std::{

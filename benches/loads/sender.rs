@@ -66,12 +66,12 @@ pub(crate) struct Sent {
     /// The duration of the run in nanoseconds. It is longer than requested if the last write was
     /// late.
     pub(crate) took: u64,
-    /// The times from the deadlines of writes to the writes. 0 for all writes of `Pace::Window`,
-    /// which have no deadlines.
+    /// The lateness of the sender: how long after its deadline each write began. With
+    /// `Pace::Window`, writes have no deadlines, and the lateness is 0.
     pub(crate) late: Quantiles,
 }
 
-/// The message that all connections were made, and one frame was written to each.
+/// A message that says that all connections were made, and one frame was written to each.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Ready;
 
@@ -189,8 +189,8 @@ fn send(lanes: &mut [Lane], run: &Run) -> Result<Sent> {
         Ok(())
     })?;
     let asked = u64::try_from(Duration::from_secs_f64(run.seconds).as_nanos())?;
-    // The run lasts at least as long as requested. The last write may be earlier, because its
-    // deadline is before the end of that time.
+    // The run lasts at least as long as requested, although the deadline of the last write is
+    // earlier.
     let took = clock::now().saturating_sub(start).max(asked);
     let mut late = Histogram::default();
     for lane in lanes.iter_mut() {

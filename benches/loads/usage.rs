@@ -56,7 +56,8 @@ fn switches(process: i32) -> ProcResult<u64> {
     Ok(switches)
 }
 
-/// Returns the time that all processors of the machine have worked since its start, in nanoseconds.
+/// Returns the time that all processors of the machine have worked since the machine started, in
+/// nanoseconds.
 pub(crate) fn machine() -> Result<u64> {
     let all = KernelStats::current()?.total;
     let [irq, softirq, steal] = [all.irq, all.softirq, all.steal].map(Option::unwrap_or_default);

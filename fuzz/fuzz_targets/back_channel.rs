@@ -32,7 +32,7 @@ fn in_parts(mut data: &[u8], dice: &mut Dice) -> Said {
 }
 
 /// The number of unknown control frames that the parser skips, one after another, before it fails. For each second that
-/// passes, it may skip one more.
+/// passes, the parser may skip one more.
 const SKIPPED: u32 = 64;
 
 /// Returns the outcome of an independent parser, which reads whole frames.

@@ -55,7 +55,8 @@ fn is_stricter_than_prost(error: Malformed) -> bool {
     use Malformed as M;
     matches!(
         error,
-        // A compressed frame can parse as unknown fields, but then it does not have the fields that dnstap requires.
+        // A compressed frame can parse as unknown fields. But in that case, it does not have the fields that dnstap
+        // requires.
         M::Compressed { .. }
             | M::Missing { .. }
             | M::Tag { .. }
@@ -77,8 +78,8 @@ fn varint(bytes: &mut &[u8]) -> Option<u64> {
     None
 }
 
-/// Returns the encoded fields of `bytes` whose number is outside the schema, If `nested` is set, also returns those of
-/// nested messages.
+/// Returns the encoded fields of `bytes` whose number is outside the schema. If `nested` is set, also returns such
+/// fields of nested messages.
 fn unknown(mut bytes: &[u8], lowest: u64, nested: bool) -> Vec<Vec<u8>> {
     let mut found = Vec::new();
     let mut depth = 0_u32;

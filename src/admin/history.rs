@@ -115,7 +115,7 @@ impl History {
         }
     }
 
-    /// Returns the recent losses and deliveries of a sink; all zero before its first sample.
+    /// Returns the recent losses and deliveries of a sink. They are all zero before the first sample of the sink.
     pub(super) fn lately(&self, sink: &SinkStatus) -> Lately {
         let is_it =
             |trace: &&SinkTrace| trace.last.name == sink.name && trace.last.removed == sink.removed;

@@ -100,8 +100,8 @@ impl Hosts {
     }
 }
 
-/// Attaches a [`Standing`] to every request. [`guard`] uses it, and so do handlers that answer a request with an
-/// unknown host but hide details.
+/// Attaches the result of the host check, a [`Standing`], to every request. [`guard`] uses the result, and so do
+/// handlers that answer requests with an unknown host but hide details.
 pub(super) async fn judge(
     State(hosts): State<Arc<ArcSwap<Hosts>>>,
     mut request: Request,

@@ -76,8 +76,8 @@ impl Live {
 
     fn watch(&self, view: &View) -> Option<impl Stream<Item = Result<Event, Infallible>> + use<>> {
         let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
-        // Subscribes to events before it makes the first picture. In this order, a watcher may get a sample twice, but
-        // it misses none.
+        // Subscribes to later events before it makes the first event. In this order, a watcher may get a sample twice,
+        // but it misses no sample.
         let latest = self.latest.subscribe();
         let opening = self.picture(view.snapshot(), History::POINTS);
         let watching = (Some(opening), latest, place);
@@ -135,7 +135,7 @@ mod tests {
         }
     }
 
-    /// Returns the data of the next picture.
+    /// Returns the data of the next event that is named `picture`.
     async fn next(
         body: &mut (impl Stream<Item = Result<bytes::Bytes, axum::Error>> + Unpin),
     ) -> Value {

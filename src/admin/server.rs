@@ -170,7 +170,7 @@ impl Server {
         })
     }
 
-    /// Lets `/log-level` show and change the level of `log`. Without this call, the path answers 404.
+    /// Lets `/log-level` show and change the level of `log`. If this method is not called, `/log-level` answers 404.
     #[must_use]
     pub fn with_log(self, log: Arc<dyn LogControl>) -> Self {
         *self.shared.log.lock() = Some(log);
@@ -225,7 +225,7 @@ impl Server {
         }
     }
 
-    /// The `admin` address. If the configured port is 0, it contains the port that the system chose.
+    /// The `admin` address. If the configured port is 0, the returned address has the port that the system chose.
     pub fn address(&self) -> Option<SocketAddr> {
         self.admin.as_ref().map(|serving| serving.bound)
     }

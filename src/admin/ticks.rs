@@ -16,8 +16,8 @@ use tokio::{
 };
 use tracing::warn;
 
-/// Ticks at regular intervals. The first tick comes immediately. A task that waits too late gets a single tick for all
-/// the ticks that it missed.
+/// Ticks at regular intervals. The first tick comes immediately. If a task asks for ticks too late, it gets a single
+/// tick for all the ticks that it missed.
 ///
 /// The kernel runs the timer, so each tick wakes the thread only once. With a timer of tokio, the thread would wake up
 /// two or three times for each tick, because tokio moves a timer from coarse to fine slots shortly before its deadline.

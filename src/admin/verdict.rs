@@ -22,7 +22,7 @@ pub(super) struct Lately {
     pub(super) idle: Duration,
 }
 
-/// The age of the oldest queued frame from which a sink is called behind. The frames of a short burst leave the queue
+/// A sink counts as behind if its oldest queued frame is older than this. The frames of a short burst leave the queue
 /// much sooner.
 const BEHIND: Duration = Duration::from_secs(5);
 

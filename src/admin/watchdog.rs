@@ -21,14 +21,14 @@ use crate::lock::Mutex;
 ///
 /// In addition, the watchdog starts beats in the runtime. A beat is a task that waits for a timer and then increments a
 /// counter, which shows that timers and wake-ups work. Because a beat wakes an idle runtime, the watchdog starts one
-/// every second only while frames arrive. While no frames arrive, it starts one only after somebody has read the
-/// watchdog's result. Therefore the first result after a time without frames says nothing about timers.
+/// every second only while frames arrive. While no frames arrive, the watchdog starts a beat only after its result was
+/// read. Therefore the first result after a time without frames says nothing about timers.
 ///
 /// The watchdog only adds up the time between its own checks. So a runtime does not look stuck because the process was
 /// stopped or the machine was suspended.
 #[derive(Debug, Default)]
 pub(super) struct Watchdog {
-    /// The state of each worker and of the beat. Empty until the first check.
+    /// The state of each worker, and of the beat, a task that tests timers. Empty until the first check.
     watched: Mutex<Vec<Watched>>,
     beats: Arc<Beats>,
     /// True if the watchdog's result was read since the last check.
@@ -42,7 +42,8 @@ struct Beats {
     counted: AtomicU64,
 }
 
-/// A part of the runtime that the watchdog watches, a worker or the beat, with its last sign of progress.
+/// A part of the runtime that the watchdog watches: a worker, or the beat, a task that tests timers. Contains the
+/// part's last sign of progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Watched {
     what: What,
@@ -58,7 +59,7 @@ enum What {
     Beat,
 }
 
-/// A value that changes whenever a worker or the beat makes progress.
+/// A value that changes whenever a worker makes progress, or a beat, a task that tests timers, ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sign {
     Worker { parks: u64, busy: Duration },
@@ -75,7 +76,8 @@ impl Watchdog {
     /// The interval between checks.
     const PERIOD: Duration = History::PERIOD;
 
-    /// Returns the workers that are stuck, and the beat if it is stuck. The list is empty if nothing is stuck.
+    /// Returns what is stuck: each stuck worker, and the beat, which stands for timers and wake-ups. The list is empty
+    /// if nothing is stuck.
     pub(super) fn stuck(&self) -> Vec<Watched> {
         self.is_read.store(true, Relaxed);
         let mut watched = self.watched.lock().clone();
@@ -94,10 +96,11 @@ impl Watchdog {
         }
     }
 
-    /// Records the current signs of progress of all workers and of the beat. `passed` is the time since the last
-    /// record.
+    /// Records the current signs of progress: those of all workers, and that of the beat, a task that tests timers.
+    /// `passed` is the time since the last record.
     fn record(&self, signs: &[(What, Sign)], passed: Duration) {
-        // A longer time means that the watchdog's own thread was stopped, and observed nothing during that time.
+        // If more time has passed, the watchdog's own thread was stopped and observed nothing. So only a part of that
+        // time counts.
         let passed = passed.min(Self::PERIOD * 2);
         let now = Timestamp::now();
         let mut watched = self.watched.lock();
@@ -137,11 +140,11 @@ fn signs(metrics: &runtime::RuntimeMetrics, beats: &Beats) -> Vec<(What, Sign)> 
 // === impl Beats ===
 
 impl Beats {
-    /// The time that a beat waits for a timer. It is as short as possible, because a longer wait wakes the worker more
-    /// than once.
+    /// The time that a beat, a task that tests timers, waits for a timer. It is as short as possible, because a longer
+    /// wait wakes the worker more than once.
     const WAIT: Duration = Duration::from_millis(1);
 
-    /// Starts a beat in the runtime, unless the last beat has not ended yet.
+    /// Starts a beat, a task that tests timers, in the runtime. Does nothing if the last beat has not ended yet.
     fn ask(self: &Arc<Self>, runtime: &runtime::Handle) {
         let Sign::Beat { asked, counted } = self.sign() else {
             return;
@@ -168,9 +171,9 @@ impl Beats {
 // === impl Sign ===
 
 impl Sign {
-    /// Returns whether progress is expected. A worker is expected to make progress unless it is parked; while it is
-    /// parked, its count of parks and unparks is odd. A beat is expected to make progress if it was started and has not
-    /// ended.
+    /// Returns whether progress is expected. A worker is expected to make progress unless it is parked. While it is
+    /// parked, its count of parks and unparks is odd. A beat, a task that tests timers, is expected to end after it was
+    /// started.
     fn is_due(self) -> bool {
         match self {
             Self::Worker { parks, .. } => parks % 2 == 0,
@@ -181,7 +184,7 @@ impl Sign {
 
 // === impl Watched ===
 
-/// Displays a message which says that this worker, or the beat, is stuck.
+/// Displays a message that says that this worker is stuck, or that timers and wake-ups are stuck.
 impl fmt::Display for Watched {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { still, since, .. } = self;
@@ -274,7 +277,7 @@ mod tests {
             said.filter(|it| it.starts_with("timers and wake-ups are stuck since 20"))
                 .collect()
         };
-        // The beat cannot run until this test waits.
+        // The beat is a task of this runtime, so it cannot run until this test waits.
         for _ in 0..6 {
             watchdog.check(&runtime, Watchdog::PERIOD, true);
             assert_eq!(timers(), [""; 0]);

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::net::{Patience, Uptake};
 
-/// A stream whose writes fail if the peer takes no data for `allowed`.
+/// A stream whose writes fail if the peer takes no data for the time `allowed`.
 #[derive(Debug)]
 pub(super) struct WriteDeadline<Io> {
     io: Io,

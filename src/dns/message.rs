@@ -63,8 +63,8 @@ pub(crate) enum Why {
     /// The message ends too early.
     #[error("the message ends in the middle of {0}")]
     Cut(&'static str),
-    /// A name is broken.
-    #[error("a name is broken: {0}")]
+    /// A name is malformed.
+    #[error("a name is malformed: {0}")]
     Name(&'static str),
     /// The data of a record does not have the format of the record's type.
     #[error("{0}")]
@@ -100,7 +100,7 @@ impl<'a> Message<'a> {
     /// Finds the questions and records of `octets`.
     ///
     /// # Errors
-    /// If the header, a question or a record is cut in the middle, or a name is broken.
+    /// If the header, a question or a record is cut off in the middle, or if a name is malformed.
     pub(crate) fn read(octets: &'a [u8]) -> Result<Self, Unreadable> {
         if octets.len() > LONGEST {
             return Err(Unreadable::data(
@@ -369,7 +369,7 @@ mod tests {
         response[24..26].copy_from_slice(b"\xc0\x20");
         assert_eq!(
             said(&response),
-            "byte 24: a name is broken: its labels are too long, or a compression pointer points forwards"
+            "byte 24: a name is malformed: its labels are too long, or a compression pointer points forwards"
         );
     }
 }

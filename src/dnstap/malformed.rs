@@ -55,7 +55,7 @@ pub enum Malformed {
         number: u32,
     },
     /// Too many nested groups.
-    #[error("byte {offset}: groups are nested more than {limit} deep")]
+    #[error("byte {offset}: groups are nested more than {limit} levels deep")]
     Nesting {
         /// The start of the first group beyond the limit.
         offset: usize,

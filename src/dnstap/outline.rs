@@ -34,8 +34,8 @@ impl Outline {
         Self { first_dns, ..self }
     }
 
-    /// The offset of the first DNS message in the frame, or the frame's length if there is none. 0 if the place is not
-    /// known.
+    /// The offset of the first DNS message in the frame, or the frame's length if there is no DNS message. 0 if the
+    /// offset is not known.
     pub(super) fn first_dns(self) -> usize {
         u16::from_ne_bytes(self.first_dns).into()
     }

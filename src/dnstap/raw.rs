@@ -1,5 +1,5 @@
-//! The fields of a frame as they are in its bytes, for code that only reads frames. Unlike prost, it does not copy
-//! them, and finds them in one pass without allocating.
+//! The fields of a frame as they are in its bytes, for code that only reads frames. Unlike prost, this module does not
+//! copy the fields, and it finds them in one pass without allocating.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -12,8 +12,8 @@ use super::{
     wire::{Field, Fields},
 };
 
-/// The fields of a frame, borrowed from its bytes. If a field occurs several times, its last value counts; nested
-/// messages are merged.
+/// The fields of a frame, borrowed from its bytes. If a field occurs several times, its last value counts. If a nested
+/// message occurs several times, the occurrences are merged.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RawFrame<'a> {
@@ -53,7 +53,7 @@ pub struct RawMessage<'a> {
     pub response_time: Moment,
     /// `Message.query_message`: the query, normally in DNS wire format. The bytes are not checked.
     pub query_message: Option<&'a [u8]>,
-    /// `Message.response_message`: the response, in the same format as the query.
+    /// `Message.response_message`: the response, in the same format as `query_message`.
     pub response_message: Option<&'a [u8]>,
     /// `Message.query_zone`: a name in wire format.
     pub query_zone: Option<&'a [u8]>,
@@ -202,7 +202,8 @@ impl<'a> RawMessage<'a> {
         }
     }
 
-    /// The time from the query to the response; `None` if the frame lacks a time or the clock was set back in between.
+    /// The time from the query to the response. `None` if the frame lacks a time, or if the clock was set back between
+    /// query and response.
     pub fn latency(&self) -> Option<Duration> {
         self.response_time.since(self.query_time)
     }
@@ -248,7 +249,7 @@ pub(crate) fn address(field: &[u8]) -> Option<IpAddr> {
     Some(IpAddr::from(octets).to_canonical())
 }
 
-/// Returns the number as decoders see it: they keep only the lower 32 bits of an enum and of a `uint32`.
+/// Returns the number that decoders read. Decoders keep only the lower 32 bits of an enum and of a `uint32`.
 #[allow(clippy::cast_possible_truncation)]
 fn number(field: &Field<'_>) -> u32 {
     field.varint() as u32

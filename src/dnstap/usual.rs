@@ -73,7 +73,7 @@ impl UsualFrame<'_> {
         Some(())
     }
 
-    /// Appends those of the fields to set that the frame does not have.
+    /// Appends the fields that the edit sets, but that the frame does not contain yet.
     #[inline]
     fn add_absent(&self, out: &mut BytesMut) -> Option<()> {
         let mut absent = self.wanted.without(schema::MESSAGE);

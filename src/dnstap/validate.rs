@@ -17,8 +17,8 @@ use super::{
 /// - `Dnstap.type` and, in a message, `Message.type` are present; if `Dnstap.type` is `MESSAGE`, there is a message;
 /// - `Policy.type`, the only field of type `string`, is UTF-8.
 ///
-/// Unknown fields and unknown enum values are accepted. If a field occurs several times, its last value counts and
-/// nested messages are merged, as always in protobuf.
+/// Unknown fields and unknown enum values are accepted. As always in protobuf, the last value counts if a field occurs
+/// several times, and several occurrences of a nested message are merged.
 ///
 /// prost decodes every frame that passes this check, and also some frames that do not pass. prost does not check
 /// required fields. It accepts tags and lengths of up to 10 bytes, and groups up to a depth of 99. Here, tags and
@@ -61,7 +61,8 @@ pub fn outline(frame: &[u8]) -> Result<Outline, Malformed> {
     read(frame).map_err(|error| compressed(frame).unwrap_or(error))
 }
 
-/// Recognises a compressed frame. DNS-collector's client can compress frames, but no other dnstap reader understands them.
+/// Recognises a compressed frame. DNS-collector's client can compress frames, but no other dnstap reader understands
+/// compressed frames.
 #[cold]
 fn compressed(frame: &[u8]) -> Option<Malformed> {
     const MAGIC: [(&[u8], &str); 6] = [

@@ -73,7 +73,7 @@ pub(super) fn common_bytes(bytes: &[u8]) -> Option<Split<'_, &[u8]>> {
     }
 }
 
-/// Returns the number that `bytes` encode. There are at most [`LONG`] bytes.
+/// Returns the number that `bytes` encode. `bytes` has at most [`LONG`] bytes.
 #[inline]
 pub(super) fn number(bytes: &[u8]) -> u64 {
     (bytes.iter().rev()).fold(0, |number, byte| number << 7 | u64::from(byte & 0x7f))

@@ -1,4 +1,4 @@
-//! A reader of protobuf's wire format, field by field. It does not decode or allocate, and checks every length.
+//! A reader of protobuf's wire format, field by field. The reader does not decode or allocate, and checks every length.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use super::{
     varint::{common_bytes, common_varint, number, short_varint, split_varint},
 };
 
-/// An iterator over the fields of one message. It ends after an error.
+/// An iterator over the fields of one message. The iterator ends after an error.
 #[derive(Debug, Clone)]
 pub(super) struct Fields<'a> {
     rest: &'a [u8],
@@ -22,12 +22,12 @@ pub(super) struct Field<'a> {
     /// From 1 to 2^29-1.
     pub(super) number: u32,
     pub(super) wire_type: WireType,
-    /// The value: the bytes of the varint or of the fixed value, the bytes after the length, or the contents of the
-    /// group.
+    /// The value of the field. Depending on the wire type, the value consists of the bytes of a varint or of a fixed
+    /// value, of the bytes after a length, or of the contents of a group.
     pub(super) value: &'a [u8],
     /// The range of the whole field in the frame, including its tag.
     pub(super) range: Range<usize>,
-    /// The number of bytes in its tag. A length, if any, follows it.
+    /// The number of bytes in the tag of the field. If the field has a length, the length follows the tag.
     pub(super) tag: usize,
 }
 
@@ -142,7 +142,8 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// Splits `bytes` into the contents of the group that begins here and the bytes after its end tag.
+    /// Splits `bytes`, which follow the start tag of a group, into the contents of the group and the bytes after its
+    /// end tag.
     #[cold]
     fn group(&self, number: u32, bytes: &'a [u8]) -> Result<(&'a [u8], &'a [u8]), Malformed> {
         let offset = self.offset();

@@ -25,7 +25,7 @@ use crate::{
 pub struct Tapped<'a> {
     /// The payload of the data frame, as the sender wrote it.
     pub frame: &'a [u8],
-    /// The connection on which it arrived; `None` for a frame that was made in this process.
+    /// The connection on which the frame arrived; `None` for a frame that was made in this process.
     pub origin: Option<Origin<'a>>,
     /// The metadata of its message.
     pub labels: Labels<'a>,

@@ -3,8 +3,8 @@
 
 use crate::dns::mnemonics::{self, Mnemonic};
 
-/// Types with a mnemonic at IANA that CoreDNS writes as `TYPE11`: WKS, NSAP, A6, SINK, DSYNC, HHIT, BRID, DOA, WALLET, CLA
-/// and IPN.
+/// Types that have a mnemonic at IANA, but that CoreDNS writes by number, such as `TYPE11`. They are WKS, NSAP, A6,
+/// SINK, DSYNC, HHIT, BRID, DOA, WALLET, CLA and IPN.
 const UNNAMED: [u16; 11] = [11, 22, 38, 40, 66, 67, 68, 259, 262, 263, 264];
 
 /// Returns the word for a type, or `TYPE` with its number.
@@ -17,7 +17,8 @@ pub(super) fn record_type(number: u16) -> Mnemonic {
 
 /// Returns the word for a response code, or its number alone.
 ///
-/// CoreDNS writes 16 as `BADSIG`, which is its name in TSIG records. As a response code it is `BADVERS` (RFC 6891).
+/// CoreDNS writes the code 16 as `BADSIG`, which is the name of 16 in TSIG records. As a response code, 16 is `BADVERS`
+/// (RFC 6891).
 pub(super) fn rcode(number: u16) -> Mnemonic {
     match mnemonics::rcode(number) {
         // RFC 8490.

@@ -89,9 +89,9 @@ fn name(kind: FileType) -> &'static str {
     }
 }
 
-/// Returns whether a path leads to a descriptor that this process inherited: `tapfan check /dev/stdin`, or the path
-/// that a shell substitutes for `<(command)`. Such a pipe is accepted, because the operator asked for it, and it ends
-/// when its writer ends.
+/// Returns whether a path leads to a descriptor that this process inherited. Examples are `/dev/stdin`, and the path
+/// that a shell substitutes for `<(command)`. A pipe at such a path is accepted, because the operator asked for it, and
+/// because a read from it ends when its writer ends.
 fn is_own_descriptor(path: &Path) -> bool {
     path == Path::new("/dev/stdin") || path.parent() == Some(Path::new("/dev/fd"))
 }

@@ -32,7 +32,7 @@ pub(crate) enum Unanswered {
         within: Duration,
     },
     /// Too many earlier reads still hang.
-    #[error("{0} earlier reads have not returned yet; is a file system hanging?")]
+    #[error("{0} earlier reads of files have not returned yet; is a file system hanging?")]
     Crowded(usize),
     /// No thread could be started for the read.
     #[error("cannot start a thread to read files: {0}")]
@@ -45,7 +45,7 @@ pub(crate) enum Unanswered {
 /// The deadline for reading one file. It is longer than the few seconds that a file system needs for a failover.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// The time after which a file that has not been read is logged.
+/// If a file has not been read after this time, a warning is logged.
 const WARN_AFTER: Duration = Duration::from_secs(1);
 
 /// The interval at which the reader checks whether its thread hangs.
@@ -113,7 +113,7 @@ async fn watch<T>(
 ) -> Result<T, Unanswered> {
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // The number of the current wait, the time at which it was first seen, and whether it was logged.
+    // The number of the current wait for a file, the time at which this wait was first seen, and whether it was logged.
     let mut seen = (0, Instant::now(), false);
     loop {
         select! {

@@ -45,8 +45,8 @@ pub(crate) struct Filter {
 // === impl Filter ===
 
 impl Filter {
-    /// Adds a rule for message types, such as `client_query`, or `client` for query and response. Commas separate
-    /// several types. A rule that begins with `!` drops the frames that it matches.
+    /// Adds a rule for message types, such as `client_query`, or `client` for both the query and the response. Commas
+    /// separate several types. A rule that begins with `!` drops the frames that it matches.
     ///
     /// # Errors
     /// If a word is not known.

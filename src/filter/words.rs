@@ -40,7 +40,7 @@ impl Numbers {
     }
 }
 
-/// Reads message types: `client_query`, or `client` for query and response.
+/// Reads message types: `client_query`, or `client` for both the query and the response.
 pub(super) fn types(text: &str) -> Result<Numbers, BadRule> {
     let all = || {
         MessageType::ALL

@@ -38,8 +38,8 @@ fn smallest(groups: &ProcessCGroups, mounts: &MountInfos, root: &Path) -> Option
                 continue;
             }
             let top = below(root, &mount.mount_point);
-            // In a container, the mount may show only the container's own part of the tree, as if that part were the
-            // whole tree.
+            // In a container, the mount may show only the container's own part of the cgroup tree, as if that part were
+            // the whole tree.
             let group = Path::new(&group.pathname);
             let inside = group.strip_prefix(&mount.root).unwrap_or(Path::new(""));
             for folder in below(&top, inside).ancestors() {
@@ -60,7 +60,7 @@ fn below(root: &Path, path: &Path) -> PathBuf {
     parts.fold(root.to_owned(), |whole, part| whole.join(part))
 }
 
-/// Reads a limit. `None` for `max`, or if the file does not exist.
+/// Reads a memory limit from a file. `None` if the file contains `max`, or if it does not exist.
 fn read(file: &Path) -> Option<u64> {
     fs::read_to_string(file).ok()?.trim().parse().ok()
 }

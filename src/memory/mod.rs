@@ -1,4 +1,4 @@
-//! The limit on the router's memory, and the account of the memory in use.
+//! The limit on the router's memory, and the count of the memory in use.
 
 mod budget;
 mod cgroup;

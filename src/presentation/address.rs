@@ -15,8 +15,8 @@ pub(crate) struct Address<'a>(pub(crate) &'a [u8]);
 // === impl Address ===
 
 impl Address<'_> {
-    /// Appends the address. Without any bytes, it is written as `<nil>`. Any other address that has neither 4 nor 16
-    /// bytes is written as `?` and its bytes in hexadecimal.
+    /// Appends the address. An address without any bytes is written as `<nil>`. Any other address that has neither 4
+    /// nor 16 bytes is written as `?` and its bytes in hexadecimal.
     pub(crate) fn write(self, out: &mut Vec<u8>) {
         match dnstap::address(self.0) {
             Some(IpAddr::V4(address)) => write_v4(address, out),

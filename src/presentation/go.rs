@@ -55,7 +55,8 @@ fn write_char(char: char, out: &mut Vec<u8>) {
     out.extend_from_slice(&[b'\\', escaped]);
 }
 
-/// Returns whether a non-ASCII character is printed unchanged. Rust's standard library has the tables for it.
+/// Returns whether a non-ASCII character is printed unchanged. Rust's standard library has the tables of these
+/// characters.
 fn is_printed(char: char) -> bool {
     // Rust escapes a combining mark at the start of a string, but not after a letter. So the text that is tested begins
     // with a letter.

@@ -48,7 +48,7 @@ pub(crate) trait Form {
     }
 }
 
-/// Returns `frame` in every format, for the fuzz targets. Returns `None` if it is not dnstap.
+/// Returns `frame` in every format, for the fuzz targets. Returns `None` if `frame` is not dnstap.
 pub fn in_every_form(frame: &[u8]) -> Option<Vec<Vec<u8>>> {
     let frame = RawFrame::read(frame).ok()?;
     let quiet = Quiet::by(time::LocalClock::utc());

@@ -98,7 +98,8 @@ fn a_frame_that_is_no_message_is_named() {
     assert_eq!(text, "{\"type\":\"2\",\"identity\":\"ns\"}\n");
 }
 
-/// golang-dnstap leaves out the types for stub resolvers, although its help lists them.
+/// tapfan has two letters for every message type. golang-dnstap writes none for the types of stub resolvers, although
+/// its help lists them.
 #[test]
 fn every_message_type_has_two_letters() {
     let mut letters = String::new();

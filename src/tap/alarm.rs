@@ -20,8 +20,8 @@ impl Alarm {
     /// Wakes the flusher if it sleeps. The caller must add its message to a batch first.
     #[inline]
     pub(super) fn raise(&self) {
-        // Pairs with the fence in `stays_awake`. Together they make sure that the flusher sees the new message, or that
-        // this function sees that the flusher is asleep.
+        // Pairs with the fence in `stays_awake`. The two fences make sure that the flusher sees the new message, or
+        // that this function sees that the flusher is asleep.
         fence(SeqCst);
         if !self.awake.load(Relaxed) && !self.awake.swap(true, Relaxed) {
             self.notify.notify_one();

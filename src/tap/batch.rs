@@ -22,15 +22,15 @@ pub(super) struct Batch {
     label_ends: Vec<u32>,
     /// The time of the first message.
     begun: Option<Instant>,
-    /// True after the flusher has ended. From then on, each message must go to the router immediately.
+    /// True after the intake has closed. From then on, each message must go to the router immediately.
     pub(super) closed: bool,
 }
 
 /// The size at which a batch is full and is flushed, in bytes.
 const FULL: usize = 64 << 10;
 
-/// The limit of a full batch that has to wait, in bytes. A full batch grows up to this size while the flusher is still
-/// handing over an earlier batch.
+/// The size up to which a full batch may grow, in bytes. A full batch grows while the background task is still handing
+/// over an earlier batch of the same thread.
 const MOST: usize = 4 * FULL;
 
 /// The memory that a batch keeps while its thread sends little or nothing, in bytes.
@@ -43,7 +43,8 @@ impl Batch {
         self.index.is_empty()
     }
 
-    /// Returns whether a message of this many bytes, with its metadata, fits. Every message fits into an empty batch.
+    /// Returns whether a message of this many bytes, with its metadata, fits into this batch. Every message fits into
+    /// an empty batch.
     #[inline]
     pub(super) fn has_room(&self, message: usize) -> bool {
         self.bytes.len() + self.labels.len() + message <= FULL || self.is_empty()

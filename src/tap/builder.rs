@@ -47,7 +47,7 @@ pub struct Builder {
 /// The file name in error messages about a Tapfile that the program passed as a text.
 const TEXT: &str = "Tapfile";
 
-/// The listener's name that frames from a program get. Frames from a real listener get the name of that listener.
+/// The name that messages from a program have in places where frames from a listener have the listener's name.
 const LISTENER: &str = "tap";
 
 // === impl Builder ===

@@ -423,7 +423,7 @@ mod tests {
             )
     }
 
-    /// The message that prost builds from the parts that the test chose.
+    /// Returns the message that prost builds from `parts`, for a comparison.
     fn expected(parts: &Parts, wire: bool) -> proto::Message {
         let protocol = parts.protocol.map(|place| PROTOCOLS[place]);
         let of = |address: SocketAddr| address.ip().to_canonical();

@@ -16,7 +16,7 @@ pub enum Error {
     SameName(Arc<str>),
     /// `identity` or `version` is too long.
     #[error(
-        "the {field} has {length} bytes: at most {} are possible",
+        "the {field} has {length} bytes: at most {} are allowed",
         Self::LONGEST_TEXT
     )]
     TooLong {
@@ -29,7 +29,7 @@ pub enum Error {
     #[error(transparent)]
     Start(#[from] StartError),
     /// The system cannot start another thread, or the process has no descriptors left.
-    #[error("the thread of the taps did not start: {0}")]
+    #[error("cannot start the thread that runs the sinks: {0}")]
     Thread(#[from] io::Error),
 }
 

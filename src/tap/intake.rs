@@ -1,7 +1,8 @@
 //! The path of a message from the thread that sends it to the router.
 //!
 //! Each thread has its own batch, so threads do not wait for each other. When a batch is full, its thread hands it to
-//! the router. The flusher hands over all other batches, at the latest a millisecond after their first message.
+//! the router. A background task, the flusher, hands over all other batches, at the latest a millisecond after their
+//! first message.
 
 use std::{
     fmt, mem,
@@ -40,18 +41,19 @@ pub(super) struct Intake {
     wanted: AtomicU32,
     head: Head,
     router: Router,
-    /// The source that all chunks get. A queue therefore treats all threads as one sender.
+    /// The source of all chunks that come from this intake. Because it is the same for all threads, a queue treats all
+    /// threads as one sender.
     source: Source,
     slots: Mutex<Slots>,
     flusher: Alarm,
 }
 
-/// The batch of a thread. The flusher has access to it, too.
+/// The batch of a thread. The background task that flushes batches has access to it, too.
 #[derive(Debug, Default)]
 pub(super) struct Slot {
     batch: Mutex<Batch>,
     /// Held while a batch is handed to the router, so that a later batch of the same thread cannot overtake it. To
-    /// avoid a deadlock, it is locked before `batch`, or only with `try_lock`.
+    /// avoid a deadlock, this lock is taken before the lock of `batch`, or only with `try_lock`.
     leaving: Mutex<()>,
 }
 
@@ -75,7 +77,7 @@ const WIRE: u32 = 1 << 31;
 /// The bit in `wanted` for metadata.
 const METADATA: u32 = 1 << 30;
 
-/// The time that the flusher sleeps between two flushes.
+/// The time between two flushes, in which the flusher, the task that flushes the batches, sleeps.
 ///
 /// tokio's timers end at whole milliseconds, so this short sleep ends at the next millisecond. A message that arrives
 /// between two flushes therefore waits for less than a millisecond.
@@ -219,11 +221,11 @@ impl Intake {
     }
 
     /// Hands the messages of all batches to the router, and returns whether there were any. A batch that its thread is
-    /// using at the moment is left for the next flush, and counts as one with messages.
+    /// using at the moment is left for the next flush, and counts as a batch with messages.
     fn flush(&self) -> bool {
         let mut found = false;
-        // The lock of the list is not held while messages are handed over. A new thread needs this lock for its first
-        // message, and must not wait for a flusher that the operating system has paused.
+        // The lock of the list of batches is not held while messages are handed over. A new thread needs this lock for
+        // its first message, and must not wait for a flusher that the operating system has paused.
         let mut batches = mem::take(&mut self.slots.lock().all);
         batches.retain(|slot| self.flush_slot(slot, &mut found));
         let mut slots = self.slots.lock();
@@ -254,7 +256,8 @@ impl Intake {
         self.keep_slot(slot, found)
     }
 
-    /// Returns whether the thread of a batch still exists. If it has ended, hands its last messages to the router.
+    /// Returns whether the thread of a batch still exists. If the thread has ended, hands its last messages to the
+    /// router.
     fn keep_slot(&self, slot: &Arc<Slot>, found: &mut bool) -> bool {
         if Arc::strong_count(slot) > 1 {
             return true;
@@ -300,8 +303,8 @@ impl Intake {
 
 impl Drop for Intake {
     fn drop(&mut self) {
-        // A thread keeps its batch until it ends or sends to another tap, so the batch may exist longer than this
-        // intake.
+        // Threads keep their batches until they end or send to another tap. `close` hands over the messages that are
+        // still in these batches.
         self.close();
     }
 }
@@ -473,7 +476,7 @@ mod tests {
         let way = Way::new();
         let intake = Arc::clone(&way.intake);
         let thread = thread::spawn(move || {
-            // `LAST` is initialized before the thread's batches, so its destructor runs after theirs.
+            // The thread-local `LAST` is initialized before the thread's batches, so its destructor runs after theirs.
             LAST.set(Some(Last(Arc::clone(&intake))));
             send(&intake, 1);
         });

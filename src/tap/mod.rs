@@ -1,8 +1,9 @@
 //! Taps inside a DNS server.
 //!
-//! A DNS server that embeds this module reports the DNS messages that it receives and sends to dnstap collectors. The
-//! server needs no other process, and it never waits for a collector. The sinks are the same as in the router: each has
-//! a queue, a connection that is re-established after a loss, and a ledger in which every message is counted once.
+//! A DNS server that embeds this module sends a dnstap message to its collectors for each DNS message that it receives
+//! or sends. The server needs no other process, and it never waits for a collector. The sinks are the same as in the
+//! router: each has a queue, a connection that is re-established after a loss, and a ledger in which every message is
+//! counted once.
 //!
 //! ```
 //! use std::{net::SocketAddr, time::{Duration, SystemTime}};
@@ -29,7 +30,7 @@
 //! ```
 //!
 //! - [`Taps`] owns the sinks. [`Taps::from_tapfile`] starts the sinks of a Tapfile; [`Builder`] has more settings.
-//! - [`Handle`] sends messages. [`wants`](Handle::wants) returns whether a message is needed at all.
+//! - [`Handle`] sends messages. [`wants`](Handle::wants) returns whether any sink needs a message of a type.
 //! - [`Message`] borrows the server's data. [`Message::client_query`] and three similar constructors fill in the same
 //!   fields as `CoreDNS`.
 //! - `MemoryTap` is for the tests of a server (feature `proto`, which a server needs for its tests only).
@@ -62,7 +63,7 @@ mod own;
 mod policy;
 mod taps;
 
-/// The synchronization primitives of the alarm. The test with loom uses those of loom instead.
+/// The synchronization primitives that `alarm` uses. A test with the crate loom replaces them with those of loom.
 mod sync {
     pub(super) use std::sync::atomic::{AtomicBool, Ordering, fence};
 

@@ -15,7 +15,8 @@ struct Own {
 }
 
 thread_local! {
-    /// The list nearly always has a single entry, because few programs have several taps.
+    /// The batches of this thread, one for each intake. The list nearly always has a single entry, because few programs
+    /// have several taps.
     static OWN: RefCell<Vec<Own>> = const { RefCell::new(Vec::new()) };
 }
 

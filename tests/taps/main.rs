@@ -365,7 +365,7 @@ fn what_cannot_start_says_why() {
     let twice = Taps::builder().sink(sink()).sink(sink());
     insta::assert_snapshot!(refused(Ok(twice)), @"two sinks have the name `one`: give one of them another name");
     let long = Taps::builder().sink(sink()).identity([0; 5000]);
-    insta::assert_snapshot!(refused(Ok(long)), @"the identity has 5000 bytes: at most 4096 are possible");
+    insta::assert_snapshot!(refused(Ok(long)), @"the identity has 5000 bytes: at most 4096 are allowed");
     if cfg!(feature = "tls") {
         let missing = "dnstap tls://192.0.2.1:6000 {\n ca /nonexistent/ca.pem\n}";
         insta::assert_snapshot!(tapfile(missing), @"dnstap tls://192.0.2.1:6000: cannot read /nonexistent/ca.pem: No such file or directory (os error 2)");

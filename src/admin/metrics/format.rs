@@ -57,9 +57,9 @@ impl Format {
 
 /// Converts OpenMetrics to the older text format.
 ///
-/// The older format uses a counter's full name (`x_total`) also in comments, writes infos as gauges, and has neither
-/// units nor an end marker. The lines with samples are the same in both formats, because tapfan writes no exemplars.
-/// The conversion works line by line, which is safe because line breaks within labels are escaped.
+/// The older format uses a counter's full name (`x_total`) also in comments, writes metrics of the type info as gauges,
+/// and has neither units nor an end marker. The lines with samples are the same in both formats, because tapfan writes
+/// no exemplars. The conversion works line by line, which is safe because line breaks within labels are escaped.
 pub(super) fn to_text(open_metrics: &str) -> String {
     let types: HashMap<&str, &str> = open_metrics
         .lines()

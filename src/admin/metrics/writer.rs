@@ -1,4 +1,4 @@
-//! The writer of metric families, over `prometheus_client`'s encoder.
+//! The writer of metric families. It uses the encoder of `prometheus_client`.
 
 use std::fmt;
 

@@ -4,7 +4,7 @@
 import { put, shape, svg } from "./elements.js";
 import { duration, judge, rate, since } from "./words.js";
 
-/** Returns the height of a row, and that of the gap between rows. Both are smaller if there are more rows. */
+/** Returns the height of a row and the height of the gap between rows. Both are smaller if there are more rows. */
 function sizes(rows) {
   if (rows > 20) return { row: 22, gap: 4 };
   return rows > 8 ? { row: 28, gap: 8 } : { row: 46, gap: 10 };

@@ -1,4 +1,4 @@
-// Receives the router's pictures and shows them. All times are by the router's clock.
+// Receives the router's `picture` events, which contain its state, and shows them. All times are by the router's clock.
 
 import { drawFlow } from "./flow.js";
 import { html, say, show } from "./elements.js";
@@ -10,7 +10,7 @@ import { clock, duration } from "./words.js";
 /** The number of points kept for each sink, the same as in the router. */
 const POINTS = 300;
 
-/** The time without a picture after which the router counts as lost. Pictures arrive every second. */
+/** The time without a `picture` event after which the router counts as lost. Such events arrive every second. */
 const PATIENCE_MS = 4000;
 
 /** The pause before the next attempt to connect. It needs no backoff, because the server limits the number of pages. */

@@ -24,8 +24,8 @@ export function sparkline() {
       const { offered, delivered, dropped, up } = points;
       const first = SECONDS - offered.length;
       const top = ceiling(offered, delivered);
-      // While a queue empties, the outgoing rate far exceeds the incoming rate. The line is then clipped, so that lower
-      // rates stay visible.
+      // While a queue empties, the outgoing rate far exceeds the incoming rate. In that case the line is clipped, so
+      // that lower rates stay visible.
       const y = (value) => (HEIGHT - 1 - Math.min(1, value / top) * (HEIGHT - 3)).toFixed(1);
       put(area, "d", path(offered, first, y, true));
       put(line, "d", path(delivered, first, y, false));

@@ -106,7 +106,7 @@ export function judge(sink) {
   return { kind, word: "Up", more: [BESIDE.includes(word) && word, endpoints].filter(Boolean).join(", ") };
 }
 
-/** Returns the same for one endpoint of a sink, which has a state but no verdict. */
+/** Returns the kind, the word and a detail for one endpoint of a sink. An endpoint has a state but no verdict. */
 export function judgeEndpoint({ state, failures, connects }) {
   if (state === "up") return { kind: "up", word: "Up", more: "" };
   if (state === "draining" || state === "stopped") return { kind: "gone", word: state === "draining" ? "Draining" : "Stopped", more: "" };

@@ -1,4 +1,4 @@
-//! The fields of record data. Defines how each field is read and written.
+//! The fields of record data, and how each of them is read and written.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -39,11 +39,13 @@ pub(super) enum Field {
     /// All bytes up to the end of the record, in hexadecimal, with a space after every 512 bytes.
     LongHex,
     Base64,
-    /// A length of one byte, and as many bytes. Written in hexadecimal, or as `-` if there are none.
+    /// A length of one byte, followed by that many bytes. The bytes are written in hexadecimal, or as `-` if there are
+    /// none.
     Salt,
-    /// A length of one byte, and as many bytes. Written in base32.
+    /// A length of one byte, followed by that many bytes. The bytes are written in base32.
     Hash,
-    /// A length of two bytes, and as many bytes. The length is written in decimal, and the bytes in hexadecimal.
+    /// A length of two bytes, followed by that many bytes. The length is written in decimal, and the bytes in
+    /// hexadecimal.
     SizedHex,
     SizedUpperHex,
     /// A record type, written as its name.
@@ -58,7 +60,7 @@ pub(super) enum Field {
     CertificateType,
     /// A DNSSEC algorithm, written as its name.
     Algorithm,
-    /// Bytes with a dash between them, for an EUI-48 or EUI-64. The number is the number of bytes.
+    /// Bytes with a dash between them, for an EUI-48 or EUI-64. The number in this variant is the number of bytes.
     Eui(usize),
     /// Eight bytes in groups of two bytes, in lower or upper case.
     Node,
@@ -314,7 +316,7 @@ fn u48(parser: &mut Parser<'_>) -> Read<u64> {
         .fold(0, |number, byte| number << 8 | u64::from(*byte)))
 }
 
-/// Reads a length of one byte, and as many bytes.
+/// Reads a length of one byte, and that many bytes after it.
 fn string<'a>(parser: &mut Parser<'a>) -> Read<&'a [u8]> {
     let length = u8(parser)?;
     bytes(parser, length.into())
