@@ -1,4 +1,4 @@
-"""Runs the checks, then breaks copies of the folder to see each check fail."""
+"""Runs the checks, then breaks copies of the folder to see that each check fails."""
 
 import argparse
 import os
@@ -70,7 +70,7 @@ def main():
     parser = argparse.ArgumentParser(prog="deploy/check", description=__doc__)
     parser.add_argument("checks", nargs="*", metavar="NAME", help=f"one of {', '.join(CHECKS)}, broken; default: all")
     parser.add_argument("--tapfan", type=Path, default=target / "debug/tapfan", help="the program; default: %(default)s")
-    parser.add_argument("--write", action="store_true", help="make the files that are made of others, and nothing else")
+    parser.add_argument("--write", action="store_true", help="only generate the files that are made from other files")
     arguments = parser.parse_args()
     tree = Tree(repository, arguments.tapfan)
     if arguments.write:

@@ -1,4 +1,4 @@
-"""Breaks one thing in a copy of the folder. The check must find it, because a check that never fails proves nothing."""
+"""Tests the checks: breaks one thing in a copy of the folder, and expects that a check finds it."""
 
 import shutil
 import tempfile
@@ -102,7 +102,7 @@ BREAKS = [
     ("metrics", "deploy/monitoring/dashboard.json", "process_open_fds", "process_fds", "no metric process_fds"),
 ]
 
-# What the packages and their SBOM are made of besides. No entry breaks these.
+# Further files from which the packages and their SBOM are made. No entry of BREAKS changes them.
 LINKED = ("CHANGELOG.md", "Cargo.lock", "LICENSE", "README.md", "benches", "build.rs", "examples", "src", "tests")
 
 

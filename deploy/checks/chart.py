@@ -9,7 +9,7 @@ import yaml
 
 from .tree import NEWEST, Failed, run, title
 
-# Changes of the values in ci/ that the chart refuses, and words of the sentence.
+# Changes of the values in ci/ that the chart refuses, and words that the refusal must contain.
 REFUSALS = [
     ("deployment", "existingConfigMap=other", "both set"),
     ("deployment", "image.repository=", "image.repository is empty"),
@@ -23,7 +23,7 @@ REFUSALS = [
     ("daemonset", "terminationGracePeriodSeconds=12", "not longer than 0 s of preStopSeconds, 10 s of `drain`"),
 ]
 
-# Tapfiles for the default values, and words of the sentence; None if the chart accepts them.
+# Tapfiles for the default values, and words that the chart's refusal must contain; None if the chart accepts the Tapfile.
 TAPFILES = [
     ("", "There is no Tapfile"),
     ("listen tcp://0.0.0.0:6000\nprobes 0.0.0.0:9181\n", None),
@@ -82,7 +82,7 @@ def compare(schema, defaults, given, path):
             yield f"values.schema.json has no {place}"
             continue
         others = [values[name] for values in given if name in values]
-        # `tapfile` is in the arguments of helm, too.
+        # `tapfile` also comes from the arguments of helm.
         if not any(other != default for other in others):
             yield f"no file in ci/ changes {place}"
         if isinstance(default, dict) and "properties" in described:
@@ -113,7 +113,7 @@ def write(tree):
 
 
 def refused(tree, tapfile):
-    """Yields what the chart says against this Tapfile, with the default values."""
+    """Yields the reason if the chart, with the default values, refuses this Tapfile."""
     with tempfile.NamedTemporaryFile("w") as file:
         file.write(tapfile)
         file.flush()

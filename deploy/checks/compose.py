@@ -1,4 +1,4 @@
-"""Checks of the compose file: what it says, and whether its router reaches its collector."""
+"""Checks of the compose file: its content, and whether its router reaches its collector."""
 
 import os
 import re

@@ -69,7 +69,7 @@ def units(tree):
     """Runs systemd-analyze verify and security."""
     for unit in sorted((tree.deploy / "systemd").glob("*.service")):
         with tempfile.TemporaryDirectory() as folder:
-            # `verify` needs the program, which is not installed where the checks run.
+            # `verify` needs the program at the path in the unit, but the program is not installed on this machine.
             copy = Path(folder) / unit.name
             copy.write_text(unit.read_text().replace("/usr/local/bin/tapfan", str(tree.tapfan.resolve())))
             for socket in (tree.deploy / "systemd").glob("*.socket"):

@@ -49,7 +49,7 @@ def groups(tree):
 
 
 def rules(tree):
-    """promtool accepts the rules, and the files that are made of rules.yaml and dashboard.json are up to date."""
+    """promtool accepts the rules, and the files that are made from rules.yaml and dashboard.json are up to date."""
     folder = tree.deploy / "monitoring"
     try:
         run("promtool", "check", "rules", folder / "rules.yaml")
@@ -64,7 +64,7 @@ def rules(tree):
 
 
 def alerts(tree):
-    """For every alert, a test sees it fire and a test sees it not fire."""
+    """For every alert, there is a test in which it fires and a test in which it does not fire."""
     folder = tree.deploy / "monitoring"
     files = sorted(folder.glob("*_test.yaml"))
     try:

@@ -10,7 +10,7 @@ from .monitoring import expressions, groups
 from .router import Router, Stage
 from .tree import Failed, run, title
 
-# Labels that Prometheus adds, and labels of Kubernetes targets.
+# Labels that Prometheus adds itself, and labels of targets in Kubernetes.
 OF_TARGETS = {"job", "instance", "namespace", "pod"}
 
 
@@ -129,7 +129,7 @@ def test(tree, workload, router, container, captures):
 
 
 def metrics(tree):
-    """Rules and dashboard use existing metrics, labels, and values of labels that are closed sets."""
+    """Rules and dashboard use existing metrics, labels, and values of labels with a fixed list of values."""
     workload = next(workload for workload in tree.workloads if workload.name.startswith("helm everything"))
     with Router(tree.tapfan, workload) as router:
         try:

@@ -19,7 +19,7 @@ TAPFILES = {
 }
 
 
-# The APIs of the cluster for which the values file of this name is.
+# The APIs of the cluster that the values file with this name is for.
 APIS = {"openshift": ["--api-versions", "security.openshift.io/v1"]}
 
 

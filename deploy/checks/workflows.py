@@ -1,4 +1,4 @@
-"""Checks of the workflows in .github/, of the scripts in deploy/, and of what the workflow of releases makes."""
+"""Checks of the workflows in .github/, of the scripts in deploy/, and of the files that the release workflow makes."""
 
 import json
 import re
@@ -113,7 +113,7 @@ PACKAGED = {
     "etc/tapfan/Tapfile": "listen ",
 }
 
-# The program, for which a script stands here, because the real one takes long to compress.
+# A script that is packed instead of the program, because the program takes long to compress.
 PROGRAM = """\
 #!/bin/sh
 exec {} "$@"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what a build for musl needs without a container, Rust's target and musl's C compiler, and what try.sh needs.
+# Installs the Rust target and the C compiler for a build with musl outside of a container, and the tools that try.sh needs.
 set -euo pipefail
 
 target=$(uname -m)-unknown-linux-musl

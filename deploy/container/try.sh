@@ -12,7 +12,7 @@ program=$(realpath "$1")
 if ((EUID != 0)); then
     exec sudo --non-interactive "$here/try.sh" "$program"
 fi
-# Mounts and the network are only this script's, and end with it.
+# The script runs in its own mount and network namespaces, which end with it.
 if [[ -z ${TAPFAN_TRY_ALONE:-} ]]; then
     TAPFAN_TRY_ALONE=yes exec unshare --mount --net "$here/try.sh" "$program"
 fi
@@ -31,13 +31,13 @@ fail() {
     exit 1
 }
 
-# The stage `build` of the Containerfile, made of this program.
+# This folder replaces the stage `build` of the Containerfile. It has the same files, with this program.
 install -D --mode=0755 "$program" "$work/build/image/tapfan"
 strip "$work/build/image/tapfan"
 install -D --mode=0644 /etc/ssl/certs/ca-certificates.crt "$work/build/image/etc/ssl/certs/ca-certificates.crt"
 install -D --mode=0644 "$here/../../LICENSE" "$work/build/image/LICENSE"
 
-# Without a daemon, without a registry, and without a kernel's overlay.
+# With these options, buildah needs no daemon, no registry and no overlay file system.
 images=(buildah --root "$work/storage" --runroot "$work/run" --storage-driver vfs)
 "${images[@]}" build --quiet --isolation chroot --build-context "build=$work/build" --build-arg SOURCE=https://example.net \
     --file "$here/Containerfile" --tag tapfan "$here/../.." >/dev/null
@@ -45,7 +45,7 @@ inspect() { "${images[@]}" inspect --type image --format "{{$1}}" tapfan; }
 user=$(inspect .OCIv1.Config.User)
 [[ $user == 65532:65532 ]] || fail "the user is $user"
 [[ $(inspect .OCIv1.Config.Entrypoint) == '[/tapfan]' ]] || fail 'the entry point is not /tapfan'
-[[ $(inspect .OCIv1.Config.Labels) == *org.opencontainers.image.source:https://example.net* ]] || fail 'no source label'
+[[ $(inspect .OCIv1.Config.Labels) == *org.opencontainers.image.source:https://example.net* ]] || fail 'the label for the source is missing'
 read -ra command <<<"$(inspect 'range .OCIv1.Config.Cmd}}{{.}} {{end')"
 image=$("${images[@]}" mount "$("${images[@]}" from tapfan)")
 
@@ -53,7 +53,7 @@ image=$("${images[@]}" mount "$("${images[@]}" from tapfan)")
 mkdir "$work/root" "$work/config"
 cp --recursive "$image/." "$work/root"
 [[ $(cd "$work/root" && find . -type f | sort | tr '\n' ' ') == './LICENSE ./etc/ssl/certs/ca-certificates.crt ./tapfan ' ]] ||
-    fail "other files in the image: $(cd "$work/root" && find . -type f)"
+    fail "the image must contain only tapfan, LICENSE and ca-certificates.crt, but has: $(cd "$work/root" && find . -type f)"
 cat >"$work/config/Tapfile" <<END
 listen tcp://0.0.0.0:6000
 probes 0.0.0.0:9181
@@ -71,7 +71,7 @@ mount --options remount,bind,ro "$work/root/etc/tapfan"
 contain() { exec setpriv --no-new-privs unshare --root="$work/root" --setgid 65532 --setuid 65532 /tapfan "$@"; }
 
 (contain --version)
-# The sink with TLS needs the authorities of the image.
+# The TLS sink needs the certificate authorities in the image, so `check` fails if they are missing.
 (contain check --config=/etc/tapfan/Tapfile >/dev/null)
 contain "${command[@]}" 2>"$work/log" &
 router=$!

@@ -8,7 +8,7 @@ fail() {
     exit 1
 }
 
-# machine SCRIPT PROGRAM: returns only in the third run of the script.
+# machine SCRIPT PROGRAM: runs the script again as root, and a third time in its own namespaces. Returns only in the third run.
 machine() {
     local here script program as_root=()
     here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -19,7 +19,7 @@ machine() {
     '') # As the user that builds tapfan.
         "$here/../../tests/packages.sh" packages binutils debian-archive-keyring debootstrap iproute2
         work=$(mktemp --directory)
-        # `exec` skips this.
+        # For failures before `exec`, which would skip this trap.
         trap 'rm --recursive --force "$work"' EXIT
         strip --output-file="$work/tapfan" "$program"
         # nfpm is one of the checks' tools.
@@ -32,7 +32,7 @@ machine() {
         DEBIAN=$("$here/root.sh")
         DEBIAN=$DEBIAN TAPFAN_TRY=alone exec unshare --mount --net --pid --fork --kill-child "$script" "$program"
         ;;
-    alone) # The processes, mounts and network of this run end with it.
+    alone) # In namespaces, so that processes, mounts and network end with this run.
         work=${WORK:?} root=$WORK/root
         trap tidy EXIT
         set -o errtrace
@@ -62,7 +62,7 @@ within() {
     local end=$((SECONDS + $1))
     shift
     until "$@" >/dev/null 2>&1; do
-        ((SECONDS < end)) || fail "this never succeeded: $*"
+        ((SECONDS < end)) || fail "this command did not succeed in time: $*"
         sleep 0.1
     done
 }

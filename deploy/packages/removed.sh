@@ -1,6 +1,7 @@
 #!/bin/sh
-# Forgets the units, and removes the files of the taps when Debian purges the package. Debian gives the words "remove" and
-# "purge", RPM the number of packages that stay. The user of the service stays, because files may still belong to it.
+# Lets systemd forget the units. When Debian purges the package, also removes the files with taps. The argument is `remove`
+# or `purge` in Debian, and the number of packages that stay in RPM. The user of the service stays, because files may still
+# belong to it.
 set -e
 case "$1" in
 remove | 0)

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Stops the service before its program is removed, but not before an upgrade. Debian gives the word "remove", RPM the number of
-# packages that stay.
+# Stops the service before its program is removed, but not before an upgrade. The argument is `remove` in
+# Debian, and the number of packages that stay in RPM.
 set -e
 case "$1" in
 remove | 0)

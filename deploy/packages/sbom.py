@@ -19,7 +19,7 @@ def purl(package):
 
 
 def component(package, kind, hashes):
-    """A package in CycloneDX's words. Old crates write `MIT/Apache-2.0`, which SPDX no longer knows."""
+    """Describes a package in CycloneDX's format. Old crates write `MIT/Apache-2.0`, which SPDX no longer knows."""
     licence = package["license"]
     made = {"type": kind, "bom-ref": purl(package), "name": package["name"], "version": package["version"]}
     if package["description"]:
@@ -33,7 +33,7 @@ def component(package, kind, hashes):
 
 
 def linked(nodes, root):
-    """What each package of the program links to. Dependencies of builds and tests are left out."""
+    """Returns the packages that each package of the program links to, without dependencies of builds and tests."""
     edges, waiting = {}, [root]
     while waiting:
         package = waiting.pop()

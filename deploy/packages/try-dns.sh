@@ -48,7 +48,7 @@ install --mode=0755 "$COREDNS" "$root/usr/local/bin/coredns"
 cp "$work"/packages/*.deb "$root/tmp/tapfan.deb"
 inside dpkg --install /tmp/tapfan.deb >"$work/dpkg" 2>&1 || fail "$(<"$work/dpkg")"
 
-# What the comments of the Tapfile say about a server that is not root.
+# Does what the comments of the Tapfile say about a DNS server that does not run as root.
 sed --in-place 's|^listen unix:///run/tapfan/dnstap.sock$|& {\n    group bind\n}|' "$root/etc/tapfan/Tapfile"
 mkdir --parents "$root/etc/systemd/system/tapfan.service.d"
 printf '[Service]\nSupplementaryGroups=bind\n' >"$root/etc/systemd/system/tapfan.service.d/override.conf"

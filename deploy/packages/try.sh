@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Packs a program, then installs, starts, upgrades, removes and purges the .deb in a clean Debian, and checks the state after
-# each step. An upgrade meets a running router and a Tapfile that the administrator has changed.
+# each step. At the upgrade, a router runs, and the administrator has changed the Tapfile.
 #
 #   deploy/packages/try.sh target/x86_64-unknown-linux-musl/debug/tapfan
 #
@@ -17,7 +17,7 @@ changed='# Changed by the administrator.'
 package=$(echo "$work"/packages/*.deb)
 (cd "$work/packages" && sha256sum --check --quiet SHA256SUMS) || fail 'SHA256SUMS is wrong'
 (($(wc --lines <"$work/packages/SHA256SUMS") == 4)) || fail 'SHA256SUMS does not list the four files'
-# The next version: another Tapfile, so that the change of the administrator meets a change of the package.
+# The next version has another Tapfile, so that the administrator and the package have both changed the file.
 dpkg-deb --raw-extract "$package" "$work/next"
 sed --in-place 's/^Version: .*/Version: 99.0.0/' "$work/next/DEBIAN/control"
 echo '# Changed by the next version.' >>"$work/next/etc/tapfan/Tapfile"
@@ -40,7 +40,7 @@ inside tapfan --version >/dev/null
 [[ $(inside dpkg-query --show --showformat='${Conffiles}' tapfan) == *' /etc/tapfan/Tapfile '* ]] || fail '/etc/tapfan/Tapfile is no conffile'
 [[ $(inside id --user --name tapfan) == tapfan ]] || fail 'there is no user tapfan'
 inside tapfan check --elsewhere /etc/tapfan/Tapfile >"$work/check" 2>&1 || fail 'the Tapfile is wrong:' "$(<"$work/check")"
-called daemon-reload || fail 'systemd does not learn of the units'
+called daemon-reload || fail 'the installation does not run systemctl daemon-reload'
 [[ ! -e $root/run/systemd/pid ]] || fail 'the installation starts tapfan'
 for path in man/man1/tapfan.1.gz man/man1/tapfan-run.1.gz man/man5/Tapfile.5.gz doc/tapfan/changelog.gz; do
     gzip --test "$root/usr/share/$path" || fail "/usr/share/$path is missing"
@@ -51,7 +51,7 @@ for path in doc/tapfan/copyright doc/tapfan/README.md doc/tapfan/docs/guide.md f
 done
 inside bash -c 'source /usr/share/bash-completion/completions/tapfan && complete -p tapfan >/dev/null' || fail 'bash gets no completions'
 
-# Started as the unit starts it, with the Tapfile as installed.
+# Starts tapfan as its unit says, with the installed Tapfile.
 inside systemctl start tapfan.service
 within 20 inside tapfan status
 read -r _ uid _ < <(grep '^Uid:' "$root/proc/$(pid)/status")
@@ -61,7 +61,7 @@ frames=$(inside tapfan dump /tmp/capture.fstrm 2>/dev/null | wc --lines)
 ((frames > 0)) || fail 'the capture is empty'
 replay
 
-# Upgraded while it runs. dpkg keeps the changed Tapfile, and stores the other one beside it.
+# Upgrades tapfan while it runs. dpkg keeps the changed Tapfile, and stores the Tapfile of the next version beside it.
 echo "$changed" >>"$root/etc/tapfan/Tapfile"
 before=$(pid)
 inside dpkg --force-confold --install /tmp/next.deb >"$work/dpkg" 2>&1 || fail "$(<"$work/dpkg")"

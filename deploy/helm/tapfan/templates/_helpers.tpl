@@ -54,8 +54,8 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 {{- end -}}
 
-{{/* OpenShift's policy `restricted` assigns user and groups itself and refuses others. A DaemonSet needs its fixed user for
-the folder on the host, and so another policy. */}}
+{{/* OpenShift's policy `restricted` assigns the user and the groups of a Pod, and refuses any other user or group. A
+DaemonSet must run as user 65532 to write to the folder on the host, so it needs another policy. */}}
 {{- define "tapfan.podSecurityContext" -}}
 {{- $openshift := .Capabilities.APIVersions.Has "security.openshift.io/v1" -}}
 {{- if and $openshift (eq .Values.mode "deployment") -}}

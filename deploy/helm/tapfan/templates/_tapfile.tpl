@@ -1,7 +1,7 @@
 {{/*
 Compares the Tapfile with the values. Each difference found here would otherwise show only as a Pod that is never ready,
-or as a port that does not answer. A Tapfile with `import`, or with a variable in an address, may say more than this
-template can read; then only what is certain fails.
+or as a port that does not answer. This template cannot read imported files and the values of variables. If a Tapfile
+has them, the template reports only differences that are certain.
 */}}
 
 {{/* The Tapfile without comments. */}}
@@ -65,7 +65,7 @@ template can read; then only what is certain fails.
 {{- fail (printf "The `probes` line of the Tapfile has port %s, but the value probesPort is %d: make them equal." $port (int .Values.probesPort)) -}}
 {{- end -}}
 {{- else if not (regexMatch `(?m)^\s*(import\s|probes\s)` $text) -}}
-{{- fail (printf "The Tapfile has no `probes` line, so the kubelet could not see whether tapfan runs: add `probes 0.0.0.0:%d`." (int .Values.probesPort)) -}}
+{{- fail (printf "The Tapfile has no `probes` line, so the kubelet could not check whether tapfan runs: add `probes 0.0.0.0:%d`." (int .Values.probesPort)) -}}
 {{- end -}}
 {{- end -}}
 
@@ -87,7 +87,7 @@ template can read; then only what is certain fails.
 {{- end -}}
 {{- range $there -}}
 {{- if not (has . $named) -}}
-{{- fail (printf "The Tapfile listens at port %d, which the value listeners does not have, so the Service would not lead there: add it to listeners." .) -}}
+{{- fail (printf "The Tapfile listens at port %d, which the value listeners does not have, so DNS servers could not connect to this port through the Service: add the port to listeners." .) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -101,7 +101,7 @@ template can read; then only what is certain fails.
 {{- end -}}
 {{- end -}}
 
-{{/* What the API server would refuse, in the words of the values. */}}
+{{/* Refuses values of the Service that the API server would refuse, and names the values. */}}
 {{- define "tapfan.validateService" -}}
 {{- if eq .Values.mode "deployment" -}}
 {{- $type := .Values.service.type -}}
