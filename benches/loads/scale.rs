@@ -43,7 +43,7 @@ pub(crate) fn measure(program: &Program, rounds: u32, seconds: f64) -> Result<()
 fn print(scale: &Scale, cases: &[Measured]) {
     println!("\n{}\n", scale.title);
     println!(
-        "| case | frames/s | share of a core | µs per frame | {} | least = 1 | memory |",
+        "| case | frames/s | share of a core | µs per frame | {} | cost / smallest cost | memory |",
         scale.unit.name()
     );
     println!("|---|---|---|---|---|---|---|");
