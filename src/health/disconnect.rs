@@ -16,13 +16,13 @@ pub enum Disconnect {
         "the connection was reset: the collector crashed, or a device on the path cut the connection"
     )]
     Reset,
-    /// The collector sent FINISH although this side had not sent STOP.
+    /// The collector sent FINISH although tapfan had not sent STOP.
     #[error("the collector ended the stream with FINISH")]
     Finished,
     /// The collector's machine acknowledged neither data nor keepalive probes.
     #[error("the collector's machine no longer answers: the machine or the network to it is down")]
     Unreachable,
-    /// A read or a write failed for another reason.
+    /// A read or a write failed for a reason that has no variant of its own.
     #[error("the connection broke: {0}")]
     Io(io::Error),
     /// The collector took no data for the whole write deadline, although its machine answers.
@@ -31,30 +31,34 @@ pub enum Disconnect {
     /// The collector sent something other than a control frame.
     #[error("the collector sent data that is not Frame Streams: {0}")]
     Protocol(#[from] ControlError),
-    /// This side sent STOP, and the collector answered with FINISH or closed.
+    /// tapfan sent STOP, and the collector answered with FINISH or closed the connection.
     #[error("the stream was ended cleanly")]
     Stopped,
-    /// This side sent STOP, and the collector did not answer before the deadline.
+    /// tapfan sent STOP, and the collector did not answer before the deadline.
     #[error("the collector did not answer STOP with FINISH for {after:.1?}; {}", remains(*.waiting))]
     Unconfirmed {
-        /// The time that this side waited for FINISH.
+        /// The time for which tapfan waited for FINISH.
         after: Duration,
-        /// The upper bound of the bytes that the collector had not acknowledged by then; `None` if unknown.
+        /// The largest number of bytes that the collector may not have acknowledged at that time. `None` if it is
+        /// unknown.
         waiting: Option<u64>,
     },
-    /// This side closed the connection before everything was written: a deadline passed, or the caller dropped the write.
+    /// tapfan closed the connection before everything was written, because a deadline passed or the task that was
+    /// writing was stopped.
     #[error("closed before everything was written, because the sink ends or changes")]
     Aborted,
-    /// A new connection replaced this one, which had reached `max_age`.
+    /// A new connection replaced this connection, because this connection had reached its `max_age`.
     #[error("the connection has reached its max_age")]
     Rotated,
-    /// A new connection replaced this one, because the name no longer resolves to its address.
+    /// A new connection replaced this connection, because the name no longer resolves to the address of this
+    /// connection.
     #[error("the name no longer resolves to this address")]
     Moved,
-    /// This side ended the connection so that the collector confirms its frames with FINISH.
+    /// tapfan ended the connection, because the collector confirms its frames with FINISH only at the end of a
+    /// connection.
     #[error("tapfan ended the connection, so that the collector confirms its frames")]
     Checkpoint,
-    /// The next file replaced this one, which had reached `rotate` or `size`.
+    /// The next file replaced this file, because this file had reached the limit of `rotate` or `size`.
     #[error("the file has reached its time or its size")]
     FileEnded,
     /// A write to the file failed. The text of the error names the file.
@@ -63,16 +67,16 @@ pub enum Disconnect {
     /// The file system took no data for the whole write deadline.
     #[error("the file system took no data for {0:?}; does the disk respond?")]
     FileStalled(Duration),
-    /// The end of the file was not on the disk before the deadline.
-    #[error("the file is not complete after {0:.1?}; it gets its final name as soon as it is")]
+    /// When the deadline passed, the end of the file was not on the disk yet.
+    #[error("the file is not complete after {0:.1?}; it gets its final name when it is complete")]
     FileUnfinished(Duration),
-    /// The connection led to a listener of this router. No frame was sent.
+    /// The connection led to a listener of this router. No frame was sent on it.
     #[error("the connection led back to a listener of this router")]
     OwnListener,
 }
 
 closed_set! {
-    /// A [`Disconnect`] without its details. It is the label under which ended connections are counted.
+    /// A [`Disconnect`] without its details. Ended connections are counted under this label.
     #[derive(Debug, Clone, Copy)]
     enum Reason {
         Closed => "closed",
@@ -93,10 +97,10 @@ closed_set! {
 // === impl Disconnect ===
 
 impl Disconnect {
-    /// Every label, in the order in which they are shown.
+    /// All labels, in the order in which they are shown.
     pub const LABELS: [&'static str; Reason::ALL.len()] = Reason::LABELS;
 
-    /// The metric label.
+    /// The label of this reason in metrics.
     pub const fn label(&self) -> &'static str {
         self.reason().label()
     }
@@ -121,24 +125,26 @@ impl Disconnect {
     /// Returns the reason for a failed read or write.
     ///
     /// `answers` is true if the collector's machine sent anything within `patience`. The error alone does not show
-    /// that: with `TCP_USER_TIMEOUT` (tcp(7)), Linux reports a time-out for a peer that is gone, and also for a peer
-    /// that acknowledges but has no room for data.
+    /// this. With `TCP_USER_TIMEOUT` (tcp(7)), Linux reports a time-out in two cases: if the peer is gone, and if the
+    /// peer sends acknowledgements but has no room for data.
     pub(crate) fn of(error: io::Error, answers: bool, patience: Duration) -> Self {
         match error.kind() {
             io::ErrorKind::TimedOut if answers => Self::Stalled(patience),
-            // A router on the path reports `HostUnreachable` and `NetworkUnreachable` by ICMP, before the time-out.
+            // A router on the network path can report by ICMP that the collector cannot be reached. `HostUnreachable`
+            // or `NetworkUnreachable` then comes before the time-out.
             io::ErrorKind::TimedOut
             | io::ErrorKind::HostUnreachable
             | io::ErrorKind::NetworkUnreachable => Self::Unreachable,
             io::ErrorKind::ConnectionReset => Self::Reset,
-            // `BrokenPipe`: we wrote after the peer closed. `UnexpectedEof`: TCP ended without `close_notify`.
+            // `BrokenPipe` means that tapfan wrote after the peer had closed the connection. `UnexpectedEof` means that
+            // TCP ended without the `close_notify` of TLS.
             io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => Self::Closed,
             _ => Self::Io(error),
         }
     }
 }
 
-/// Describes the data that the collector has not confirmed.
+/// Returns a text about the data that the collector has not confirmed.
 fn remains(waiting: Option<u64>) -> String {
     match waiting {
         None | Some(0) => "it may not have stored all frames".to_owned(),

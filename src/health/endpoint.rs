@@ -1,4 +1,4 @@
-//! The health of one endpoint. Only events change it.
+//! The health of one endpoint of a sink. It changes only when an event is reported.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,29 +11,31 @@ use crate::closed_set::closed_set;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Health {
-    /// The state.
+    /// The current state.
     pub state: State,
-    /// The time of the last change: the endpoint came up, went down, began to drain, or stopped. Reconnect attempts do not
-    /// reset this time.
+    /// The time at which the endpoint last came up, went down, began to drain, or stopped. Attempts to reconnect do not
+    /// change this time.
     pub since: Timestamp,
-    /// The address of the connection, or of the last attempt; `null` before the first attempt.
+    /// The address of the connection. Without a connection, the address of the last attempt; `null` before the first
+    /// attempt.
     pub endpoint: Option<String>,
-    /// The last error; `null` if there was none. The error stays here when the sink is up again.
+    /// The last error; `null` if there was none. The error is kept when the sink is up again.
     pub last_error: Option<Failure>,
-    /// Failed attempts since the endpoint was last up.
+    /// The number of failed attempts to connect since the endpoint was last up.
     pub failures: u32,
-    /// The time of the next attempt; `null` unless the state is `backoff`.
+    /// The time of the next attempt to connect; `null` unless the state is `backoff`.
     pub next_attempt: Option<Timestamp>,
-    /// Attempts that ended in a completed handshake.
+    /// The number of attempts to connect whose handshake was completed.
     pub connects: u64,
-    /// Attempts that failed.
+    /// The number of attempts to connect that failed.
     pub failed_connects: u64,
-    /// Connections that ended, by reason; every reason is present.
+    /// The number of connections that ended, by reason. Every reason is present.
     pub disconnects: Counts,
-    /// Writes that made no progress for one second.
+    /// The number of writes that made no progress for one second.
     #[serde(default)]
     pub write_stalls: u64,
-    /// True if the collector does not answer STOP with FINISH, so that `confirm finish` works as `confirm kernel`.
+    /// True if the collector does not answer STOP with FINISH. In that case, `confirm finish` works as `confirm
+    /// kernel`.
     #[serde(default)]
     pub degraded: bool,
     /// True if a connection is in use. An attempt to replace that connection may run at the same time.
@@ -41,20 +43,21 @@ pub struct Health {
     pub(super) connected: bool,
 }
 
-/// One of a sink's endpoints.
+/// One of a sink's endpoints, as `/status` shows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct EndpointStatus {
-    /// The state and the counts of its connections.
+    /// The state of the endpoint, and the counts of its connections.
     #[serde(flatten)]
     pub health: Health,
-    /// The account of the frames offered to it; `null` unless each endpoint of the sink has its own queue.
+    /// The account of the frames that were offered to the endpoint; `null` unless each endpoint of the sink has its own
+    /// queue.
     pub ledger: Option<LedgerStatus>,
-    /// The age in seconds of the oldest frame in the endpoint's own queue; `null` if it has no queue or the queue is
-    /// empty.
+    /// The age in seconds of the oldest frame in the queue of the endpoint; `null` if the endpoint has no queue of its
+    /// own, or if the queue is empty.
     pub oldest_seconds: Option<f64>,
-    /// The index of this endpoint among all that the sink has had. The address does not identify an endpoint: it may come
-    /// back while the old endpoint with that address still drains.
+    /// The number of this endpoint among all endpoints that the sink has had. The address is not enough to identify an
+    /// endpoint: while an old endpoint still drains, a new endpoint can have the same address.
     #[serde(skip)]
     pub(super) number: u64,
 }
@@ -64,7 +67,7 @@ closed_set! {
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
     #[serde(rename_all = "lowercase")]
     pub enum State {
-        /// Waiting for a lookup of its name.
+        /// Waiting for a lookup of the sink's name.
         Resolving => "resolving",
         /// Connecting the socket. With TLS, this includes the TLS handshake.
         Connecting => "connecting",
@@ -74,7 +77,7 @@ closed_set! {
         Up => "up",
         /// Waiting for the next attempt.
         Backoff => "backoff",
-        /// Sending the rest of its queue before it ends.
+        /// Sending the frames that are left in its queue. Then the sink or endpoint ends.
         Draining => "draining",
         /// Ended.
         Stopped => "stopped",
@@ -84,7 +87,7 @@ closed_set! {
 // === impl State ===
 
 impl State {
-    /// Returns whether an attempt to connect is in progress or waits for its backoff.
+    /// Returns whether an attempt to connect is in progress, or will follow after a delay.
     const fn is_attempt(self) -> bool {
         matches!(
             self,
@@ -92,7 +95,8 @@ impl State {
         )
     }
 
-    /// Returns whether the state is `Draining` or `Stopped`. No event leads from these states back to another one.
+    /// Returns whether the state is `Draining` or `Stopped`. After these states, no event leads to another state,
+    /// except from `Draining` to `Stopped`.
     pub(super) const fn is_leaving(self) -> bool {
         matches!(self, Self::Draining | Self::Stopped)
     }
@@ -101,7 +105,7 @@ impl State {
 // === impl Health ===
 
 impl Health {
-    /// Returns the health of an endpoint without any event so far.
+    /// Returns the health of an endpoint for which no event was reported yet.
     pub(crate) fn new(state: State, now: SystemTime) -> Self {
         Self {
             state,
@@ -119,7 +123,7 @@ impl Health {
         }
     }
 
-    /// Updates the health for an event of this endpoint.
+    /// Changes the health according to an event of this endpoint.
     pub(super) fn apply(&mut self, event: &Event<'_>, now: SystemTime) {
         self.count(event);
         match *event {
@@ -152,7 +156,8 @@ impl Health {
             Event::Stopped => self.change(State::Stopped, now),
             Event::DoesNotConfirm => self.degraded = true,
             Event::ConfirmsAgain => self.degraded = false,
-            // Events that do not change this endpoint: they concern the sink's name or other endpoints, or are only logged.
+            // These events do not change the endpoint. They concern the sink's name or other endpoints, or they are
+            // only logged.
             Event::Stalled
             | Event::Unconfirmed(_)
             | Event::Fault { .. }
@@ -169,7 +174,8 @@ impl Health {
         }
     }
 
-    /// Counts an event. It is called once for the endpoint of the event, and once for the sink as a whole.
+    /// Counts an event. This function is called twice for each event of an endpoint: for the health of the endpoint,
+    /// and for the health of the whole sink.
     pub(super) fn count(&mut self, event: &Event<'_>) {
         match *event {
             Event::Up(_) => self.connects += 1,
@@ -224,8 +230,8 @@ impl Health {
         }
     }
 
-    /// Enters a state of an attempt to connect, unless a connection is in use. An attempt to replace a connection in
-    /// use changes the state only when the attempt succeeds or fails.
+    /// Enters a state that belongs to an attempt to connect. Does nothing if a connection is in use: an attempt to
+    /// replace that connection changes the health only when it succeeds or fails.
     fn attempt(&mut self, state: State, endpoint: Option<&str>, now: SystemTime) {
         if !self.connected {
             self.enter(state, now);
@@ -235,14 +241,14 @@ impl Health {
         }
     }
 
-    /// Enters a state, unless the endpoint drains or has stopped.
+    /// Enters a state. Does nothing if the endpoint is draining or has stopped.
     pub(super) fn enter(&mut self, state: State, now: SystemTime) {
         if self.state != state && !self.state.is_leaving() {
             self.change(state, now);
         }
     }
 
-    /// Sets the state. Keeps `since` if this is only the next attempt of the same outage.
+    /// Sets the state. If this is another attempt in the same outage, does not change `since`.
     fn change(&mut self, state: State, now: SystemTime) {
         if !(self.state.is_attempt() && state.is_attempt()) {
             self.since = now.into();
@@ -254,8 +260,8 @@ impl Health {
 
 // === impl EndpointStatus ===
 
-/// Gives direct access to the fields of `health`. In JSON they are flattened, too: they appear next to the struct's own
-/// fields.
+/// Lets callers access the fields of `health` directly. In the JSON they also appear next to the other fields of the
+/// struct.
 macro_rules! has_health {
     ($whole:ty, $part:ty) => {
         impl std::ops::Deref for $whole {
@@ -279,7 +285,7 @@ pub(super) use has_health;
 has_health!(EndpointStatus, Health);
 
 impl EndpointStatus {
-    /// Makes an endpoint without its own queue.
+    /// Creates the status of an endpoint that has no queue of its own.
     pub(crate) fn new(health: Health, number: u64) -> Self {
         Self {
             health,
@@ -289,7 +295,7 @@ impl EndpointStatus {
         }
     }
 
-    /// Its address, such as `tcp://192.0.2.1:6000`.
+    /// The address of the endpoint, such as `tcp://192.0.2.1:6000`.
     pub fn address(&self) -> &str {
         self.endpoint.as_deref().unwrap_or_default()
     }

@@ -13,74 +13,77 @@ use crate::{
     net::{Addresses, Destination, ResolveError},
 };
 
-/// Something that happened to an endpoint, or to a sink.
+/// Something that happened to a sink, or to one of its endpoints.
 ///
-/// A sink that uses one endpoint at a time reports the endpoint's events as events of the sink.
+/// If a sink uses one endpoint at a time, the events of the endpoint are reported as events of the sink.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Event<'a> {
-    /// A new sink stack has started and has no connection yet.
+    /// A sink, or one of its endpoints, has started and has no connection yet.
     Started,
     /// An attempt to connect waits for a lookup of the name.
     Resolving,
-    /// The attempt connects to this address.
+    /// An attempt to connect to this address has begun.
     Connecting(&'a str),
-    /// The attempt starts the Frame Streams handshake with this address.
+    /// The Frame Streams handshake with this address has begun.
     Handshaking(&'a str),
-    /// The handshake with this address is complete.
+    /// The Frame Streams handshake with this address is complete.
     Up(&'a str),
-    /// The attempt failed; the next one starts after `delay`.
+    /// An attempt to connect has failed. The next attempt starts after `delay`.
     Failed {
         attempt: &'a FailedAttempt<'a>,
         delay: Duration,
     },
-    /// The connection in use ended.
+    /// The connection in use has ended.
     Lost {
         cause: &'a Disconnect,
-        /// True if the connection lasted so long that the previous outage counts as over.
+        /// True if the connection lasted so long that the earlier outage counts as over.
         steady: bool,
-        /// The time until the next attempt; `None` if one is already in progress.
+        /// The time until the next attempt to connect. `None` if an attempt is already in progress.
         delay: Option<Duration>,
     },
-    /// A new connection replaced the one in use.
+    /// A new connection has replaced the connection in use.
     Renewed {
         endpoint: &'a str,
-        /// Why the old one was replaced.
+        /// The reason why the old connection was replaced.
         reason: &'a Disconnect,
     },
-    /// An attempt to replace the connection in use failed. The old connection stays in use.
+    /// An attempt to replace the connection in use has failed. This connection stays in use.
     NotRenewed {
         attempt: &'a FailedAttempt<'a>,
-        /// Why the connection is to be replaced.
+        /// The reason why the connection should be replaced.
         reason: &'a Disconnect,
         delay: Duration,
     },
-    /// A write made no progress for one second.
+    /// A write has made no progress for one second.
     Stalled,
-    /// The last connection of a sink stack has ended.
+    /// A sink, or one of its endpoints, has ended its last connection, because it stops or is restarted with other
+    /// settings.
     Ended(&'a Disconnect),
-    /// The collector did not confirm the end of its stream, or the last file was not completed.
+    /// The collector has not confirmed the end of its stream. If the sink writes files: the last file was not
+    /// completed.
     Unconfirmed(&'a dyn Error),
-    /// Connection after connection ended without FINISH. `confirm finish` works as `confirm kernel` from now on.
+    /// Several connections in a row have ended without FINISH. From now on, `confirm finish` works as `confirm kernel`.
     DoesNotConfirm,
-    /// After [`DoesNotConfirm`](Self::DoesNotConfirm), a connection ended with FINISH.
+    /// A connection has ended with FINISH, after [`DoesNotConfirm`](Self::DoesNotConfirm) was reported. From now on,
+    /// `confirm finish` works as configured.
     ConfirmsAgain,
-    /// A bug in tapfan ended the stack.
+    /// The task of a sink, or of one of its endpoints, has ended because of a bug in tapfan.
     Fault {
         fault: &'a dyn Error,
         restart_in: Duration,
     },
-    /// The sink gets no more frames and sends the rest of its queue.
+    /// The sink gets no more frames, and sends the frames that are left in its queue.
     Draining,
     /// The sink has ended.
     Stopped,
-    /// A sink with several endpoints got this new one.
+    /// A sink that uses several endpoints at the same time has got this new endpoint.
     Added,
-    /// The endpoint is no longer part of the sink. The sink's totals keep its counts.
+    /// The endpoint no longer belongs to the sink. Its counts stay in the totals of the sink.
     Removed,
-    /// An endpoint has ended because the name no longer resolves to its address. `lost` counts the frames that were
-    /// left in its queue.
+    /// An endpoint has ended because the sink's name no longer resolves to its address. `lost` is the number of frames
+    /// that were left in its queue.
     Left { endpoint: &'a str, lost: u64 },
-    /// The sink now uses several endpoints at a time. It has not looked up their addresses yet.
+    /// The sink now uses several endpoints at the same time. Their addresses have not been looked up yet.
     Divided,
     /// A lookup of the name succeeded.
     Resolved {
@@ -92,40 +95,40 @@ pub(crate) enum Event<'a> {
         name: &'a Destination,
         error: &'a ResolveError,
         kind: FailureKind,
-        /// True if the sink keeps using the addresses of its last successful lookup.
+        /// True if the sink continues to use the addresses of its last successful lookup.
         keeps: bool,
     },
     /// A file is complete and has its final name.
     FileCompleted {
         file: &'a str,
         frames: u64,
-        /// True if a crash or a full disk had left it under its temporary name.
+        /// True if the file had kept its temporary name after a crash or because the disk was full.
         was_left: bool,
     },
-    /// A file was not completed, and still has its temporary name if it exists.
+    /// A file was not completed. If it still exists, it has its temporary name.
     FileLeft { file: &'a str, cause: &'a dyn Error },
-    /// A file beyond the number of `keep` could not be deleted.
+    /// A file could not be deleted, although there are more files than `keep` allows.
     FileNotDeleted { cause: &'a dyn Error },
-    /// The name has more addresses than a sink uses.
+    /// The name has more addresses than one sink uses.
     LeftOut { used: usize, left_out: usize },
 }
 
-/// An attempt to connect that failed. Its text is `{stage} {endpoint}: {cause}`.
+/// A failed attempt to connect. As text, it has the form `{stage} {endpoint}: {cause}`.
 #[derive(Debug, Clone)]
 pub(crate) struct FailedAttempt<'a> {
     pub(crate) stage: Stage,
-    /// The address, or the name.
+    /// The address to which the attempt connected, or the name that was looked up.
     pub(crate) endpoint: &'a str,
     /// The error, in one sentence.
     pub(crate) cause: String,
     pub(crate) kind: FailureKind,
-    /// True if the attempt reached a listener of this router, and this side closed the connection for that reason.
+    /// True if the attempt failed because the address leads to a listener of this router.
     pub(crate) is_own_listener: bool,
 }
 
 closed_set! {
     /// The stage at which a failure happened. The variants are in the order of the stages: first the steps of an
-    /// attempt to connect, then writing.
+    /// attempt to connect, and last a write.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
     pub enum Stage {
         /// The lookup of the name.
@@ -141,8 +144,8 @@ closed_set! {
     }
 }
 
-/// The kind of a failure. Failures have the same kind if their texts differ only in details such as a time, a port or a
-/// count.
+/// The kind of a failure. If the texts of two failures differ only in a detail, such as a time, a port or a count, the
+/// failures have the same kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct FailureKind(u64);
 
@@ -157,8 +160,9 @@ impl fmt::Display for FailedAttempt<'_> {
 // === impl FailureKind ===
 
 impl FailureKind {
-    /// Returns the kind that `parts` identify. A kind is a hash of its parts, because some parts cannot be stored, such
-    /// as the discriminants of errors. A collision would only suppress a log line.
+    /// Returns the kind that is identified by `parts`. A kind is a hash of its parts, because some of them cannot be
+    /// stored, for example the discriminants of errors. If two different kinds had the same hash, only a log line would
+    /// be missing.
     pub(crate) fn of(parts: impl Hash) -> Self {
         let mut hasher = DefaultHasher::new();
         parts.hash(&mut hasher);

@@ -1,10 +1,10 @@
-//! The latency of frames. It begins when a frame is read from the sender and ends when the frame is written to the
-//! collector.
+//! The latency of frames. For each frame, it begins when the frame is read from the sender, and ends when the frame is
+//! written to the collector.
 
 use std::time::Duration;
 
-/// A histogram of frames by their latency. The latency begins at the end of the read that received a frame and ends
-/// with the write that sent it.
+/// A histogram of the latency of frames. The latency of a frame begins when it has been read from its sender, and ends
+/// when it has been written to the collector.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Latency {
     counts: [u64; Self::BOUNDS.len() + 1],
@@ -32,7 +32,8 @@ impl Latency {
         Duration::from_secs(60),
     ];
 
-    /// Frames in each bucket, not cumulative. The last bucket counts frames above the highest bound.
+    /// The number of frames in each bucket, without those in lower buckets. The last bucket counts the frames above the
+    /// highest bound.
     pub fn counts(&self) -> &[u64] {
         &self.counts
     }

@@ -1,59 +1,62 @@
-//! The account of the frames offered to a sink.
+//! The account of the frames that were offered to a sink.
 
 use crate::closed_set::closed_set;
 
 closed_set! {
-    /// Why a sink lost a frame. The set is closed, because the reason is a metric label.
+    /// The reason why a sink lost a frame. The set of reasons is fixed, because each reason is the value of a metric
+    /// label.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub enum DropReason {
         /// The queue was full: the sink was down, stalled or too slow for too long.
         QueueFull => "queue_full",
-        /// The frame was not a dnstap message, so the sink could not edit it.
+        /// The frame was not a dnstap message, so the sink could not make the configured changes to it.
         Malformed => "malformed",
-        /// Several connections ended in the middle of this frame, so the sink skipped it.
+        /// Several connections ended in the middle of this frame. The sink dropped the frame, because it may be the
+        /// reason.
         Disconnected => "disconnected",
-        /// The frame was still queued or in flight at the drain's deadline.
+        /// The frame was still queued or in flight when the time for draining was over.
         Shutdown => "shutdown",
-        /// The frame waited for an endpoint whose address the sink's name no longer has. The endpoint did not take the
-        /// frame in time.
+        /// The frame waited for an endpoint whose address the sink's name no longer has. It was not sent before the
+        /// time for draining was over.
         EndpointGone => "endpoint_gone",
         /// The router was near its memory limit, and this sink held more memory than any other.
         Memory => "memory",
-        /// The frame was written, and the sink ended before the collector confirmed it. It may have arrived.
+        /// The frame was written, but the sink ended before the collector confirmed it. The frame may have arrived.
         Unconfirmed => "unconfirmed",
     }
 }
 
-/// Lost frames, counted by reason.
+/// The number of lost frames, by reason.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Drops([u64; DropReason::ALL.len()]);
 
-/// A sink's account at one moment. Each count is in frames, unless it says bytes.
+/// The account of a sink's frames at one moment. Each count is a number of frames, unless its name contains `bytes`.
 ///
-/// At any time, `offered = delivered + dropped + queued + in flight + unconfirmed`; [`balances`](Self::balances) checks
-/// it.
+/// At any time, `offered = delivered + dropped + queued + in flight + unconfirmed`. [`balances`](Self::balances) checks
+/// this equation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ledger {
     /// Frames that the router offered to the sink's queue.
     pub offered: u64,
-    /// Frames delivered at the level that `confirm` sets: by default, frames that the operating system accepted completely,
-    /// on a connection whose handshake was complete.
+    /// Frames that were delivered. The option `confirm` decides when a frame counts as delivered. By default, this is
+    /// when the operating system has accepted the whole frame, on a connection whose handshake was complete.
     pub delivered: u64,
-    /// The bytes of the delivered frames on the wire, after the sink's edits.
+    /// The bytes of the delivered frames on the wire. They are counted after the changes that the sink makes to frames.
     pub delivered_bytes: u64,
     /// Frames waiting in the queue.
     pub queued: u64,
-    /// The bytes of memory that the queued frames, those in flight and the unconfirmed ones hold.
+    /// The bytes of memory that the queued frames, the frames in flight and the unconfirmed frames use.
     pub held_bytes: u64,
-    /// Frames that the driver took from the queue and has neither written completely nor put back.
+    /// Frames that were taken from the queue and are not written completely yet.
     pub in_flight: u64,
-    /// Frames that were written completely and that the collector has not confirmed. Always 0 with `confirm written`.
+    /// Frames that were written completely, but are not confirmed by the collector yet. Always 0 with `confirm
+    /// written`.
     pub unconfirmed: u64,
-    /// The bytes of memory that the unconfirmed frames hold.
+    /// The bytes of memory that the unconfirmed frames use.
     pub unconfirmed_bytes: u64,
-    /// Frames that were written again, because the connection that wrote them first ended before it confirmed them. The
-    /// collector may have them twice.
+    /// Frames that were written a second time, because the first connection ended before the collector confirmed them.
+    /// The collector may have these frames twice.
     pub resent: u64,
     dropped: Drops,
 }
@@ -61,22 +64,22 @@ pub struct Ledger {
 // === impl Drops ===
 
 impl Drops {
-    /// Frames lost for `reason`.
+    /// The number of frames that were lost for `reason`.
     pub const fn of(&self, reason: DropReason) -> u64 {
         self.0[reason as usize]
     }
 
-    /// Frames lost, for all reasons together.
+    /// The number of lost frames, for all reasons together.
     pub fn total(&self) -> u64 {
         self.0.iter().sum()
     }
 
-    /// Every reason with the frames lost for it.
+    /// Every reason, with the number of frames that were lost for this reason.
     pub fn each(&self) -> impl Iterator<Item = (DropReason, u64)> {
         DropReason::ALL.into_iter().zip(self.0)
     }
 
-    /// Counts `frames` more frames as lost for `reason`.
+    /// Adds `frames` to the number of frames that were lost for `reason`.
     pub fn count(&mut self, reason: DropReason, frames: u64) {
         self.0[reason as usize] += frames;
     }
@@ -85,17 +88,17 @@ impl Drops {
 // === impl Ledger ===
 
 impl Ledger {
-    /// Frames lost for `reason`.
+    /// The number of frames that were lost for `reason`.
     pub fn dropped(&self, reason: DropReason) -> u64 {
         self.dropped.of(reason)
     }
 
-    /// Frames lost, for all reasons together.
+    /// The number of lost frames, for all reasons together.
     pub fn dropped_total(&self) -> u64 {
         self.dropped.total()
     }
 
-    /// Returns whether every frame offered is accounted for exactly once.
+    /// Returns whether each offered frame is counted exactly once.
     pub fn balances(&self) -> bool {
         self.offered
             == self.delivered

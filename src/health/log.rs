@@ -1,7 +1,8 @@
-//! The log lines of events. Each event has one line. In an outage, each kind of failure is logged as a warning only
-//! once.
+//! The log lines about the events of sinks. Each event has one line. During an outage, each kind of failure is logged
+//! as a warning only once.
 //!
-//! `{subject}` is `sink`, or `an endpoint` of a sink that uses several at a time.
+//! If a sink uses several endpoints at the same time, `{subject}` in a line is `an endpoint`. For all other sinks, it
+//! is `sink`.
 
 use std::{collections::VecDeque, fmt, time::Duration};
 
@@ -13,26 +14,27 @@ use super::{
 };
 use crate::net::{Addresses, Destination};
 
-/// The kinds of failure of one endpoint that have been logged.
+/// The kinds of failure of one endpoint that have already been logged.
 #[derive(Debug, Default)]
 pub(super) struct Journal {
-    /// Failures of attempts to connect, since the outage began.
+    /// Kinds of failed attempts to connect, since the outage began.
     attempts: Known,
-    /// Failures of attempts to replace the connection in use.
+    /// Kinds of failed attempts to replace the connection in use.
     renewals: Known,
-    /// Failures of lookups.
+    /// Kinds of failed lookups.
     lookups: Known,
 }
 
-/// The kinds of failure that were logged in one outage. A kind is logged once, even if other kinds come in between.
+/// The kinds of failure that were logged in one outage. A kind is logged only once, even if other kinds occur in
+/// between.
 #[derive(Debug, Default)]
 struct Known(VecDeque<FailureKind>);
 
-/// The target of these lines, for filters such as `tapfan::sink=debug`.
+/// The target of these log lines. Filters such as `tapfan::sink=debug` refer to it.
 const TARGET: &str = "tapfan::sink";
 
-/// The number of kinds that are remembered. An ordinary outage has fewer. When there are more, the oldest kind is
-/// forgotten and may be logged again.
+/// The number of kinds that are remembered. An ordinary outage has fewer kinds. If there are more, the oldest kind is
+/// forgotten, and may be logged again.
 const KEPT: usize = 64;
 
 /// Displays the first few addresses of a name.
@@ -40,18 +42,19 @@ struct List<'a>(&'a Addresses);
 
 pub(super) struct Line<'a> {
     pub(super) sink: &'a str,
-    /// True if the event is of an endpoint of a sink that uses several at a time.
+    /// True if the event belongs to an endpoint of a sink that uses several endpoints at the same time.
     pub(super) of_endpoint: bool,
     pub(super) change: &'a Change,
-    /// True if this kind of failure was not logged yet. The line is a warning only in this case; repetitions are logged
-    /// at debug.
+    /// True if this kind of failure was not logged in this outage yet. Only then the line is a warning. Repeated
+    /// failures are logged at the level debug.
     pub(super) is_news: bool,
 }
 
 // === impl Line ===
 
 impl Line<'_> {
-    // Long because every event is in one list: an event without a line, or without a reason for none, does not compile.
+    // Long because every event is in one list. If an event has neither a line nor a reason for having none, this
+    // function does not compile.
     pub(super) fn write(&self, event: &Event<'_>) {
         let (sink, now) = (self.sink, &self.change.after);
         let endpoint = now.endpoint.as_deref();
@@ -63,7 +66,7 @@ impl Line<'_> {
         if self.change.before.state != now.state {
             debug!(target: TARGET, sink, state = %now.state, "sink changes state");
         }
-        // Names the endpoint only if the sink uses several at a time.
+        // The line names the endpoint only if the sink uses several endpoints at the same time.
         let of_several = endpoint.filter(|_| self.of_endpoint);
         match *event {
             Event::Up(_) => {
@@ -143,7 +146,7 @@ impl Line<'_> {
             Event::FileNotDeleted { cause } => {
                 warn!(target: TARGET, sink, %cause, "an old file cannot be deleted");
             }
-            // The debug line on the new state, above, is enough.
+            // The debug line about the new state, which is written above, is enough for these events.
             Event::Started
             | Event::Resolving
             | Event::Connecting(_)
@@ -157,7 +160,8 @@ impl Line<'_> {
         }
     }
 
-    /// Returns whether the sink writes files. It is known once the first file is open; the events that differ come later.
+    /// Returns whether the sink writes files. This is known only after the first file is open. The events whose text
+    /// depends on it come later.
     fn writes_file(&self) -> bool {
         let endpoint = self.change.after.endpoint.as_deref();
         endpoint.is_some_and(|endpoint| endpoint.starts_with("file://"))
@@ -233,18 +237,19 @@ impl Line<'_> {
 // === impl Journal ===
 
 impl Journal {
-    /// Returns true if this kind of failure was not logged yet in this outage, and remembers the kind. Events that end
-    /// an outage clear the kinds.
+    /// Returns whether this kind of failure was not logged in this outage yet, and remembers the kind. If the event
+    /// ends an outage, forgets all kinds of that outage.
     pub(super) fn is_news(&mut self, event: &Event<'_>) -> bool {
         match *event {
             Event::Failed { attempt, .. } => return self.attempts.is_news(attempt.kind),
             Event::NotRenewed { attempt, .. } => return self.renewals.is_news(attempt.kind),
-            // Without addresses the attempt to connect fails as well, and that failure is logged.
+            // If the sink has no addresses, the attempt to connect fails, too. That failure is logged, so the failed
+            // lookup is not.
             Event::LookupFailed { kind, keeps, .. } => return keeps && self.lookups.is_news(kind),
             Event::Lost { steady: true, .. } => self.attempts.0.clear(),
             Event::Up(_) | Event::Renewed { .. } => self.renewals.0.clear(),
             Event::Resolved { .. } => self.lookups.0.clear(),
-            // Events that are not failures, or are always logged.
+            // These events are not failures, or are always logged.
             Event::Lost { steady: false, .. }
             | Event::Started
             | Event::Resolving

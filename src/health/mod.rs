@@ -1,4 +1,4 @@
-//! The state and the counts of a router and its sinks, updated by events and shown in `/status` and the log.
+//! The state and the counts of a router and its sinks. Events update them. They are shown in `/status` and in the log.
 //!
 //! ```text
 //! sink ─► Reporter ─► Event ─┬─► Health of the endpoint ─► SinkHealth, folded from its endpoints ─┐
@@ -6,7 +6,8 @@
 //! router ─► Ledger, Latency ──────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! `endpoint` and `sink` have no side effects: the same events at the same times always lead to the same state.
+//! The modules `endpoint` and `sink` have no side effects. The same events at the same times always lead to the same
+//! state.
 
 mod disconnect;
 mod endpoint;

@@ -1,4 +1,4 @@
-//! Reports events of a sink's stack to its health and to the log.
+//! The reporter, through which a sink reports its events to its health and to the log.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -11,13 +11,13 @@ use super::{
 };
 use crate::lock::Mutex;
 
-/// A handle that reports the events of a sink, or of one of its endpoints. Cheap to clone.
+/// A handle for reporting the events of a sink, or of one of its endpoints. A clone is cheap.
 ///
-/// The health is published on a `watch` channel.
+/// After each event, the new health is published on a `watch` channel.
 #[derive(Debug, Clone)]
 pub(crate) struct Reporter {
     pub(crate) sink: Arc<str>,
-    /// The number of the endpoint; `None` for the sink itself.
+    /// The number of the endpoint. `None` for the sink itself.
     number: Option<u64>,
     health: Arc<watch::Sender<SinkHealth>>,
     journal: Arc<Mutex<Journal>>,
@@ -26,7 +26,7 @@ pub(crate) struct Reporter {
 // === impl Reporter ===
 
 impl Reporter {
-    /// Makes a reporter for the sink with this name, which has not started yet.
+    /// Creates a reporter for the sink with this name. The sink has not started yet.
     pub(crate) fn new(sink: Arc<str>) -> Self {
         Self {
             sink,
@@ -36,7 +36,7 @@ impl Reporter {
         }
     }
 
-    /// Makes a reporter for a new endpoint of a sink that uses several at a time.
+    /// Creates a reporter for a new endpoint of a sink that uses several endpoints at the same time.
     #[must_use]
     pub(crate) fn endpoint(&self, address: &str) -> Self {
         let mut number = None;
@@ -58,7 +58,7 @@ impl Reporter {
         self.health.subscribe()
     }
 
-    /// Calls `look` with the endpoint's health. Returns `None` if the endpoint was removed.
+    /// Calls `look` with the health of the endpoint. Returns `None` if the endpoint was removed.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&Health) -> T) -> Option<T> {
         let sink = self.health.borrow();
         let mut endpoints = sink.endpoints.iter();
@@ -66,11 +66,11 @@ impl Reporter {
         Some(look(endpoint))
     }
 
-    /// Applies an event to the health, and logs it.
+    /// Applies an event to the health, and writes its log line.
     pub(crate) fn report(&self, event: &Event<'_>) {
         let change = self.change(|sink, now| sink.apply(self.number, event, now));
-        // Logs only after the lock is released. If nothing reads the log, a log call may block; with the lock held, it
-        // would also block the readers of the health.
+        // The line is logged only after the lock is released. A log call can block if no program reads the log. If it
+        // blocked while the lock was held, it would also block the threads that read the health.
         self.log(event, change);
     }
 

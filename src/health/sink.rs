@@ -1,4 +1,4 @@
-//! The health of a sink, computed from its endpoints.
+//! The health of a sink. It is computed from the health of the sink's endpoints.
 
 use std::time::SystemTime;
 
@@ -6,46 +6,47 @@ use serde::{Deserialize, Serialize};
 
 use super::{EndpointStatus, Event, Failure, Health, State, endpoint::has_health};
 
-/// The health of a sink, computed from its endpoints.
+/// The health of a sink. It is computed from the health of the sink's endpoints.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SinkHealth {
-    /// The best state among the endpoints, and the counts of all endpoints that the sink has had.
+    /// The best state of all endpoints, and the counts of all endpoints that the sink has had.
     #[serde(flatten)]
     pub health: Health,
-    /// The endpoints in use. With `endpoints failover` this is one endpoint, present since the first attempt.
+    /// The endpoints in use. With `endpoints failover`, there is one endpoint after the first attempt to connect.
     pub endpoints: Vec<EndpointStatus>,
-    /// Failed lookups of the sink's name. After a failure, the sink keeps using the addresses of the last successful
-    /// lookup.
+    /// The number of failed lookups of the sink's name. After a failed lookup, the sink continues to use the addresses
+    /// of the last successful lookup.
     pub resolve_failures: u64,
-    /// The error of the last lookup, with the time at which lookups began to fail with it; `null` if the last lookup
-    /// succeeded.
+    /// The error of the last lookup; `null` if the last lookup succeeded. The time is the one at which lookups began to
+    /// fail with this error.
     pub resolve_error: Option<Failure>,
-    /// True if the sink uses several endpoints at a time.
+    /// True if the sink uses several endpoints at the same time.
     #[serde(skip)]
     several: bool,
     #[serde(skip)]
     next_number: u64,
 }
 
-/// The change that an event made, for the log.
+/// The change that an event has made. The log lines depend on it.
 #[derive(Debug)]
 pub(super) struct Change {
-    /// The endpoint's health before the event and after it.
+    /// The health of the endpoint before the event and after the event.
     pub(super) before: Health,
     pub(super) after: Health,
-    /// The change of the sink as a whole, if it uses several endpoints.
+    /// The change of the whole sink. `None` if the event caused no such change, or if the sink uses one endpoint at a
+    /// time.
     pub(super) turn: Option<Turn>,
-    /// True if the last lookup before this event had failed.
+    /// True if the last lookup before this event failed.
     pub(super) lookups_failed: bool,
 }
 
-/// A change of a sink that uses several endpoints.
+/// A change of a sink that uses several endpoints at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// The first of its endpoints came up.
+    /// No endpoint of the sink was up, and one has come up.
     Up,
-    /// The last of its endpoints that was up went down.
+    /// One endpoint of the sink was up, and it has gone down.
     Down,
 }
 
@@ -71,13 +72,13 @@ impl SinkHealth {
         self.state == State::Up || self.endpoints_up() > 0
     }
 
-    /// Returns the number of its endpoints that take frames.
+    /// Returns the number of the sink's endpoints that take frames.
     pub fn endpoints_up(&self) -> usize {
         let endpoints = self.endpoints.iter();
         endpoints.filter(|one| one.state == State::Up).count()
     }
 
-    /// Adds an endpoint to a sink that uses several at a time, and returns its number.
+    /// Adds an endpoint to a sink that uses several endpoints at the same time. Returns the number of the new endpoint.
     pub(super) fn add(&mut self, address: &str, now: SystemTime) -> u64 {
         let number = self.next_number;
         self.next_number += 1;
@@ -89,8 +90,9 @@ impl SinkHealth {
         number
     }
 
-    /// Updates the health for an event of the endpoint with this number, or of the sink. Returns `None` if there is no such
-    /// endpoint: a removed endpoint may still report events while its tasks end.
+    /// Changes the health according to an event of the sink, or of the endpoint with this number. Returns `None` if the
+    /// sink has no such endpoint. This can happen, because the tasks of a removed endpoint may still report events
+    /// while they end.
     pub(super) fn apply(
         &mut self,
         number: Option<u64>,
@@ -117,8 +119,8 @@ impl SinkHealth {
         })
     }
 
-    /// Applies an event of the sink itself. A sink that uses one endpoint at a time has the health of that endpoint. Returns
-    /// the health before and after the event.
+    /// Applies an event of the sink itself. If the sink uses one endpoint at a time, the health of the sink is that of
+    /// the endpoint. Returns the health before the event and after the event.
     fn apply_to_whole(&mut self, event: &Event<'_>, now: SystemTime) -> (Health, Health) {
         let before = self.health.clone();
         match *event {
@@ -139,7 +141,7 @@ impl SinkHealth {
                 let at = now.into();
                 self.resolve_error = known.or(Some(Failure { error, at }));
             }
-            // Events that change only the health of an endpoint, or nothing.
+            // These events change only the health of an endpoint, or nothing.
             Event::Resolving
             | Event::Connecting(_)
             | Event::Handshaking(_)
@@ -175,7 +177,7 @@ impl SinkHealth {
         (before, self.health.clone())
     }
 
-    /// Applies an event of an endpoint. Returns its health before and after the event.
+    /// Applies an event of an endpoint. Returns the health of the endpoint before the event and after the event.
     fn apply_to_endpoint(
         &mut self,
         number: u64,
@@ -198,7 +200,8 @@ impl SinkHealth {
         Some((before, after))
     }
 
-    /// Sets the sink's state to the best state of its endpoints. Endpoints that drain or have stopped do not count.
+    /// Sets the state of the sink to the best state of its endpoints. Endpoints that are draining or have stopped do
+    /// not count.
     fn fold(&mut self, now: SystemTime) {
         let Self {
             health: sink,
@@ -210,7 +213,7 @@ impl SinkHealth {
         else {
             return;
         };
-        // The sink keeps showing the same address while no other endpoint has a better state.
+        // The sink shows the address of one endpoint. This address changes only if another endpoint has a better state.
         if !used().any(|one| one.state == best.state && one.endpoint == sink.endpoint) {
             sink.endpoint.clone_from(&best.endpoint);
         }

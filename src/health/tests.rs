@@ -1,4 +1,4 @@
-//! Tests of the health of a sink and its endpoints after arbitrary events.
+//! Tests of the health of a sink and its endpoints after any events.
 
 use std::{
     collections::BTreeSet,
@@ -80,7 +80,7 @@ fn the_counts_of_an_endpoint_outlive_it() {
     sink.report(&Event::Divided);
     let address = ADDRESSES[0];
     for round in 1..=3 {
-        // An endpoint that is added with the address of a removed one is a new endpoint.
+        // After an endpoint was removed, an endpoint with the same address is a new endpoint.
         let endpoint = sink.endpoint(address);
         endpoint.report(&Event::Up(address));
         lose(&endpoint);
@@ -158,7 +158,7 @@ fn the_health_of_a_sink_and_its_endpoints_is_flat_in_json() {
     assert_eq!(serde_json::to_value(&read).expect("JSON"), json);
 }
 
-/// An event, without borrowed parts.
+/// An event that owns all its data, so that a test can store it.
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Started,
@@ -254,7 +254,7 @@ fn sum<'a>(all: impl IntoIterator<Item = &'a Health>) -> Vec<u64> {
     )
 }
 
-/// Returns the class of a state. A change between states of the same class does not change `since`.
+/// Returns the class of a state. If a state changes to another state of the same class, `since` does not change.
 fn class(state: State) -> u8 {
     match state {
         State::Resolving | State::Connecting | State::Handshaking | State::Backoff => 0,
@@ -269,7 +269,8 @@ fn steps() -> impl Strategy<Value = Vec<(usize, Step)>> {
 }
 
 proptest! {
-    /// The sink has several endpoints; at any time one may be removed and a new one added in its place.
+    /// The sink has several endpoints. At any time, one of them may be removed, and a new one may be added in its
+    /// place.
     #[test]
     fn the_sums_of_a_sink_are_those_of_its_endpoints(steps in steps(), removals in any::<u64>()) {
         let mut now = SystemTime::UNIX_EPOCH;
@@ -320,7 +321,7 @@ proptest! {
         }
     }
 
-    /// Each kind of failure is logged once in an outage. An outage ends with a steady connection.
+    /// In an outage, each kind of failure is logged once. A connection that lasts long enough ends the outage.
     #[test]
     fn each_kind_of_failure_is_logged_once_an_outage(steps in steps()) {
         let mut journal = Journal::default();

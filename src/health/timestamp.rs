@@ -1,4 +1,4 @@
-//! Points in time in JSON and on screens.
+//! Times, as they are written in JSON and shown on screens.
 
 use std::{
     fmt,
@@ -15,7 +15,7 @@ use time::{
     },
 };
 
-/// A point in time. Its text is RFC 3339 in UTC, to the millisecond: `2026-11-22T22:18:40.123Z`.
+/// A point in time. It is written as in RFC 3339, in UTC and with milliseconds: `2026-11-22T22:18:40.123Z`.
 ///
 /// ```
 /// use std::time::{Duration, UNIX_EPOCH};
@@ -29,7 +29,8 @@ use time::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(SystemTime);
 
-/// RFC 3339 with exactly three decimals, so that times align in columns. `time`'s own `Rfc3339` drops trailing zeros.
+/// The format of RFC 3339 with exactly three decimals. With them, times are aligned when they are printed in a column.
+/// The format `Rfc3339` of the crate `time` cannot be used, because it omits trailing zeros.
 const FORM: EncodedConfig = Config::DEFAULT
     .set_time_precision(TimePrecision::Second {
         decimal_digits: NonZeroU8::new(3),
@@ -39,23 +40,24 @@ const FORM: EncodedConfig = Config::DEFAULT
 // === impl Timestamp ===
 
 impl Timestamp {
-    /// Returns the time by the system clock.
+    /// Returns the current time by the system clock.
     pub fn now() -> Self {
         SystemTime::now().into()
     }
 
-    /// Returns the time from `earlier` to `self`; zero if `earlier` is the later time, because the clock was set back.
+    /// Returns the time from `earlier` to `self`. If the clock was set back and `earlier` is therefore later than
+    /// `self`, returns zero.
     pub fn since(self, earlier: Self) -> Duration {
         self.0.duration_since(earlier.0).unwrap_or_default()
     }
 
-    /// Returns the seconds since 1970, as in Prometheus's metrics.
+    /// Returns the seconds since 1970, in the form that the metrics of Prometheus use.
     pub fn as_unix_seconds(self) -> f64 {
         self.since_epoch().as_secs_f64()
     }
 
     fn since_epoch(self) -> Duration {
-        // A time before 1970 can come only from a wrong clock; it counts as 1970.
+        // A time before 1970 means that the clock is wrong. Such a time counts as 1970.
         self.0.duration_since(UNIX_EPOCH).unwrap_or_default()
     }
 }
@@ -77,7 +79,7 @@ impl From<Timestamp> for SystemTime {
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nanos = i128::try_from(self.since_epoch().as_nanos()).unwrap_or(0);
-        // RFC 3339 has no years after 9999, but a certificate may contain such a date.
+        // RFC 3339 has no years after 9999, but a certificate may contain such a year.
         let text = OffsetDateTime::from_unix_timestamp_nanos(nanos)
             .ok()
             .and_then(|time| time.format(&Iso8601::<FORM>).ok());

@@ -1,6 +1,7 @@
-//! The checkpoint: every frame below a sequence number is confirmed.
+//! The checkpoint file of a spool. It stores a sequence number: every frame with a lower number is confirmed.
 //!
-//! The file has two slots, each in a block of its own, and the newest valid slot counts:
+//! The file has two slots, each in a block of its own. Both have the following layout. Of the valid slots, the newest
+//! one is used.
 //!
 //! ```text
 //!  0 magic "tapcheck"
@@ -12,7 +13,8 @@
 //! 40 owner, 32 bytes
 //! ```
 //!
-//! The slot that holds the newest synced checkpoint is never overwritten: after a power loss, it is valid.
+//! The newest checkpoint that is known to be on the disk is never overwritten. So at least one slot is valid after a
+//! power loss.
 
 use std::io::{self, IoSlice};
 
@@ -21,18 +23,19 @@ use super::{
     segment::{LAST, Owner, VERSION},
 };
 
-/// The name of the file.
+/// The name of the checkpoint file.
 pub(super) const NAME: &str = "checkpoint";
 
 /// The length of a slot, in bytes.
 const SLOT: usize = 72;
 
-/// The distance of the slots, in bytes: a power loss while one is written cannot damage the other one.
+/// The distance from the start of one slot to the start of the other, in bytes. It is so large that a power loss during
+/// a write to one slot cannot damage the other slot.
 const DISTANCE: u64 = 4096;
 
 const MAGIC: [u8; 8] = *b"tapcheck";
 
-/// The content of a slot.
+/// The content of one slot of the checkpoint file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Checkpoint {
     pub(super) version: u32,
@@ -42,36 +45,36 @@ pub(super) struct Checkpoint {
     pub(super) owner: Owner,
 }
 
-/// The state in which a start found the checkpoint.
+/// The state of the checkpoint file when the spool was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remembered {
-    /// The folder had no checkpoint: the spool is new.
+    /// There was no checkpoint file and no segment, so the spool is new.
     New,
     /// The checkpoint is valid.
     Found,
-    /// Both slots are damaged, or the file is missing although there are segments. Every frame in the segments counts
-    /// as unconfirmed, so frames may be sent again.
+    /// Both slots are damaged, or the file is missing although there are segments. All frames in the segments count as
+    /// unconfirmed, so some frames may be sent again.
     Lost,
 }
 
-/// The open file.
+/// The open checkpoint file.
 pub(super) struct CheckpointFile<F: Fs> {
     file: F::File,
     /// The newest checkpoint that was written.
     written: Checkpoint,
-    /// The slot that holds the newest checkpoint which is on the disk.
+    /// The slot with the newest checkpoint that is known to be on the disk.
     synced: u64,
     state: State,
 }
 
-/// The state of the slot that is not `synced`.
+/// The state of the other slot, that is, of the slot that `synced` does not name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Its checkpoint is older.
+    /// The checkpoint in this slot is older.
     Old,
-    /// It holds the newest checkpoint, which may not be on the disk.
+    /// The newest checkpoint is in this slot, but it may not be on the disk yet.
     Written,
-    /// A write or a sync failed, so its content is not known.
+    /// A write or a sync failed, so the content of this slot is not known.
     Unknown,
 }
 
@@ -113,7 +116,7 @@ impl Checkpoint {
     }
 }
 
-/// Reads the newest valid checkpoint of an open file, and its slot.
+/// Returns the newest valid checkpoint of an open file, and the slot of this checkpoint.
 fn newest<F: Fs>(fs: &F, file: &F::File) -> io::Result<Option<(Checkpoint, u64)>> {
     let mut newest: Option<(Checkpoint, u64)> = None;
     for slot in 0..2 {
@@ -130,7 +133,7 @@ fn newest<F: Fs>(fs: &F, file: &F::File) -> io::Result<Option<(Checkpoint, u64)>
 // === impl CheckpointFile ===
 
 impl<F: Fs> CheckpointFile<F> {
-    /// Opens or creates the file, and returns the newest checkpoint.
+    /// Opens the checkpoint file, or creates it, and returns the newest checkpoint.
     pub(super) fn open(
         fs: &F,
         owner: Owner,
@@ -150,7 +153,8 @@ impl<F: Fs> CheckpointFile<F> {
             owner,
         };
         if found.is_none() {
-            // Takes the space of both slots: later, a full disk must not prevent a checkpoint.
+            // Writes both slots, so that the file already has the space for them. A disk that is full later then cannot
+            // prevent a checkpoint.
             let zeros = [0; SLOT];
             for slot in 0..2 {
                 write_all(fs, &file, &mut [IoSlice::new(&zeros)], slot * DISTANCE)?;
@@ -161,14 +165,15 @@ impl<F: Fs> CheckpointFile<F> {
             file,
             written,
             synced,
-            // Each run writes a checkpoint of its own: if a sync of the process before failed, only the kernel has the
-            // one that was found.
+            // Each run of the router writes a checkpoint of its own. The reason: if a sync failed in the previous run,
+            // the checkpoint that was found may be in the memory of the kernel, but not on the disk.
             state: State::Unknown,
         };
         Ok((file, found.map(|(checkpoint, _)| checkpoint)))
     }
 
-    /// Writes a checkpoint, without waiting for the disk. It survives the end of the process, but not a power loss.
+    /// Writes a checkpoint, without waiting for the disk. The checkpoint survives the end of the process, but not a
+    /// power loss.
     pub(super) fn write(&mut self, fs: &F, confirmed: u64, end: u64) -> io::Result<()> {
         let is_new = (self.written.confirmed, self.written.end) != (confirmed, end);
         if !is_new && self.state != State::Unknown {
@@ -195,7 +200,8 @@ impl<F: Fs> CheckpointFile<F> {
             return Ok(());
         }
         if let Err(error) = fs.sync(&self.file) {
-            // The disk may never get the slot, even if the next sync succeeds. So the slot is written again.
+            // After a failed sync, the disk may never get the slot, even if the next sync succeeds. So the slot must be
+            // written again.
             self.state = State::Unknown;
             return Err(error);
         }
@@ -204,8 +210,8 @@ impl<F: Fs> CheckpointFile<F> {
         Ok(())
     }
 
-    /// Waits until the checkpoint that a start has found is on the disk: the process before may have ended before it
-    /// synced the file, and the other slot is written next.
+    /// Waits until the checkpoint that was found at the start is on the disk. The previous process may have ended
+    /// before it synced the file. The next write goes to the other slot, so this slot must be safe before that.
     pub(super) fn sync_found(&self, fs: &F) -> io::Result<()> {
         fs.sync(&self.file)
     }

@@ -1,4 +1,4 @@
-//! Parts of segments that cannot be read are put aside, for people to look at.
+//! The parts of segments that cannot be read. They are moved to files of their own, so that people can look at them.
 
 use std::io::{self, IoSlice};
 
@@ -7,15 +7,16 @@ use super::{
     segment::{self, Kind},
 };
 
-/// The largest number of files with such parts. If there is one more, the one with the oldest frames is deleted.
+/// The largest number of files with unreadable parts. If there is another such file, the file with the oldest frames is
+/// deleted.
 const FILES: usize = 4;
 
-/// The number of bytes that are copied at a time.
+/// The number of bytes that are copied in one step.
 const PIECE: usize = 256 << 10;
 
-/// Moves the rest of a segment, from the offset `at` up to `length`, to a file of its own.
+/// Moves the end of a segment, from the offset `at` up to `length`, to a file of its own.
 ///
-/// If this fails, the segment is unchanged; its rest is passed over again when it is read again.
+/// If the copy fails, the segment is unchanged. A reader then skips this part again whenever it reads the segment.
 pub(super) fn put_aside<F: Fs>(
     fs: &F,
     file: &F::File,
@@ -33,14 +34,14 @@ pub(super) fn put_aside<F: Fs>(
     keep_few(fs)
 }
 
-/// Renames a segment of which nothing can be used.
+/// Renames a segment that contains no usable record.
 pub(super) fn put_all_aside<F: Fs>(fs: &F, first: u64) -> io::Result<()> {
     fs.rename(&segment::name(first), &segment::bad_name(first, 0))?;
     keep_few(fs)
 }
 
 fn copy<F: Fs>(fs: &F, from: &F::File, name: &str, at: u64, length: u64) -> io::Result<()> {
-    // A file that an earlier attempt left.
+    // An earlier attempt may have left a file with this name.
     let _ = fs.remove(name);
     let to = fs.create(name)?;
     let mut piece = vec![0; PIECE];

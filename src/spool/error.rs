@@ -1,4 +1,4 @@
-//! The errors of a spool, in words for operators.
+//! The errors of a spool, with texts for operators.
 
 use std::{io, path::PathBuf};
 
@@ -7,7 +7,7 @@ use super::segment::{Owner, VERSION};
 /// The reason why a spool cannot be opened, written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
-    /// A call to the system failed.
+    /// A system call failed.
     #[error("cannot {doing} {path}: {source}{hint}", path = .path.display(), hint = hint(.source))]
     Io {
         /// The verb of the call, such as `create`.
@@ -23,9 +23,9 @@ pub enum SpoolError {
         path = .0.display()
     )]
     InUse(PathBuf),
-    /// The frames in the folder wait for another sink.
+    /// The frames in the folder belong to another sink.
     #[error(
-        "the frames in {path} belong to the sink \"{found}\", not to \"{expected}\"; they are kept and not sent: choose another folder, or rename the sink back",
+        "the frames in {path} belong to the sink \"{found}\", not to \"{expected}\"; the frames are kept, but not sent; choose another folder, or give the sink its old name again",
         path = .path.display()
     )]
     OtherSink {
@@ -38,7 +38,7 @@ pub enum SpoolError {
     },
     /// A newer version of tapfan wrote the files.
     #[error(
-        "{path} has format version {found}, and this version of tapfan reads version {VERSION}; its frames are kept: use the newer tapfan, or choose another folder",
+        "{path} has format version {found}, and this version of tapfan reads version {VERSION}; the frames are kept; use the tapfan that wrote them, or choose another folder",
         path = .path.display()
     )]
     OtherVersion {
@@ -47,7 +47,7 @@ pub enum SpoolError {
         /// The version in the file.
         found: u32,
     },
-    /// The content is longer than a record can be.
+    /// The frames are longer than one record can be.
     #[error("a chunk of {0} bytes is too long for the spool, which takes at most {limit}", limit = super::record::LONGEST)]
     TooLong(usize),
     /// The payload does not consist of whole data frames.
@@ -58,7 +58,7 @@ pub enum SpoolError {
     /// All sequence numbers are used.
     #[error("the spool in {path} has used all its sequence numbers; move its files to another folder", path = .0.display())]
     Exhausted(PathBuf),
-    /// The settings contradict each other.
+    /// The size of the spool is too small for the size of its segments.
     #[error(
         "a spool of {size} bytes is smaller than {segments} segments of {segment} bytes; choose a larger size"
     )]
@@ -67,7 +67,7 @@ pub enum SpoolError {
         size: u64,
         /// The length of a segment, in bytes.
         segment: u64,
-        /// The least number of segments.
+        /// The number of segments for which the spool must have room.
         segments: u64,
     },
 }
@@ -75,7 +75,8 @@ pub enum SpoolError {
 // === impl SpoolError ===
 
 impl SpoolError {
-    /// Returns whether the disk, a quota or a limit has no room for more. Later attempts may succeed.
+    /// Returns whether there is no room for more data because of the disk, a quota or a limit. A later attempt may
+    /// succeed.
     pub fn is_full(&self) -> bool {
         use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
         matches!(self, Self::Io { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge))

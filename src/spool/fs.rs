@@ -1,6 +1,7 @@
-//! The file system as a spool sees it: a dozen calls on the files of one folder.
+//! The calls to the file system that a spool needs: a dozen calls on the files of one folder.
 //!
-//! The trait is the seam of the tests: a simulated disk loses, reorders and tears what was not synced.
+//! They are a trait so that tests can use a simulated disk. After a simulated power loss, this disk loses, reorders or
+//! tears the data that was not synced.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -15,12 +16,13 @@ use rustix::{
     io::Errno,
 };
 
-/// The calls on the files of one folder. Names are names in this folder.
+/// The calls on the files of one folder. Each name is the name of a file in this folder.
 pub trait Fs {
     /// An open file. Dropping it closes the file.
     type File;
 
-    /// Creates the file if necessary and locks it until it is closed. Returns `None` if the file system has no locks.
+    /// Locks a file until it is closed, and creates the file if necessary. Returns `None` if the file system does not
+    /// support locks.
     ///
     /// # Errors
     ///
@@ -31,100 +33,103 @@ pub trait Fs {
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// If a system call fails.
     fn list(&self) -> io::Result<Vec<Listed>>;
 
-    /// Creates a file, to write and to read.
+    /// Creates a file for writing and reading.
     ///
     /// # Errors
     ///
-    /// `AlreadyExists` if there is a file with this name; else the system's.
+    /// `AlreadyExists` if there is a file with this name, and other errors if the system call fails.
     fn create(&self, name: &str) -> io::Result<Self::File>;
 
-    /// Opens an existing file, to write and to read. Does not follow a symbolic link.
+    /// Opens an existing file for writing and reading. Does not follow a symbolic link.
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// If the system call fails.
     fn open(&self, name: &str) -> io::Result<Self::File>;
 
-    /// Reads up to the length of `buffer` from the offset `at`. Returns 0 only after the end of the file.
+    /// Reads at the offset `at`, up to the length of `buffer`. Returns the number of bytes. The number is 0 only at the
+    /// end of the file.
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// If the system call fails.
     fn read_at(&self, file: &Self::File, buffer: &mut [u8], at: u64) -> io::Result<usize>;
 
-    /// Writes a prefix of `parts` at the offset `at`. Returns the number of bytes.
+    /// Writes at the offset `at`, beginning with the first byte of `parts`. May write only some of the bytes. Returns
+    /// the number of bytes that were written.
     ///
     /// # Errors
     ///
-    /// The system's. A part of the bytes may have been written.
+    /// If the system call fails. Some of the bytes may have been written.
     fn write_at(&self, file: &Self::File, parts: &[IoSlice<'_>], at: u64) -> io::Result<usize>;
 
     /// Cuts the file to this length.
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// If the system call fails.
     fn truncate(&self, file: &Self::File, length: u64) -> io::Result<()>;
 
-    /// Waits until the data of the file, and its length, are on the disk (`fdatasync`).
+    /// Waits until the data and the length of the file are on the disk (`fdatasync`).
     ///
     /// # Errors
     ///
-    /// The system's. After an error, what was written since the last success may never reach the disk, even if a later
-    /// call succeeds.
+    /// If the system call fails. In that case, data that was written since the last successful call may never reach the
+    /// disk, even if a later call succeeds.
     fn sync(&self, file: &Self::File) -> io::Result<()>;
 
-    /// Renames a file. Replaces an existing file with the new name.
+    /// Renames a file. If there is already a file with the new name, replaces it.
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// If the system call fails.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
     /// Deletes a file.
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// If the system call fails.
     fn remove(&self, name: &str) -> io::Result<()>;
 
-    /// Waits until the names of the files are on the disk.
+    /// Waits until the names of the files in the folder are on the disk.
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// If the system call fails.
     fn sync_folder(&self) -> io::Result<()>;
 }
 
-/// A file of a folder.
+/// A file in the list of a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
-    /// The name in the folder.
+    /// The name of the file in the folder.
     pub name: String,
-    /// The length, in bytes.
+    /// The length of the file, in bytes.
     pub length: u64,
-    /// The time of the last write.
+    /// The time of the last write to the file.
     pub modified: SystemTime,
 }
 
-/// A folder of the operating system.
+/// A real folder of the operating system.
 #[derive(Debug, Clone)]
 pub struct Folder(PathBuf);
 
-/// The permissions of a new file, before the umask is applied: frames contain what clients asked for.
+/// The permissions of a new file. Other users cannot read it, because the frames show which names clients have queried.
+/// The umask of the process can reduce the permissions further.
 const MODE: u32 = 0o640;
 
-/// Writes all parts.
+/// Writes all bytes of `parts` at the offset `at`.
 pub(super) fn write_all<F: Fs>(
     fs: &F,
     file: &F::File,
     mut parts: &mut [IoSlice<'_>],
     mut at: u64,
 ) -> io::Result<()> {
-    // Removes empty parts at the front, so that an empty slice means that everything is written.
+    // Removes empty parts at the front. Without this, a list of empty parts would not count as completely written.
     IoSlice::advance_slices(&mut parts, 0);
     while !parts.is_empty() {
         match fs.write_at(file, parts, at) {
@@ -140,8 +145,7 @@ pub(super) fn write_all<F: Fs>(
     Ok(())
 }
 
-/// Fills `buffer` from the offset `at`. Returns the number of bytes, which is less than asked for only if the file ends
-/// before.
+/// Reads at the offset `at` until `buffer` is full or the file ends. Returns the number of bytes that were read.
 pub(super) fn read_full<F: Fs>(
     fs: &F,
     file: &F::File,
@@ -163,7 +167,7 @@ pub(super) fn read_full<F: Fs>(
 // === impl Folder ===
 
 impl Folder {
-    /// The folder with this path, which must exist.
+    /// Creates a value for the folder with this path. The folder must exist.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self(path.into())
     }
@@ -181,7 +185,7 @@ impl Fs for Folder {
         let file = options.create(true).truncate(false).open(self.path(name))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Some(file)),
-            // Some network file systems have no `flock`.
+            // Some network file systems do not support `flock`.
             Err(Errno::NOSYS | Errno::NOLCK | Errno::OPNOTSUPP) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -200,7 +204,7 @@ impl Fs for Folder {
                     length: metadata.len(),
                     modified: metadata.modified()?,
                 }),
-                // It was deleted while the folder was read.
+                // A file that does not exist was deleted while the folder was being read.
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
@@ -241,7 +245,7 @@ impl Fs for Folder {
     }
 
     fn sync_folder(&self) -> io::Result<()> {
-        // A folder has no data of its own on some file systems, so `fsync` instead of `fdatasync`.
+        // Calls `fsync` and not `fdatasync`, because on some file systems a folder has no data of its own.
         File::open(self.0.as_path() as &Path)?.sync_all()
     }
 }

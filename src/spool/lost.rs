@@ -1,9 +1,9 @@
-//! The frames that a spool has lost and counted.
+//! The record of the frames that a spool has lost and counted.
 
 use std::ops::Range;
 
-/// Ranges of lost frames, so that no frame counts twice when the same part of a spool is read again. Ascending, and
-/// with a gap between any two.
+/// The frames that were counted as lost, as ranges of sequence numbers. Because of this list, a frame is not counted
+/// twice when the same part of a spool is read again. The ranges are in ascending order, and do not touch each other.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Lost(Vec<Range<u64>>);
 
@@ -15,7 +15,7 @@ impl Lost {
         if range.is_empty() {
             return 0;
         }
-        // The ranges that overlap or touch the new one become one range with it.
+        // The new range is merged with all old ranges that overlap or touch it.
         let start = self.0.partition_point(|it| it.end < range.start);
         let end = self.0.partition_point(|it| it.start <= range.end);
         let (mut merged, mut known) = (range.clone(), 0);
@@ -28,7 +28,7 @@ impl Lost {
         range.end - range.start - known
     }
 
-    /// Returns the first frame from `at` on that is not lost.
+    /// Returns the number of the first frame that is not lost, beginning with the frame `at`.
     pub(super) fn skip(&self, at: u64) -> u64 {
         let after = self.0.partition_point(|it| it.end <= at);
         match self.0.get(after) {
@@ -37,7 +37,7 @@ impl Lost {
         }
     }
 
-    /// Forgets the frames below a number.
+    /// Removes the ranges whose frames are all below the number `below`.
     pub(super) fn forget(&mut self, below: u64) {
         self.0.retain(|range| range.end > below);
     }

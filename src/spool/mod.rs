@@ -1,4 +1,5 @@
-//! The storage engine of a disk spool: frames of one sink that survive the end of the process.
+//! The storage engine of a disk spool. A spool stores the frames of one sink in files, so that they survive the end of
+//! the process.
 //!
 //! ```text
 //! append ─► segment ─► segment ─► segment (open)        read ◄─ position
@@ -6,41 +7,46 @@
 //! commit:   data on the disk ─► checkpoint on the disk ─► segments below it deleted ─► folder on the disk
 //! ```
 //!
-//! One thread owns a spool and calls it; every call may wait for the disk. The engine knows nothing of sinks, queues or
-//! chunks: it stores data frames in their wire form, with a context that only the caller understands. No sink uses it
-//! yet. It depends on no other folder. `docs/spool.md` describes the files and the promises for operators.
+//! One thread owns a spool and makes all calls to it. Every call may wait for the disk. The engine does not use any
+//! code of sinks, queues or chunks. It stores data frames in their wire form, together with bytes that only the caller
+//! understands, the context. No sink uses the engine yet. The code in this folder uses no other folder of the crate.
+//! `docs/spool.md` describes the files, and the promises of the engine.
 //!
 //! # Numbers
 //!
-//! Every frame has a sequence number, which its place in the spool determines: the first frame of a spool has number 0.
-//! A record has the number of its first frame. A number that a checkpoint knows is never given to another
-//! frame. All losses follow from the numbers: the frames between the end of one valid record and the start of
-//! the next are lost, and no others are.
+//! Every frame has a sequence number, which gives its place in the spool. The first frame of a spool has the number 0.
+//! Frames are stored in records, and a record has the number of its first frame. A number that is covered by a
+//! checkpoint is never given to another frame. The numbers show every loss: a frame is lost exactly if its number is
+//! between the end of one valid record and the start of the next.
 //!
 //! # Checkpoint
 //!
-//! A checkpoint with the number N means: every frame below N is confirmed, or was given up and counted. It may be in
-//! the middle of a record; a reader then skips the frames of the record that are below N. It may also be ahead of the
-//! data, after a power loss: data that was never synced was confirmed from memory. That loses nothing, because the next
-//! frame gets a number above everything that a checkpoint has ever known.
+//! A checkpoint with the number N means that every frame below N is confirmed, or was given up and counted. N may be a
+//! number in the middle of a record. In that case, a reader skips the frames of the record that are below N. After a
+//! power loss, N may be higher than the numbers of all frames on the disk, because frames can be sent and confirmed
+//! before they are synced. This causes no loss: the next frame gets a number above all numbers that any checkpoint has
+//! covered.
 //!
-//! Deleting a segment is never a change of state: it follows a checkpoint that is on the disk. A segment that is
-//! missing below the checkpoint is normal, and one that reappears there is deleted again.
+//! A segment is deleted only when a checkpoint on the disk covers all its frames. So it makes no difference whether a
+//! segment below the checkpoint exists: it may be missing, and if it reappears after a crash, it is deleted again.
 //!
 //! # Damage
 //!
-//! `scan.rs` defines it once, for the start and for readers. A start reads the newest segment only. A valid prefix
-//! always stays. No bytes in the folder make the engine panic, loop, or allocate more than the file has.
+//! `scan.rs` defines what counts as damage, both for the start of a spool and for readers. A start reads only the
+//! newest segment. The valid records before a damaged part always stay. Whatever bytes the files contain, the engine
+//! does not panic, does not loop forever, and does not allocate more memory than a file has bytes.
 //!
 //! # Frames from before a restart
 //!
-//! [`Recovered::frames`] is their range, so that the caller can count them as offered and queued. Those among them that
-//! are lost are counted in [`Counters::corrupt`] when a reader passes their place.
+//! [`Recovered::frames`] is the range of the frames that a spool contains when it is opened. The caller can count them
+//! as offered and queued. If some of these frames are lost, they are counted in [`Counters::corrupt`] when a reader
+//! reaches their place.
 //!
 //! # Other sinks
 //!
-//! A spool belongs to a name. If the settings of the sink with this name change, the frames go to the changed sink. A
-//! sink with another name is refused, because its collector may not be meant to see these frames.
+//! A spool belongs to the sink with a certain name. If the settings of this sink change, the sink still gets the
+//! frames. A sink with another name cannot open the spool, because its collector may not be allowed to see these
+//! frames.
 
 mod checkpoint;
 mod damage;

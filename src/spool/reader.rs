@@ -1,7 +1,9 @@
-//! Reading: batches of frames from a position on, and the count of what cannot be read.
+//! The reader of a spool. It reads batches of frames, beginning at a position, and counts the frames that cannot be
+//! read.
 //!
-//! The sequence numbers show every loss: frames between the position and the next valid record are lost, and no others
-//! are. Frames that a segment should have end where the next segment begins, or at the next number to append.
+//! The sequence numbers show every loss: a frame is lost exactly if its number is between the position of the reader
+//! and the next valid record. If a segment ends too early, its missing frames are those up to the first frame of the
+//! next segment. In the newest segment, they are those up to the next frame to append.
 
 use std::{io, ops::Range, time::SystemTime};
 
@@ -19,39 +21,39 @@ use super::{
     store::{Loss, Spool},
 };
 
-/// The place of the next frame to read.
+/// The position at which a spool is read.
 pub(super) struct Reader<F: Fs> {
-    /// The number of this frame.
+    /// The sequence number of the next frame to read.
     pub(super) position: u64,
     cursor: Option<Cursor<F>>,
-    /// Reads that failed one after the other.
+    /// The number of reads that have failed in a row.
     failures: u32,
 }
 
 struct Cursor<F: Fs> {
-    /// The first frame of the segment.
+    /// The number of the first frame of the segment.
     segment: u64,
-    /// The first frame of the record at which the cursor is, or an earlier one.
+    /// A sequence number. The cursor is at a record whose first frame has this number or a higher one.
     from: u64,
     scanner: Scanner<F>,
 }
 
-/// Frames that follow each other without a gap.
+/// Frames that were read from a spool. Their sequence numbers have no gap.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
     /// The number of the first frame.
     pub first: u64,
     /// The number of frames.
     pub frames: u64,
-    /// The frames in their wire form, as they were appended.
+    /// The frames in their wire form, exactly as they were appended.
     pub payload: Bytes,
-    /// The context with which all of them were appended.
+    /// The context with which these frames were appended. It is the same for all of them.
     pub context: Bytes,
-    /// The time at which the router received the oldest of them.
+    /// The time at which the router received the oldest of these frames.
     pub received: SystemTime,
 }
 
-/// A batch that grows.
+/// A batch to which records are still being added.
 struct Growing {
     first: u64,
     end: u64,
@@ -60,8 +62,8 @@ struct Growing {
     received: u64,
 }
 
-/// The number of failed reads of one place after which its segment is given up. Until then, the error may be one of the
-/// network.
+/// If this number of reads of the same place fail in a row, the rest of the segment is given up. The earlier failures
+/// are only reported, because they may be temporary errors of a network file system.
 const ATTEMPTS: u32 = 3;
 
 // === impl Reader ===
@@ -75,7 +77,7 @@ impl<F: Fs> Reader<F> {
         }
     }
 
-    /// Closes the file, because another file may have its name now.
+    /// Closes the file, because its name may now belong to another file.
     pub(super) fn forget_file(&mut self) {
         self.cursor = None;
     }
@@ -84,7 +86,8 @@ impl<F: Fs> Reader<F> {
 // === impl Growing ===
 
 impl Growing {
-    /// Returns whether a record with this header and context continues the batch, which may have `limit` bytes.
+    /// Returns whether a record with this header and this context can be added to the batch. The record must follow
+    /// without a gap and have the same context, and the payload must not exceed `limit` bytes.
     fn takes(&self, header: &record::Header, context: &[u8], limit: usize) -> bool {
         header.first == self.end
             && self.context == context
@@ -105,15 +108,17 @@ impl Growing {
 // === impl Spool ===
 
 impl<F: Fs> Spool<F> {
-    /// Reads the next frames: those of one record, and of the records after it that continue it, up to `limit` bytes of
-    /// payload together. Returns `None` at the end of the spool.
+    /// Reads the next frames. The batch contains the frames of one record. If the following records have the same
+    /// context and follow without a gap, their frames are added, as long as the payload has at most `limit` bytes.
+    /// Returns `None` at the end of the spool.
     ///
-    /// Frames that cannot be read are counted and passed over; a batch after them has a higher `first` than the end of
-    /// the batch before.
+    /// Frames that cannot be read are counted as lost and skipped. In that case, the `first` of the next batch is
+    /// higher than the end of the previous batch.
     ///
     /// # Errors
     ///
-    /// If a file cannot be read. The third failure in a row gives up the rest of the segment instead.
+    /// If a file cannot be read. If this fails for the third time in a row, the remaining frames of the segment are
+    /// given up, and no error is returned.
     pub fn read(&mut self, limit: usize, now: Now) -> Result<Option<Batch>, SpoolError> {
         let oldest = self.oldest_time(now);
         let mut batch: Option<Growing> = None;
@@ -129,7 +134,7 @@ impl<F: Fs> Spool<F> {
             let frames = self.segments.frames(index, self.next);
             let step = match self.step(index, frames.end) {
                 Ok(step) => step,
-                // The error returns with the next call.
+                // The batch is returned first. The next call returns the error, because it reads the same place again.
                 Err(_) if batch.is_some() => break,
                 Err(error) => {
                     self.fail(index, error, now)?;
@@ -153,12 +158,12 @@ impl<F: Fs> Spool<F> {
         Ok(batch.map(Growing::batch))
     }
 
-    /// Continues to read at the frame `to`: at the first unconfirmed frame at the earliest, and at the end of the spool
-    /// at the latest.
+    /// Continues to read at the frame `to`. If this frame is already confirmed, continues at the first unconfirmed
+    /// frame. If the spool does not have this frame yet, continues at the end of the spool.
     pub fn seek(&mut self, to: u64) {
         self.reader.position = to.clamp(self.confirmed, self.next);
         let position = self.reader.position;
-        // A cursor can move forward only.
+        // A cursor can only move forward.
         if self
             .reader
             .cursor
@@ -169,7 +174,8 @@ impl<F: Fs> Spool<F> {
         }
     }
 
-    /// Finds the record with the next frame, or the first record after it.
+    /// Finds the record that contains the next frame. If there is no such record, finds the first record after that
+    /// frame.
     fn step(&mut self, index: usize, limit: u64) -> io::Result<Step> {
         let Some(segment) = self.segments.get(index) else {
             return Ok(Step::End(Rest::None));
@@ -198,7 +204,8 @@ impl<F: Fs> Spool<F> {
         }
     }
 
-    /// Opens a segment for the frame at the position. Returns `None` if another sink or another version wrote it.
+    /// Opens a segment in order to read the frame at the position. Returns `None` if the segment was written for
+    /// another sink or by another version of tapfan.
     fn open_cursor(&self, segment: &Segment) -> io::Result<Option<Cursor<F>>> {
         let file = self.fs.open(&segment::name(segment.first))?;
         let (from, at) = segment.start_for(self.reader.position);
@@ -210,8 +217,8 @@ impl<F: Fs> Spool<F> {
         }))
     }
 
-    /// Returns false if the header says that another sink or another version wrote the segment. A damaged header says
-    /// nothing.
+    /// Returns false if the header of the segment names another sink or another version of the format. If the header is
+    /// damaged, returns true, because it does not show either.
     fn is_ours(&self, file: &F::File) -> io::Result<bool> {
         let mut bytes = [0; segment::HEADER];
         read_full(&self.fs, file, &mut bytes, 0)?;
@@ -219,7 +226,8 @@ impl<F: Fs> Spool<F> {
         Ok(header.is_none_or(|it| it.owner == self.owner && it.version == VERSION))
     }
 
-    /// Adds the record to the batch and passes it. Returns false, without passing it, if the batch cannot take it.
+    /// Adds a record to the batch and moves the position behind it. If the record does not fit into the batch, returns
+    /// false and leaves the position unchanged.
     fn take(
         &mut self,
         found: &Found,
@@ -248,7 +256,7 @@ impl<F: Fs> Spool<F> {
                 return Err(self.error("read", &name, error));
             }
         };
-        // The first frames of a record may be confirmed already.
+        // The first frames of the record may be confirmed already. They are skipped.
         let known = self.reader.position.saturating_sub(header.first);
         let payload = record::offset(payload, known).and_then(|at| payload.get(at..));
         let payload = payload.unwrap_or_default();
@@ -271,13 +279,13 @@ impl<F: Fs> Spool<F> {
         }
         cursor.scanner.pass(found);
         cursor.from = header.end();
-        // Frames between the position and the record are lost.
+        // If there are frames between the position and the record, they are lost.
         self.pass(header.first, Loss::Corrupt, now);
         self.reader.position = header.end();
         Ok(true)
     }
 
-    /// Counts the frames up to `end` as lost and continues there.
+    /// Counts the frames from the position up to `end` as lost, and moves the position to `end`.
     fn pass(&mut self, end: u64, loss: Loss, now: Now) {
         let position = self.reader.position;
         if position < end {
@@ -286,12 +294,14 @@ impl<F: Fs> Spool<F> {
         }
     }
 
-    /// Continues after a segment that has no more records, although frames are missing.
+    /// Moves on to the next segment, because this segment has no more records. The frames that are missing in it are
+    /// lost.
     fn end_segment(&mut self, index: usize, step: &Step, now: Now) {
         let is_damaged = matches!(step, Step::End(Rest::Damaged));
         if self.writer.is_open() && index + 1 == self.segments.len() {
-            // The file is damaged while it is written. What follows goes to a new one; this one is then read once more.
-            // An error shows up again at the next commit.
+            // The segment is damaged although it is still being written. Further records go to a new segment. This
+            // segment is closed and then read once more. An error of `seal` is ignored, because the next commit has the
+            // same error and returns it.
             let _ = self.seal(now);
             self.reader.cursor = None;
             return;
@@ -305,14 +315,14 @@ impl<F: Fs> Spool<F> {
                 let aside = damage::put_aside(&self.fs, file, start, at, length);
                 Some(aside.map(|()| self.segments.cut(index, at)))
             }
-            // Another sink or another version wrote the segment.
+            // Another sink or another version of tapfan wrote the segment.
             None => Some(damage::put_all_aside(&self.fs, start)),
         };
         self.counters.put_aside += u64::from(matches!(aside, Some(Ok(()))));
         self.pass(end, Loss::Corrupt, now);
     }
 
-    /// Handles a failed read: returns the error, or gives up the rest of the segment.
+    /// Handles a failed read. Either returns the error, or gives up the remaining frames of the segment.
     fn fail(&mut self, index: usize, error: io::Error, now: Now) -> Result<(), SpoolError> {
         let Range { start, end } = self.segments.frames(index, self.next);
         self.reader.cursor = None;
@@ -323,7 +333,7 @@ impl<F: Fs> Spool<F> {
         }
         self.reader.failures = 0;
         if self.writer.is_open() && index + 1 == self.segments.len() {
-            // Later frames go to a file that can be read.
+            // This file cannot be read, so new frames go to another file.
             let _ = self.seal(now);
         }
         self.pass(end, Loss::Corrupt, now);

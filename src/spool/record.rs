@@ -1,4 +1,4 @@
-//! Records: the frames of one chunk, unchanged, with a header of 32 bytes.
+//! The records of a spool. A record contains the frames of one chunk, unchanged, after a header of 32 bytes.
 //!
 //! ```text
 //!  0 CRC32C of everything that follows, u32
@@ -11,17 +11,17 @@
 //!    payload: data frames in their wire form (4-byte length, bytes, 4-byte length, bytes …)
 //! ```
 //!
-//! The context is for the writer alone: what it knows about the frames that is not in their bytes. A record is valid
-//! only if its checksum is right, it has at least one frame, and the payload consists of as many whole frames as the
-//! header says. Zeros are never valid.
+//! The context is data about the frames that is not in the frames themselves. Only the program that appends the frames
+//! understands it. A record is valid only if its checksum is right, if it has at least one frame, and if the payload
+//! consists of exactly as many whole frames as the header says. A record that consists of zeros is never valid.
 
 use super::segment::LAST;
 
 /// The length of the header, in bytes.
 pub(super) const HEADER: usize = 32;
 
-/// The largest length of context and payload, in bytes. It is enough for the longest frame that a listener accepts
-/// (16 MiB), together with the largest chunk. A claimed length above it is damage.
+/// The largest length of context and payload together, in bytes. It is enough for the largest chunk together with the
+/// longest frame that a listener accepts (16 MiB). A header with a greater length is damaged.
 pub(super) const LONGEST: usize = 32 << 20;
 
 /// The header of a valid record.
@@ -34,7 +34,7 @@ pub(super) struct Header {
     pub(super) payload: u32,
 }
 
-/// Returns the number of frames, or `None` unless `payload` consists of whole data frames.
+/// Returns the number of frames in `payload`. Returns `None` if `payload` does not consist of whole data frames.
 pub(super) fn count(payload: &[u8]) -> Option<u32> {
     let (mut rest, mut frames) = (payload, 0_u32);
     while !rest.is_empty() {
@@ -44,7 +44,7 @@ pub(super) fn count(payload: &[u8]) -> Option<u32> {
     Some(frames)
 }
 
-/// Returns the offset of the frame with this index.
+/// Returns the offset in the payload at which the frame with this index begins.
 pub(super) fn offset(payload: &[u8], frame: u64) -> Option<usize> {
     let mut rest = payload;
     for _ in 0..frame {
@@ -55,7 +55,7 @@ pub(super) fn offset(payload: &[u8], frame: u64) -> Option<usize> {
 
 fn behind_frame(wire: &[u8]) -> Option<&[u8]> {
     let (length, rest) = wire.split_first_chunk::<4>()?;
-    // Zero is the escape of Frame Streams, which introduces a control frame.
+    // In Frame Streams, a length of zero marks a control frame.
     match u32::from_be_bytes(*length) {
         0 => None,
         length => rest.get(usize::try_from(length).ok()?..),
@@ -65,7 +65,7 @@ fn behind_frame(wire: &[u8]) -> Option<&[u8]> {
 // === impl Header ===
 
 impl Header {
-    /// The sequence number after the last frame.
+    /// The sequence number of the frame after the last frame of the record.
     pub(super) fn end(&self) -> u64 {
         self.first + u64::from(self.frames)
     }
@@ -75,7 +75,7 @@ impl Header {
         HEADER + self.context as usize + self.payload as usize
     }
 
-    /// Encodes the header of a record with this content, whose lengths the header has.
+    /// Encodes the header of a record. `context` and `payload` must have the lengths that the header contains.
     pub(super) fn encode(&self, context: &[u8], payload: &[u8]) -> [u8; HEADER] {
         let mut bytes = [0; HEADER];
         bytes[4..8].copy_from_slice(&(self.context + self.payload).to_be_bytes());
@@ -90,15 +90,15 @@ impl Header {
         bytes
     }
 
-    /// Returns the length of the record at the start of `bytes` as its header claims it, or `None` if the length is
-    /// impossible. Nothing is checked.
+    /// Returns the length of the record at the start of `bytes`, as its header states it. Returns `None` if this length
+    /// is impossible. Does not check whether the record is valid.
     pub(super) fn claimed_length(bytes: &[u8]) -> Option<usize> {
         let length = u32::from_be_bytes(*bytes.get(4..)?.first_chunk()?);
         let length = usize::try_from(length).ok()?;
         (length > 0 && length <= LONGEST).then_some(HEADER + length)
     }
 
-    /// Returns the header of the record that `bytes` consist of, or `None` if the record is not valid.
+    /// Returns the header if `bytes` are exactly one valid record. Returns `None` otherwise.
     pub(super) fn check(bytes: &[u8]) -> Option<Self> {
         let (header, body) = bytes.split_first_chunk::<HEADER>()?;
         let word = |at: usize| Some(u32::from_be_bytes(*header.get(at..)?.first_chunk()?));

@@ -1,8 +1,9 @@
-//! The start of a spool, whatever a crash left in its folder.
+//! The start of a spool. It works with any files that a crash may have left in the folder.
 //!
-//! Only the newest segment is read. Its valid records stay; a torn tail is cut off, and a damaged rest is put aside.
-//! Older segments are read when the sink needs their frames, with the same rules (see [`scan`](super::scan)). A run
-//! never appends to a segment of an earlier run.
+//! A start reads only the newest segment. Its valid records stay. If the last write to it was interrupted, the
+//! incomplete record at the end is cut off. If a part of it is damaged, this part is moved to another file. Older
+//! segments are read when the sink needs their frames, with the same rules (see [`scan`](super::scan)). The router
+//! never appends to a segment that was written before the start.
 
 use std::{io, ops::Range};
 
@@ -21,24 +22,26 @@ use super::{
     writer::Writer,
 };
 
-/// The frames and files that a start found.
+/// The result of opening a spool: the frames and files that were found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recovered {
-    /// The unconfirmed frames. Those among them that turn out to be lost are counted when their place is read.
+    /// The sequence numbers of the unconfirmed frames. Some of these frames may turn out to be lost. They are counted
+    /// when the reader reaches their place.
     pub frames: Range<u64>,
     /// The length of all segments, in bytes.
     pub bytes: u64,
-    /// The state of the checkpoint.
+    /// The state of the checkpoint file.
     pub checkpoint: Remembered,
-    /// The length of the torn tail that was cut off, in bytes.
+    /// The length of the incomplete data that was cut off at the end of a segment, in bytes.
     pub torn: u64,
-    /// True if the rest of the newest segment was damaged and was put aside.
+    /// True if a part of the newest segment was damaged and was moved to another file.
     pub put_aside: bool,
-    /// False if the file system has no locks, so that nothing prevents a second router from using the spool.
+    /// True if the folder is locked. If it is false, the file system does not support locks, and nothing prevents a
+    /// second router from using the spool.
     pub is_locked: bool,
 }
 
-/// The files of the folder, before any repair.
+/// The files that were found in the folder, before any repair.
 struct Found<F: Fs> {
     segments: Segments,
     checkpoint: CheckpointFile<F>,
@@ -46,31 +49,31 @@ struct Found<F: Fs> {
     state: Remembered,
 }
 
-/// The state of the newest segment.
+/// The content of the newest segment, up to its last valid record.
 struct Tail {
-    /// The number after the last valid frame.
+    /// The sequence number after the last valid frame.
     end: u64,
-    /// The offset after the last valid record.
+    /// The offset at which the last valid record ends.
     length: u64,
     newest: u64,
     has_records: bool,
     rest: Option<Rest>,
 }
 
-/// The name of the file that is locked.
+/// The name of the file whose lock protects the folder.
 const LOCK: &str = "lock";
 
 // === impl Spool ===
 
 impl<F: Fs> Spool<F> {
-    /// Opens the spool in a folder, and creates it if the folder is empty.
+    /// Opens the spool in a folder, or creates it if the folder is empty.
     ///
-    /// Damage is not an error: the spool continues with what is left.
+    /// Damage is not an error: the spool continues with the frames that can still be read.
     ///
     /// # Errors
     ///
-    /// If another process uses the folder, if its frames belong to another sink or are of a newer format, if it cannot
-    /// be read or written, or if the settings contradict each other. No frame is deleted then.
+    /// If another process uses the folder, if the frames belong to another sink or have a newer format, if the folder
+    /// cannot be read or written, or if the settings contradict each other. No frame is deleted in these cases.
     pub fn open(fs: F, settings: Settings) -> Result<(Self, Recovered), SpoolError> {
         let lock = lock(&fs, &settings)?;
         let Found {
@@ -88,7 +91,8 @@ impl<F: Fs> Spool<F> {
             is_locked: lock.is_some(),
         };
         let end = recover(&fs, &settings, &mut segments, &mut recovered)?;
-        // The checkpoint may be ahead of the data after a power loss. Its numbers are never given to other frames.
+        // After a power loss, the checkpoint may cover frames that are not on the disk. Their numbers are never given
+        // to other frames.
         let next = newest.map_or(end, |it| end.max(it.confirmed).max(it.end));
         let oldest = segments.front().map_or(next, |it| it.first);
         let confirmed = newest.map_or(oldest, |it| it.confirmed);
@@ -120,7 +124,7 @@ impl<F: Fs> Spool<F> {
     }
 }
 
-/// Looks at the files of the folder. Creates the file of the checkpoint if it is missing.
+/// Finds the files of the folder. Creates the checkpoint file if it is missing.
 fn find<F: Fs>(fs: &F, settings: &Settings) -> Result<Found<F>, SpoolError> {
     let least = settings.segment.saturating_mul(LEAST_SEGMENTS);
     if settings.size < least {
@@ -181,7 +185,7 @@ fn segments(listed: &[Listed]) -> Segments {
     segments
 }
 
-/// Refuses the files of another sink or of another version.
+/// Returns an error if a file belongs to another sink or has another version of the format.
 fn check_owner(
     settings: &Settings,
     name: &str,
@@ -202,10 +206,11 @@ fn check_owner(
     }
 }
 
-/// Repairs the newest segment that has records. Returns the number after the last frame.
+/// Repairs the newest segment that has records. Returns the sequence number after the last frame.
 ///
-/// A segment without records is deleted, but its name still counts: later frames in the segment before it, if there are
-/// any, were taken out of the spool before the crash. So they are cut off, before their numbers are used again.
+/// If the newest segment has no records, it is deleted first, but the number in its name is still needed. If the
+/// segment before it contains frames with this number or higher ones, these frames were removed from the spool before
+/// the crash. They are cut off here, because their numbers will be used again.
 fn recover<F: Fs>(
     fs: &F,
     settings: &Settings,
@@ -224,8 +229,8 @@ fn recover<F: Fs>(
     Ok(next)
 }
 
-/// Reads the newest segment, whose frames are below `limit`, and repairs it. Returns the number after its last frame, or
-/// `None` if the segment is removed because it has no records.
+/// Reads and repairs the newest segment. Its frames must have numbers below `limit`. Returns the number after its last
+/// frame. Returns `None` if the segment was deleted because it contains no records.
 fn recover_newest<F: Fs>(
     fs: &F,
     settings: &Settings,
@@ -241,13 +246,14 @@ fn recover_newest<F: Fs>(
     let failed = |doing, error| io_error(settings, doing, &name, error);
     let file = fs.open(&name).map_err(|error| failed("open", error))?;
     let mut header = [0; HEADER];
-    // A segment that cannot be read is treated like a damaged one, but it is not changed.
+    // An error is ignored here. A segment that cannot be read is treated like a damaged segment, but its file is not
+    // changed.
     let _ = read_full(fs, &file, &mut header, 0);
     let header = segment::Header::decode(&header);
     check_owner(settings, &name, header.map(|it| (it.owner, it.version)))?;
     let (file, tail) = scan(fs, file, first, size, limit);
     if !tail.has_records {
-        // Its number may be needed for a new segment, so the file must go.
+        // A new segment may need the same name, so this file must be deleted or renamed.
         let is_empty = tail.rest.is_some_and(|rest| rest != Rest::Damaged);
         let removed = if is_empty {
             recovered.torn += size;
@@ -258,13 +264,14 @@ fn recover_newest<F: Fs>(
         };
         removed.map_err(|error| failed("remove", error))?;
         segments.replace(first);
-        // A damaged one may have been long, and a start reads one long segment at most.
+        // If the segment was damaged, it may have been long. The search for a segment with records then ends here,
+        // because a start must read at most one long segment.
         return Ok((!is_empty).then_some(first));
     }
     match tail.rest {
         Some(Rest::None | Rest::Torn) if tail.length < size => {
             recovered.torn += size - tail.length;
-            // If this fails, readers pass over the tail.
+            // If this fails, readers skip the incomplete data.
             let _ = fs.truncate(&file, tail.length);
         }
         Some(Rest::Damaged) => {
@@ -274,7 +281,8 @@ fn recover_newest<F: Fs>(
         _ => {}
     }
     if settings.sync != Sync::Never {
-        // The process before may have ended before it synced. There is no copy to write again.
+        // The previous process may have ended before it synced the segment. An error is ignored, because no copy of the
+        // data is in memory that could be written again.
         let _ = fs.sync(&file);
     }
     let index = segments.len() - 1;
@@ -312,7 +320,7 @@ fn scan<F: Fs>(fs: &F, file: F::File, first: u64, size: u64, limit: u64) -> (F::
     (scanner.into_file(), tail)
 }
 
-/// Writes the first checkpoint of the run, which also shows that the folder can be written.
+/// Writes the first checkpoint after the start. This also shows whether the folder can be written.
 fn begin<F: Fs>(
     fs: &F,
     file: &mut CheckpointFile<F>,

@@ -1,4 +1,4 @@
-//! The limits of a spool: its size, and the age of its frames.
+//! The limits of a spool: the size of its files, and the age of its frames.
 
 use super::{
     error::SpoolError,
@@ -11,12 +11,12 @@ use super::{
 // === impl Spool ===
 
 impl<F: Fs> Spool<F> {
-    /// Gives up the segments whose frames are all older than `age`. Older frames of other segments are given up when
-    /// they are read.
+    /// Gives up the segments whose frames are all older than the configured `age`. If only some frames of a segment are
+    /// too old, these frames are given up when they are read.
     ///
     /// # Errors
     ///
-    /// As of [`commit`](Self::commit), which deletes the files.
+    /// The same as those of [`commit`](Self::commit), which deletes the files.
     pub fn expire(&mut self, now: Now) -> Result<(), SpoolError> {
         let Some(limit) = self.oldest_time(now) else {
             return Ok(());
@@ -40,14 +40,15 @@ impl<F: Fs> Spool<F> {
         self.commit(now)
     }
 
-    /// The time of the oldest frames that are not given up, in milliseconds since 1970.
+    /// Returns a time in milliseconds since 1970. Frames that were received before this time are too old and are given
+    /// up. Returns `None` if there is no limit on the age.
     pub(super) fn oldest_time(&self, now: Now) -> Option<u64> {
         let age = u64::try_from(self.settings.age?.as_millis()).unwrap_or(u64::MAX);
         Some(millis(now.wall).saturating_sub(age))
     }
 
-    /// Returns whether there is room for a record of this length. Deletes segments for it, as far as the settings
-    /// allow.
+    /// Returns whether there is room for a record of this length. If there is none, deletes old segments, as far as the
+    /// settings allow it.
     pub(super) fn make_room(&mut self, length: u64, now: Now) -> Result<bool, SpoolError> {
         loop {
             let header = u64::from(self.must_rotate(length)) * segment::HEADER as u64;
@@ -70,7 +71,7 @@ impl<F: Fs> Spool<F> {
         }
     }
 
-    /// Gives up the frames below `end`, and counts those that were not read.
+    /// Gives up the frames below the number `end`. Those that were not read yet are counted as lost.
     fn give_up(&mut self, end: u64, loss: Loss, now: Now) {
         let unread = self.reader.position.max(self.confirmed);
         self.lose(unread.min(end)..end, loss, now);

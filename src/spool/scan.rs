@@ -1,11 +1,13 @@
-//! The records of one segment, one after the other.
+//! The scanner, which finds the records of one segment, one after the other.
 //!
-//! This is the one definition of damage, for the start of a router and for the reader:
+//! These rules define damage, both for the start of a spool and for the reader:
 //!
-//! 1. A record that is not valid is skipped if a valid record begins where it claims to end.
-//! 2. Else the rest of the segment is *torn*, if it is what an interrupted write leaves at the end of a file: less than
-//!    a header, a record that claims to end at or after the end of the file, or only zeros.
-//! 3. Else the rest of the segment is *damaged*.
+//! 1. If a record is not valid, but a valid record begins at the place where it claims to end, only the first of the two
+//!    is skipped.
+//! 2. If there is no such valid record, the rest of the segment cannot be used. It is *torn* if an interrupted write can
+//!    leave it at the end of a file: it is shorter than a header, or its first record claims to end at or after the end
+//!    of the file, or it consists of zeros.
+//! 3. In all other cases, the rest of the segment is *damaged*.
 
 use std::io;
 
@@ -14,21 +16,21 @@ use super::{
     record::{self, Header},
 };
 
-/// Reads a segment from an offset on. Never reads beyond the length that the caller knows.
+/// Finds the records of a segment, beginning at an offset. Never reads beyond the length that the caller has given.
 pub(super) struct Scanner<F: Fs> {
     file: F::File,
     /// The offset of the next record.
     at: u64,
     /// The length of the segment.
     length: u64,
-    /// The first frame that the next record may have.
+    /// The lowest sequence number that the next record may begin with.
     expected: u64,
-    /// A part of the file, from the offset `block_at` on.
+    /// A part of the file that was read, beginning at the offset `block_at`.
     block: Vec<u8>,
     block_at: u64,
 }
 
-/// A valid record. It is still the next one.
+/// A valid record that was found. The scanner has not moved past it yet.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Found {
     pub(super) header: Header,
@@ -40,22 +42,23 @@ pub(super) enum Step {
     End(Rest),
 }
 
-/// The rest of a segment, after the last record.
+/// The part of a segment after its last valid record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rest {
-    /// There is none, or it belongs to the next segment.
+    /// The segment ends with its last valid record, or the next record belongs to the next segment.
     None,
     Torn,
     Damaged,
 }
 
-/// The number of bytes that one read asks for, unless a record is longer.
+/// The number of bytes of one read. If a record is longer, the read is longer.
 const BLOCK: usize = 256 << 10;
 
 // === impl Scanner ===
 
 impl<F: Fs> Scanner<F> {
-    /// A scanner that begins with the record at the offset `at`, whose first frame is `expected` or later.
+    /// Creates a scanner that begins with the record at the offset `at`. The first frame of this record has the number
+    /// `expected` or a higher one.
     pub(super) fn new(file: F::File, at: u64, length: u64, expected: u64) -> Self {
         Self {
             file,
@@ -67,7 +70,8 @@ impl<F: Fs> Scanner<F> {
         }
     }
 
-    /// The offset of the next record, or of the rest.
+    /// The offset of the next record. After the last record, it is the offset at which the unusable part of the segment
+    /// begins.
     pub(super) fn at(&self) -> u64 {
         self.at
     }
@@ -80,12 +84,12 @@ impl<F: Fs> Scanner<F> {
         self.file
     }
 
-    /// Continues up to the new length of a segment that grows.
+    /// Sets the new length of a segment that has grown. The scanner can then read up to this length.
     pub(super) fn extend(&mut self, length: u64) {
         self.length = self.length.max(length);
     }
 
-    /// Finds the next record. Frames from `limit` on belong to the next segment.
+    /// Finds the next record. Frames with the number `limit` or a higher one belong to the next segment.
     pub(super) fn find(&mut self, fs: &F, limit: u64) -> io::Result<Step> {
         loop {
             if self.at >= self.length {
@@ -107,7 +111,7 @@ impl<F: Fs> Scanner<F> {
         }
     }
 
-    /// The context and the payload of the record that was found last.
+    /// Returns the context and the payload of the record that was found last.
     pub(super) fn content(&mut self, fs: &F, found: &Found) -> io::Result<(&[u8], &[u8])> {
         let record = self.load(fs, found.at, found.header.length())?;
         let body = record.get(record::HEADER..).unwrap_or_default();
@@ -115,7 +119,7 @@ impl<F: Fs> Scanner<F> {
         Ok(body.split_at(context))
     }
 
-    /// Continues after the record that was found last.
+    /// Moves past the record that was found last.
     pub(super) fn pass(&mut self, found: &Found) {
         self.at = found.at + found.header.length() as u64;
         self.expected = found.header.end();
@@ -129,8 +133,8 @@ impl<F: Fs> Scanner<F> {
         Ok(Header::check(self.load(fs, at, length)?))
     }
 
-    /// Returns the offset of the record after a bad one, if that record is valid and leaves room for the frames of the
-    /// bad one.
+    /// Returns the offset at which the record at `bad`, which is not valid, claims to end. Returns `None` if no valid
+    /// record begins there, or if the number of that record leaves no room for the frames of the record at `bad`.
     fn record_after(&mut self, fs: &F, bad: u64) -> io::Result<Option<u64>> {
         let header = self.load(fs, bad, record::HEADER)?;
         let Some(length) = Header::claimed_length(header) else {
@@ -170,7 +174,7 @@ impl<F: Fs> Scanner<F> {
         Ok(Rest::Torn)
     }
 
-    /// Returns up to `length` bytes from the offset `at`, fewer only at the end of the segment.
+    /// Returns `length` bytes from the offset `at`. Returns fewer bytes only at the end of the segment.
     fn load(&mut self, fs: &F, at: u64, length: usize) -> io::Result<&[u8]> {
         let left = |limit: usize| {
             let left = usize::try_from(self.length.saturating_sub(at)).unwrap_or(usize::MAX);
@@ -182,7 +186,7 @@ impl<F: Fs> Scanner<F> {
         if let Some(start) = start.filter(|start| start + length <= self.block.len()) {
             return Ok(&self.block[start..start + length]);
         }
-        // The memory is as large as the file's own content at most, whatever a record claims.
+        // The buffer is never larger than the file, even if a record claims to be longer.
         let wanted = left(length.max(BLOCK));
         self.block.clear();
         self.block.shrink_to(BLOCK);

@@ -1,4 +1,4 @@
-//! Segments: their names, and the 64 bytes with which each begins.
+//! The segments of a spool, that is, the files that contain its records: their names, and their first 64 bytes.
 //!
 //! ```text
 //!  0 magic "tapspool"
@@ -10,34 +10,37 @@
 //! 64 records …
 //! ```
 //!
-//! All numbers are big-endian, as in Frame Streams. The header is for people and for the check of the owner: recovery
-//! needs only the name of the file and the records. A damaged header therefore loses nothing.
+//! All numbers are big-endian, as in Frame Streams. The header has two purposes: people can read it, and tapfan checks
+//! the owner in it. To find the frames after a crash, tapfan needs only the name of the file and the records. So no
+//! frame is lost if the header is damaged.
 
 use std::fmt;
 
 /// The length of the header, in bytes.
 pub(super) const HEADER: usize = 64;
 
-/// The version of the format of segments, records and checkpoints.
+/// The version of the format. It is the same for segments, records and checkpoints.
 pub(super) const VERSION: u32 = 1;
 
-/// The largest sequence number. Sums of a valid number and a number of frames never overflow.
+/// The largest sequence number. It is so small that the sum of a valid number and a number of frames never overflows.
 pub(super) const LAST: u64 = u64::MAX >> 1;
 
 const MAGIC: [u8; 8] = *b"tapspool";
 
-/// The number of digits in the name of a segment: enough for every `u64`, so that names sort like numbers.
+/// The number of digits in the name of a segment. It is enough for every `u64`, so all names have the same length, and
+/// their alphabetical order is the order of their numbers.
 const DIGITS: usize = 20;
 
 const SEGMENT: &str = ".seg";
 const UNFINISHED: &str = ".new";
 const BAD: &str = ".bad";
 
-/// The name of the sink that a spool belongs to, in 32 bytes: a checksum of the name, its length, and its start.
+/// The name of the sink to which a spool belongs, encoded in 32 bytes: a checksum of the name, the length of the name,
+/// and the first bytes of the name.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Owner([u8; Self::SIZE]);
 
-/// The start of a segment.
+/// The header at the start of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) version: u32,
@@ -46,12 +49,12 @@ pub(super) struct Header {
     pub(super) owner: Owner,
 }
 
-/// The kinds of files in the folder of a spool, by name.
+/// The kinds of files in the folder of a spool. The name of a file shows its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// The segment that begins with this frame.
+    /// A segment. Its first frame has this sequence number.
     Segment(u64),
-    /// A segment that a crash left before it had its name.
+    /// A segment that a crash left before it was complete and had its final name.
     Unfinished,
     /// A part of a segment that could not be read.
     Bad,
@@ -62,12 +65,12 @@ pub(super) fn name(first: u64) -> String {
     format!("{first:0DIGITS$}{SEGMENT}")
 }
 
-/// The name of a new segment until it is complete.
+/// Returns the name that a new segment has until it is complete.
 pub(super) fn unfinished_name(first: u64) -> String {
     format!("{first:0DIGITS$}{UNFINISHED}")
 }
 
-/// The name for the part of a segment from the offset `at` on, which could not be read.
+/// Returns the name of the file for an unreadable part of a segment. This part begins at the offset `at`.
 pub(super) fn bad_name(first: u64, at: u64) -> String {
     format!("{first:0DIGITS$}-{at:010}{BAD}")
 }
@@ -106,7 +109,7 @@ impl Owner {
 
     const START: usize = 5;
 
-    /// The owner with this name.
+    /// Creates the owner for the sink with this name.
     pub fn new(name: &str) -> Self {
         let mut bytes = [0; Self::SIZE];
         bytes[..4].copy_from_slice(&crc32c::crc32c(name.as_bytes()).to_be_bytes());
@@ -130,7 +133,8 @@ impl fmt::Display for Owner {
         let start = &self.0[Self::START..];
         let length = usize::from(self.0[4]);
         let start = String::from_utf8_lossy(start.get(..length).unwrap_or(start));
-        // The bytes come from a file, and the text goes to a terminal.
+        // The bytes come from a file, and the text may be printed on a terminal. So control characters must not be
+        // printed.
         let is_cut = length > Self::SIZE - Self::START;
         write!(
             f,
@@ -162,7 +166,7 @@ impl Header {
         bytes
     }
 
-    /// Returns `None` if the bytes are damaged.
+    /// Decodes the header of a segment. Returns `None` if the bytes are damaged.
     pub(super) fn decode(bytes: &[u8; HEADER]) -> Option<Self> {
         let checksum = u32::from_be_bytes(*bytes[12..].first_chunk()?);
         if bytes[..8] != MAGIC || checksum != Self::checksum(bytes) {

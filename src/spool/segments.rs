@@ -1,10 +1,10 @@
-//! The segments of a spool, as its process knows them.
+//! The list of the segments of a spool, in memory.
 
 use std::{collections::VecDeque, ops::Range};
 
 use super::segment::HEADER;
 
-/// The segments from the oldest to the newest.
+/// The segments of a spool, from the oldest to the newest.
 #[derive(Debug, Default)]
 pub(super) struct Segments {
     list: VecDeque<Segment>,
@@ -13,13 +13,14 @@ pub(super) struct Segments {
 
 #[derive(Debug)]
 pub(super) struct Segment {
-    /// The sequence number of the first frame. It is the name of the file.
+    /// The sequence number of the first frame of the segment. The name of the file consists of this number.
     pub(super) first: u64,
-    /// The length up to the end of the last record, in bytes.
+    /// The length of the segment up to the end of its last record, in bytes.
     length: u64,
     /// The time of the newest frame, in milliseconds since 1970.
     pub(super) newest: u64,
-    /// The places of some records, in ascending order, so that a reader need not begin at the start of the segment.
+    /// The places of some records, in ascending order. Because of them, a reader does not have to begin at the start of
+    /// the segment.
     marks: Vec<Mark>,
 }
 
@@ -29,7 +30,7 @@ struct Mark {
     at: u64,
 }
 
-/// The distance of two marks, in bytes. The marks of a segment of 64 MiB take 256 bytes of memory.
+/// The distance between two marks, in bytes. The marks of a segment of 64 MiB take 256 bytes of memory.
 const MARK: u64 = 4 << 20;
 
 // === impl Segment ===
@@ -48,7 +49,8 @@ impl Segment {
         self.length
     }
 
-    /// The place to begin in search of a frame: the first frame and the offset of a record.
+    /// Returns the place at which the search for a frame must begin: the first frame of a record, and the offset of
+    /// this record.
     pub(super) fn start_for(&self, frame: u64) -> (u64, u64) {
         let after = self.marks.partition_point(|mark| mark.first <= frame);
         let mark = after.checked_sub(1).and_then(|last| self.marks.get(last));
@@ -80,13 +82,15 @@ impl Segments {
         self.list.back()
     }
 
-    /// The number of the segment in which a frame must be, unless the frame is older than all segments.
+    /// Returns the index of the segment that must contain a frame. Returns `None` if the frame is older than all
+    /// segments.
     pub(super) fn index_of(&self, frame: u64) -> Option<usize> {
         let after = self.list.partition_point(|it| it.first <= frame);
         after.checked_sub(1)
     }
 
-    /// The frames that a segment may have: they end where the next segment begins, or at `next`.
+    /// Returns the sequence numbers that the frames of a segment may have. They end where the next segment begins. In
+    /// the newest segment, they end at `next`.
     pub(super) fn frames(&self, index: usize, next: u64) -> Range<u64> {
         let first = |index: usize| self.list.get(index).map_or(next, |it| it.first);
         first(index)..first(index + 1)
@@ -103,7 +107,7 @@ impl Segments {
         }
     }
 
-    /// Notes that a record was appended to the newest segment. Its first frame is `first`.
+    /// Records that a record was appended to the newest segment. `first` is the number of its first frame.
     pub(super) fn grow(&mut self, first: u64, length: u64, time: u64) {
         let Some(segment) = self.list.back_mut() else {
             return;
@@ -118,7 +122,7 @@ impl Segments {
         self.bytes += length;
     }
 
-    /// Cuts a segment to this length.
+    /// Sets the length of a segment from which the end was cut off.
     pub(super) fn cut(&mut self, index: usize, length: u64) {
         if let Some(segment) = self.list.get_mut(index) {
             let length = length.min(segment.length);
@@ -128,14 +132,15 @@ impl Segments {
         }
     }
 
-    /// Sets the time of the newest frame of the newest segment.
+    /// Sets the time of the newest frame in the newest segment.
     pub(super) fn set_newest(&mut self, time: u64) {
         if let Some(segment) = self.list.back_mut() {
             segment.newest = time;
         }
     }
 
-    /// Removes the newest segment if it begins with this frame. Returns whether it does.
+    /// Removes the newest segment from the list if its first frame has the number `first`. Returns whether it was
+    /// removed.
     pub(super) fn replace(&mut self, first: u64) -> bool {
         if self.list.back().is_none_or(|it| it.first != first) {
             return false;

@@ -1,4 +1,4 @@
-//! The settings of a spool, and the values that its calls take.
+//! The settings of a spool, and the types of the arguments of its calls.
 
 use std::{
     path::PathBuf,
@@ -10,64 +10,69 @@ use bytes::Bytes;
 /// The settings of a spool.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The folder. Must exist. Used only in the text of errors; the file system is another argument.
+    /// The folder of the spool. It must exist. This path is used only in the text of errors, because the files are
+    /// accessed through another argument.
     pub folder: PathBuf,
-    /// The name of the sink. It is written to the files, and a spool of another sink is refused.
+    /// The name of the sink. It is written to the files. A spool that belongs to another sink is refused.
     pub owner: String,
-    /// The length of a segment, in bytes. A segment is longer only if it consists of one long record.
+    /// The length at which a segment is full, in bytes. A segment is longer than this only if it consists of one long
+    /// record.
     pub segment: u64,
-    /// The limit for all segments together, in bytes, at least [`LEAST_SEGMENTS`] times `segment`.
+    /// The limit for all segments together, in bytes. It must be at least [`LEAST_SEGMENTS`] times `segment`.
     pub size: u64,
-    /// The time at which written data must be on the disk.
+    /// The rule for when written data must be on the disk.
     pub sync: Sync,
-    /// The frames that a full spool gives up.
+    /// The frames that are given up when the spool is full.
     pub when_full: WhenFull,
-    /// The age at which frames are given up, counted from the time at which the router received them.
+    /// The age at which frames are given up. The age counts from the time at which the router received the frames.
+    /// `None` if there is no such limit.
     pub age: Option<Duration>,
 }
 
-/// The time at which written data must be on the disk. A killed process loses nothing with any of these.
+/// The rule for when written data must be on the disk. The rule matters only for a power loss: if the process is
+/// killed, no data is lost with any of these values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sync {
-    /// At most this time after the write. A power loss costs what was written in this time.
+    /// The data must be on the disk at most this time after the write. A power loss can cost the data of this time.
     Within(Duration),
-    /// Before [`append`](super::Spool::append) returns.
+    /// The data must be on the disk before [`append`](super::Spool::append) returns.
     Always,
-    /// Whenever the operating system decides. A power loss may cost everything that was written since the start.
+    /// The operating system decides when it writes the data to the disk. A power loss can cost all data since the
+    /// start.
     Never,
 }
 
-/// The frames that a full spool gives up.
+/// The frames that are given up when a spool is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WhenFull {
-    /// The new ones: nothing more is appended.
+    /// The new frames are given up: no more frames are appended.
     Newest,
-    /// The oldest ones, a segment at a time.
+    /// The oldest frames are given up, one segment at a time.
     Oldest,
 }
 
-/// The present time, on both clocks.
+/// The current time, on two clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
-    /// For the age of frames.
+    /// The time by the system clock. It is used for the age of frames.
     pub wall: SystemTime,
-    /// For the time of the next sync.
+    /// The time by a clock that is never set back. It decides when the next sync is due.
     pub steady: Instant,
 }
 
-/// Frames to append.
+/// The frames that one call appends to a spool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Data frames in their wire form, as in a chunk. At least one.
+    /// One or more data frames in their wire form, as in a chunk.
     pub payload: Bytes,
-    /// What the caller must know about the frames when it reads them again. The spool only stores it.
+    /// Data that the caller needs when it reads the frames again. The spool stores it without using it.
     pub context: Bytes,
     /// The time at which the router received the frames.
     pub received: SystemTime,
 }
 
-/// The least number of segments for which a spool must have room: one that is written, one that is read, and two
-/// between them.
+/// The smallest number of segments for which a spool must have room: one that is being written, one that is being read,
+/// and two between them.
 pub const LEAST_SEGMENTS: u64 = 4;
 
 // === impl Now ===
@@ -82,14 +87,14 @@ impl Now {
     }
 }
 
-/// Milliseconds since 1970; 0 for an earlier time.
+/// Returns a time as milliseconds since 1970. An earlier time gives 0.
 pub(super) fn millis(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The time for a number of milliseconds since 1970 that was read from a file; the latest time if there is no such
-/// time.
+/// Returns the time for a number of milliseconds since 1970. The number was read from a file, so it may be too large
+/// for a time. In that case, returns the latest possible time.
 pub(super) fn time(millis: u64) -> SystemTime {
     let latest = Duration::from_secs(u64::from(u32::MAX) << 5);
     let since = Duration::from_millis(millis).min(latest);

@@ -1,4 +1,4 @@
-//! The spool: what one thread calls, and the order of its steps.
+//! The spool itself: the calls that its thread makes, and the order of the steps of each call.
 
 use std::{
     io,
@@ -17,7 +17,7 @@ use super::{
     writer::Writer,
 };
 
-/// The frames of a sink on a disk. docs/spool.md states its promises.
+/// The frames of a sink, stored on a disk. docs/spool.md describes what this type promises.
 pub struct Spool<F: Fs = Folder> {
     pub(super) fs: F,
     pub(super) settings: Settings,
@@ -26,26 +26,27 @@ pub struct Spool<F: Fs = Folder> {
     pub(super) writer: Writer<F>,
     pub(super) reader: Reader<F>,
     pub(super) checkpoint: CheckpointFile<F>,
-    /// Every frame below this number is confirmed, or was given up and counted.
+    /// A sequence number. Every frame with a lower number is confirmed, or was given up and counted.
     pub(super) confirmed: u64,
     /// The number of the next frame to append.
     pub(super) next: u64,
     pub(super) lost: Lost,
     pub(super) counters: Counters,
-    /// The steady time since which something waits for the next commit.
+    /// The time since which changes wait for the next commit. `None` if there are no such changes.
     pub(super) waiting: Option<Instant>,
     #[allow(dead_code, reason = "dropping it ends the lock")]
     pub(super) lock: Option<F::File>,
 }
 
-/// The state of a spool.
+/// The current state of a spool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Status {
-    /// Every frame below this number is confirmed, or was given up and counted.
+    /// A sequence number. Every frame with a lower number is confirmed, or was given up and counted.
     pub confirmed: u64,
     /// The number of the next frame to read.
     pub position: u64,
-    /// Every frame below this number is in a segment and, unless `sync` is `never`, on the disk.
+    /// A sequence number. Every frame with a lower number is in a segment and on the disk. With `sync never`, it may
+    /// not be on the disk yet.
     pub synced: u64,
     /// The number of the next frame to append.
     pub next: u64,
@@ -57,24 +58,25 @@ pub struct Status {
     pub counters: Counters,
 }
 
-/// Counts since a spool was opened.
+/// The counts of a spool since it was opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Frames that were appended.
     pub appended: u64,
-    /// Frames that were on the disk, or should have been, and cannot be read.
+    /// Frames that cannot be read, because their data on the disk is damaged or missing.
     pub corrupt: u64,
-    /// Frames that were given up because the spool was full, before they were read.
+    /// Frames that were not read yet and were given up because the spool was full.
     pub oldest: u64,
-    /// Frames that were given up because of their age, before they were read.
+    /// Frames that were not read yet and were given up because of their age.
     pub expired: u64,
-    /// Calls of `fdatasync` that failed for a segment. The segment was written again, or will be.
+    /// Calls of `fdatasync` that failed for a segment. After each of them, the data is written again to another
+    /// segment.
     pub failed_syncs: u64,
-    /// Files that were put aside because they could not be read up to their end.
+    /// Segments that were damaged. Their unreadable part was moved to another file.
     pub put_aside: u64,
 }
 
-/// The reason why frames were given up.
+/// The reason why frames are counted as lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Loss {
     Corrupt,
@@ -82,20 +84,23 @@ pub(super) enum Loss {
     Expired,
 }
 
-/// The time between the last change and the commit, unless `sync` says otherwise.
+/// The longest time from a change to its commit, with `sync always`. Frames are synced before `append` returns, so this
+/// time applies only to other changes, such as confirmations.
 const COMMIT: Duration = Duration::from_millis(200);
 
 // === impl Spool ===
 
 impl<F: Fs> Spool<F> {
-    /// Notes that every frame below `below` is confirmed, and writes a checkpoint without waiting for the disk. The
-    /// checkpoint survives the end of the process at once, and a power loss from the next [`commit`](Self::commit) on.
+    /// Records that every frame with a number below `below` is confirmed, and writes a checkpoint without waiting for
+    /// the disk. The checkpoint survives the end of the process immediately. It survives a power loss only after the
+    /// next [`commit`](Self::commit).
     ///
-    /// A lower number than before confirms nothing. Lost frames that follow count as confirmed.
+    /// If `below` is lower than in an earlier call, this call confirms nothing. If the frames that follow are known to
+    /// be lost, they count as confirmed, too.
     ///
     /// # Errors
     ///
-    /// If the checkpoint cannot be written. It is written again with the next one.
+    /// If the checkpoint cannot be written. The next checkpoint also contains these confirmations.
     pub fn confirm(&mut self, below: u64, now: Now) -> Result<(), SpoolError> {
         if below > self.confirmed {
             self.advance(below.min(self.next), now);
@@ -107,13 +112,13 @@ impl<F: Fs> Spool<F> {
         }
     }
 
-    /// Brings everything that was appended and confirmed to the disk, then deletes the segments that are no longer
-    /// needed. With `sync never`, nothing waits for the disk.
+    /// Waits until everything that was appended and confirmed is on the disk. Then deletes the segments that are no
+    /// longer needed. With `sync never`, does not wait for the disk.
     ///
     /// # Errors
     ///
-    /// If a step fails. The steps after it are not done: a segment is deleted only when the checkpoint that allows it
-    /// is on the disk. The next commit tries again.
+    /// If a step fails. The following steps are not done, because a segment must be deleted only when the checkpoint
+    /// that covers it is on the disk. The next commit tries again.
     pub fn commit(&mut self, now: Now) -> Result<(), SpoolError> {
         self.sync_data(now)?;
         self.write_checkpoint()?;
@@ -125,7 +130,7 @@ impl<F: Fs> Spool<F> {
         self.remove_confirmed()
     }
 
-    /// The time at which [`commit`](Self::commit) must be called at the latest. `None` if nothing waits for it.
+    /// The latest time at which [`commit`](Self::commit) must be called. `None` if there is nothing to commit.
     pub fn commit_due(&self) -> Option<Instant> {
         let within = match self.settings.sync {
             Sync::Within(time) => time,
@@ -135,17 +140,17 @@ impl<F: Fs> Spool<F> {
         self.waiting?.checked_add(within)
     }
 
-    /// Commits, and closes the files. A spool that is only dropped loses no frame, but after a power loss more frames
-    /// may be sent again.
+    /// Commits, and closes the files. If a spool is dropped without this call, no frame is lost, but after a power loss
+    /// more frames may be sent again.
     ///
     /// # Errors
     ///
-    /// As of [`commit`](Self::commit).
+    /// The same as those of [`commit`](Self::commit).
     pub fn close(mut self, now: Now) -> Result<(), SpoolError> {
         self.commit(now)
     }
 
-    /// The present state.
+    /// The current state.
     pub fn status(&self) -> Status {
         Status {
             confirmed: self.confirmed,
@@ -158,7 +163,7 @@ impl<F: Fs> Spool<F> {
         }
     }
 
-    /// Moves the confirmed frames on, without a checkpoint.
+    /// Records that every frame with a number below `below` is confirmed. Does not write a checkpoint.
     pub(super) fn advance(&mut self, below: u64, now: Now) {
         self.confirmed = self.lost.skip(below.max(self.confirmed));
         self.lost.forget(self.confirmed);
@@ -166,7 +171,7 @@ impl<F: Fs> Spool<F> {
         self.waiting.get_or_insert(now.steady);
     }
 
-    /// Counts the frames of `range` as lost, each frame once.
+    /// Counts the frames of `range` as lost. A frame that was already counted is not counted again.
     pub(super) fn lose(&mut self, range: std::ops::Range<u64>, loss: Loss, now: Now) {
         let frames = self.lost.add(range);
         let counter = match loss {
@@ -175,7 +180,8 @@ impl<F: Fs> Spool<F> {
             Loss::Expired => &mut self.counters.expired,
         };
         *counter += frames;
-        // If they are the next to be confirmed, no confirmation of the sink will cover them.
+        // If the lost frames follow directly after the confirmed frames, they count as confirmed now. The sink cannot
+        // confirm them, because it never gets them.
         if self.lost.skip(self.confirmed) > self.confirmed {
             self.advance(self.confirmed, now);
         }
@@ -187,22 +193,24 @@ impl<F: Fs> Spool<F> {
         written.map_err(|error| self.error("write", super::checkpoint::NAME, error))
     }
 
-    /// Returns whether the oldest segment has only confirmed frames and is not being written.
+    /// Returns whether the oldest segment can be deleted: it contains only confirmed frames, and it is not being
+    /// written.
     pub(super) fn front_is_confirmed(&self) -> bool {
         self.front_may_go() && self.segments.frames(0, self.next).end <= self.confirmed
     }
 
-    /// Returns whether there is a segment besides the one that is being written.
+    /// Returns whether there is an old segment that the writer does not need.
     pub(super) fn front_may_go(&self) -> bool {
         match self.segments.len() {
             0 => false,
-            // Frames that wait to be written again have their place in the newest segment.
+            // If some frames must be written again, they belong to the only segment, so it must stay.
             1 => !self.writer.is_open() && !self.writer.is_dirty(),
             _ => true,
         }
     }
 
-    /// Deletes the segments below the checkpoint. The checkpoint must be written and, unless `sync` is `never`, synced.
+    /// Deletes the segments whose frames are all below the checkpoint. The checkpoint must have been written. Unless
+    /// `sync` is `never`, it must also be on the disk.
     fn remove_confirmed(&mut self) -> Result<(), SpoolError> {
         let mut is_removed = false;
         while self.front_is_confirmed() {
@@ -236,7 +244,7 @@ pub(super) fn io_error(
     name: &str,
     source: io::Error,
 ) -> SpoolError {
-    // `Path::join` would add a slash to the folder itself.
+    // For an empty name, `Path::join` would add a slash to the path of the folder.
     let path = match name {
         "" => settings.folder.clone(),
         name => settings.folder.join(name),

@@ -1,9 +1,9 @@
-//! Appending: records, new segments, and the way to the disk.
+//! The writer of a spool: it appends records, starts new segments, and ensures that the data reaches the disk.
 //!
-//! What is not on the disk yet stays in memory. If `fdatasync` fails, the content of the disk is unknown: the kernel
-//! may have marked the pages as clean, so that a second call succeeds without writing them. The segment is therefore
-//! closed, and the records that were not synced are written to a new segment, which begins with the first of them. If
-//! the old segment has no other records, the new one replaces it.
+//! Records that may not be on the disk yet are kept in memory. The reason is that `fdatasync` may fail. In that case,
+//! the content of the disk is unknown, and a second call may succeed without writing anything, because the kernel may
+//! have marked the pages as clean. So after a failure, the writer closes the segment, and writes the records from
+//! memory to a new segment. If the old segment has no other records, the new segment replaces it.
 
 use std::io::{self, IoSlice};
 
@@ -19,17 +19,17 @@ use super::{
     store::Spool,
 };
 
-/// The segment that is being written, and what the disk may not have.
+/// The segment that is being written, and the records that may not be on the disk yet.
 pub(super) struct Writer<F: Fs> {
     /// The file of the newest segment. `None` if the next record needs a new segment.
     file: Option<F::File>,
-    /// The records that may not be on the disk, in order. Empty with `sync never`.
+    /// The records that may not be on the disk yet, in order. With `sync never`, this list is always empty.
     unsynced: Vec<Kept>,
-    /// The size of these records, in bytes.
+    /// The size of the records in `unsynced`, in bytes.
     unsynced_bytes: u64,
-    /// True if a new file may not be in the folder on the disk.
+    /// True if the name of a new file may not be on the disk yet.
     is_folder_dirty: bool,
-    /// Every frame below this number is on the disk.
+    /// A sequence number. Every frame with a lower number is on the disk.
     pub(super) synced: u64,
 }
 
@@ -37,20 +37,20 @@ struct Kept {
     header: record::Header,
     context: Bytes,
     payload: Bytes,
-    /// The offset in the segment.
+    /// The offset of the record in its segment.
     at: u64,
 }
 
-/// The fate of frames that were to be appended.
+/// The result of appending frames to a spool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Appended {
-    /// They are in a segment, and survive the end of the process. This is the number of the first frame.
+    /// The frames are in a segment, and survive the end of the process. The number is that of the first frame.
     At(u64),
-    /// The spool is full; nothing was written.
+    /// The spool is full, so nothing was written.
     Full,
 }
 
-/// The limit on the total size of the records that are kept in memory until they are synced, in bytes.
+/// The largest total size of the records that are kept in memory until they are on the disk, in bytes.
 const UNSYNCED: u64 = 8 << 20;
 
 // === impl Writer ===
@@ -71,7 +71,7 @@ impl<F: Fs> Writer<F> {
         self.file.is_some()
     }
 
-    /// Returns whether records may not be on the disk.
+    /// Returns whether there are records that may not be on the disk yet.
     pub(super) fn is_dirty(&self) -> bool {
         !self.unsynced.is_empty()
     }
@@ -91,9 +91,9 @@ impl<F: Fs> Spool<F> {
     ///
     /// # Errors
     ///
-    /// If the frames cannot be written, or with `sync always` cannot be brought to the disk. They are not in the spool
-    /// then, and the next call tries again with its own frames. Frames whose write failed may be read again after a
-    /// power loss.
+    /// If the frames cannot be written. With `sync always`, also if they cannot be synced to the disk. After an error,
+    /// the frames are not in the spool, and the next call appends only its own frames. However, frames whose write
+    /// failed may be read again after a power loss.
     pub fn append(&mut self, entry: &Entry, now: Now) -> Result<Appended, SpoolError> {
         let header = self.header(entry)?;
         let length = header.length() as u64;
@@ -139,10 +139,11 @@ impl<F: Fs> Spool<F> {
         Ok(header)
     }
 
-    /// Ensures that a segment is open that has room for a record of this length.
+    /// Ensures that there is an open segment with room for a record of this length.
     fn provide_segment(&mut self, length: u64, now: Now) -> Result<(), SpoolError> {
         if self.must_rotate(length) {
-            // A segment is on the disk before the next one begins, so all unsynced records are in one segment.
+            // The segment is synced before the next segment begins. So all records that may not be on the disk are in
+            // one segment.
             self.sync_data(now)?;
             if self.must_rotate(length) {
                 return self.start_segment(now);
@@ -154,7 +155,7 @@ impl<F: Fs> Spool<F> {
         Ok(())
     }
 
-    /// Returns whether a record of this length needs a new segment.
+    /// Returns whether a record of this length must be written to a new segment.
     pub(super) fn must_rotate(&self, length: u64) -> bool {
         let open = self.segments.back().filter(|_| self.writer.is_open());
         open.is_none_or(|open| {
@@ -175,7 +176,8 @@ impl<F: Fs> Spool<F> {
             at,
         };
         if let Err(error) = write_record(&self.fs, file, &kept, at) {
-            // Removes a part of the record: a shorter record at this place would not cover it.
+            // A part of the record may be in the file. It is cut off, because a shorter record at this place would not
+            // overwrite all of it.
             if self.fs.truncate(file, at).is_err() {
                 self.writer.file = None;
             }
@@ -192,10 +194,11 @@ impl<F: Fs> Spool<F> {
         Ok(())
     }
 
-    /// Takes the last record out of the spool, because it could not be synced.
+    /// Removes the last record from the spool, because it could not be synced.
     fn take_back(&mut self, first: u64) {
         self.next = first;
-        // The next segment begins with this number, so the record is no longer a part of this one.
+        // Closes this segment, so that the next one begins with the number `first`. Readers then ignore the record if
+        // it is still in the file of this segment.
         self.writer.file = None;
         let is_last = |kept: &mut Kept| kept.header.first == first;
         if let Some(kept) = self.writer.unsynced.pop_if(is_last) {
@@ -204,8 +207,8 @@ impl<F: Fs> Spool<F> {
         }
     }
 
-    /// Cuts the newest segment, whose later records are not a part of the spool any more. Readers pass over them
-    /// anyway, so an error of the file does no harm.
+    /// Cuts off the end of the newest segment, because the records there no longer belong to the spool. An error of the
+    /// file does no harm, because readers ignore these records anyway.
     fn cut_newest(&mut self, length: u64) {
         let Some(newest) = self.segments.back() else {
             return;
@@ -215,7 +218,7 @@ impl<F: Fs> Spool<F> {
         self.segments.cut(self.segments.len() - 1, length);
     }
 
-    /// Brings everything that was appended to the disk. With `sync never`, does nothing.
+    /// Waits until all data that was appended is on the disk. With `sync never`, does nothing.
     pub(super) fn sync_data(&mut self, now: Now) -> Result<(), SpoolError> {
         let has_nothing = self.writer.unsynced.is_empty() && !self.writer.is_folder_dirty;
         if self.settings.sync == Sync::Never || has_nothing {
@@ -243,8 +246,8 @@ impl<F: Fs> Spool<F> {
         Ok(())
     }
 
-    /// Starts a segment with the records that may not be on the disk. It has its name only when it is complete. If the
-    /// start fails, the spool is as before.
+    /// Starts a new segment, which begins with the records that may not be on the disk yet. The segment gets its final
+    /// name only when it is complete. If an error occurs before that, the spool is unchanged.
     fn start_segment(&mut self, now: Now) -> Result<(), SpoolError> {
         let rescued = self.writer.unsynced.first();
         let first = rescued.map_or(self.next, |kept| kept.header.first);
@@ -284,7 +287,7 @@ impl<F: Fs> Spool<F> {
     }
 
     fn write_segment(&self, unfinished: &str, first: u64, now: Now) -> io::Result<F::File> {
-        // A file that an earlier attempt left.
+        // An earlier attempt may have left a file with this name.
         let _ = self.fs.remove(unfinished);
         let file = self.fs.create(unfinished)?;
         let header = segment::Header {

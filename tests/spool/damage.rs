@@ -350,8 +350,8 @@ fn frames_of_another_sink_or_of_a_newer_version_are_refused_and_kept() {
         let error = Spool::open(disk.clone(), other).err().expect("refused");
         assert_eq!(
             error.to_string(),
-            "the frames in /spool belong to the sink \"siem\", not to \"archive\"; they are kept and not sent: \
-             choose another folder, or rename the sink back"
+            "the frames in /spool belong to the sink \"siem\", not to \"archive\"; the frames are kept, but not sent; \
+             choose another folder, or give the sink its old name again"
         );
         assert_eq!(disk.names(), before);
         built.check_from(&disk, if has_checkpoint { 3 } else { 0 }, 0..0);

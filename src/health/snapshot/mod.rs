@@ -1,5 +1,5 @@
-//! The types of the body of `GET /status`. The router writes the body with them, and readers of the status parse it
-//! with them.
+//! The types of the body of `GET /status`. The router uses them to write the body, and programs that read the status
+//! use them to parse it.
 
 mod sink;
 
@@ -15,13 +15,13 @@ pub use self::sink::{
     quantile,
 };
 
-/// Counts by label. A router writes all labels of a fixed set. Another version of tapfan may have other labels.
+/// Counts by label. A router writes every label of a fixed set. Another version of tapfan may have other labels.
 pub type Counts = BTreeMap<Cow<'static, str>, u64>;
 
-/// A router at one moment: the body of `GET /status`.
+/// The state of a router at one moment. It is the body of `GET /status`.
 ///
-/// The router and the readers of its status use the same types. Later versions only add fields; a reader must skip unknown
-/// fields, as serde does. An absent value is `null`.
+/// The router and the programs that read its status use the same types. Later versions only add fields, so a reader
+/// must ignore unknown fields, as serde does. A value that is absent is `null`.
 ///
 /// ```
 /// use tapfan::{health::RouterStatus, supervisor::View};
@@ -36,18 +36,18 @@ pub type Counts = BTreeMap<Cow<'static, str>, u64>;
 pub struct RouterStatus {
     /// The version of tapfan.
     pub version: String,
-    /// The process ID; `null` if the router's version does not have this field yet.
+    /// The process ID; `null` if the router runs an older version that does not have this field.
     pub pid: Option<u32>,
-    /// The name of the machine or Pod; `null` if that has no name.
+    /// The name of the machine or Pod; `null` if it has no name.
     pub host: Option<String>,
-    /// The time of this snapshot by the router's clock. Compare other times of the snapshot with this one, not with a local
-    /// clock.
+    /// The time of this snapshot by the clock of the router. Compare other times in the snapshot with this time, and
+    /// not with the clock of another machine.
     pub now: Timestamp,
-    /// The start of the router.
+    /// The time at which the router started.
     pub started: Timestamp,
     /// The router's phase.
     pub phase: RouterPhase,
-    /// The verdict; `null` only if the router's version does not have this field yet. In that case,
+    /// The verdict; `null` only if the router runs an older version that does not have this field. In that case,
     /// [`judged`](Self::judged) computes the verdict.
     pub verdict: Option<Verdict>,
     /// The configuration in use.
@@ -61,31 +61,31 @@ pub struct RouterStatus {
     pub listeners: Vec<ListenerStatus>,
     /// The sinks in the order of the configuration, followed by removed sinks that still drain.
     pub sinks: Vec<SinkStatus>,
-    /// Memory of unfinished frames, summed over all listeners.
+    /// The memory of unfinished frames, as the sum over all listeners.
     #[serde(default)]
     pub unfinished_frames: UnfinishedStatus,
-    /// Memory that the router holds for frames, in total.
+    /// The memory that the router uses for frames, in total.
     #[serde(default)]
     pub memory: MemoryStatus,
 }
 
-/// Memory that the router holds for frames: queued, in flight and unfinished.
+/// The memory that a router uses for frames: queued frames, frames in flight and unfinished frames.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct MemoryStatus {
-    /// Bytes held now. Frames that several sinks share count once.
+    /// The bytes that are in use now. If several sinks hold the same frame, it counts once.
     pub held_bytes: u64,
-    /// The limit in bytes. Near the limit, the sink that holds the most memory drops frames.
+    /// The limit in bytes. When the memory in use is near the limit, the sink that holds the most memory drops frames.
     pub limit_bytes: u64,
 }
 
-/// Memory of unfinished frames, that is, frames of which only a part has arrived.
+/// The memory of unfinished frames. A frame is unfinished if only a part of it has arrived.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct UnfinishedStatus {
-    /// Bytes held now.
+    /// The bytes that are in use now.
     pub bytes: u64,
-    /// The limit in bytes. Beyond the limit, the router closes the connection that has held the most memory for the
+    /// The limit in bytes. When it is exceeded, the router closes the connection that has held the most memory for the
     /// longest time.
     pub capacity_bytes: u64,
 }
@@ -109,16 +109,16 @@ closed_set! {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ConfigStatus {
-    /// The file as named on the command line, or as tapfan found it; `null` if a program that embeds the router made
-    /// the configuration.
+    /// The path of the file, as it was given on the command line or as tapfan found it; `null` if a program that uses
+    /// tapfan as a library made the configuration.
     pub path: Option<String>,
-    /// The absolute path, with symbolic links in its folder resolved. `null` if `path` is `null`, or if the router's
-    /// version does not have this field yet.
+    /// The absolute path of the file. Symbolic links in the path of its folder are resolved. `null` if `path` is
+    /// `null`, or if the router runs an older version that does not have this field.
     pub absolute_path: Option<String>,
     /// Every file that the configuration depends on, including imported files, certificates and keys.
     pub files: Vec<String>,
     /// A digest of the contents of all `files`, in hexadecimal. The digest changes only if the content of a file
-    /// changes. It is not cryptographic.
+    /// changes. It gives no cryptographic protection.
     pub digest: String,
 }
 
@@ -126,11 +126,12 @@ pub struct ConfigStatus {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ReloadsStatus {
-    /// Reloads that were applied, including those that changed nothing.
+    /// The number of reloads that were applied, including those that changed nothing.
     pub succeeded: u64,
-    /// Reloads that were refused. A refused reload changes nothing.
+    /// The number of reloads that were refused. A refused reload changes nothing.
     pub failed: u64,
-    /// The time at which the configuration in use was applied, at the start or by a reload; `null` while starting.
+    /// The time at which the configuration in use was applied, at the start or by a reload; `null` while the router
+    /// starts.
     pub last_success: Option<Timestamp>,
     /// The last reload, applied or refused; `null` if there was none.
     pub last: Option<ReloadStatus>,
@@ -142,9 +143,9 @@ pub struct ReloadsStatus {
 pub struct ReloadStatus {
     /// The time at which the reload was applied or refused.
     pub at: Timestamp,
-    /// The changes, in words; `null` if the reload was refused.
+    /// A text that describes the changes; `null` if the reload was refused.
     pub changes: Option<String>,
-    /// Why the reload was refused; `null` if it was applied.
+    /// The reason why the reload was refused; `null` if it was applied.
     pub error: Option<String>,
 }
 
@@ -152,7 +153,8 @@ pub struct ReloadStatus {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct LogStatus {
-    /// Lines that were lost because the reader of stderr did not keep up, or because a write to stderr failed.
+    /// The number of log lines that were lost, because the reader of stderr was too slow, or because a write to stderr
+    /// failed.
     pub lines_lost: u64,
 }
 
@@ -160,14 +162,15 @@ pub struct LogStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ListenerStatus {
-    /// The address as configured; the `listener` label in logs and metrics.
+    /// The address as it was configured. It is the label `listener` in logs and metrics.
     pub name: String,
-    /// The bound address, with the port that the system chose if the configured port is 0; `null` for unix sockets.
+    /// The address to which the listener is bound; `null` for unix sockets. If the configured port is 0, it contains
+    /// the port that the system chose.
     pub address: Option<String>,
     /// True if the configuration no longer has this listener.
     pub removed: bool,
-    /// Why senders cannot connect: the listener's socket was removed and cannot be bound again. `null` if senders can
-    /// connect.
+    /// The reason why senders cannot connect; `null` if they can. The only possible reason is that the socket file of
+    /// the listener was removed and cannot be created again.
     #[serde(default)]
     pub not_listening: Option<Failure>,
     /// Open connections of senders.
@@ -176,12 +179,13 @@ pub struct ListenerStatus {
     pub accepted: u64,
     /// Frames that were received and offered to every sink.
     pub frames: u64,
-    /// Bytes of these frames on the wire.
+    /// The bytes of the received frames on the wire.
     pub bytes: u64,
-    /// These frames by dnstap message type, named as in the schema, or `unknown`; every type is present.
+    /// The number of received frames, by dnstap message type. The types are named as in the schema of dnstap, or
+    /// `unknown`. Every type is present.
     pub message_frames: Counts,
-    /// Errors by reason; every reason is present. `oversize`, `malformed` and `control` count frames; the other reasons
-    /// count connections.
+    /// The number of errors, by reason. Every reason is present. `oversize`, `malformed` and `control` count frames.
+    /// The other reasons count connections.
     pub errors: Counts,
     /// The certificate that the listener presents, if it uses TLS.
     pub certificates: Vec<CertificateStatus>,
@@ -191,11 +195,12 @@ pub struct ListenerStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct CertificateStatus {
-    /// The file that the certificate was read from.
+    /// The file from which the certificate was read.
     pub file: String,
-    /// The start of its validity; `null` if the router's version does not have this field yet.
+    /// The start of the validity of the certificate; `null` if the router runs an older version that does not have this
+    /// field.
     pub valid_from: Option<Timestamp>,
-    /// The end of its validity.
+    /// The end of the validity of the certificate.
     pub expires: Timestamp,
     /// The validity at the time of the snapshot: `valid`, `expires_soon` (within 14 days), `expired` or `not_yet_valid`.
     #[serde(default)]
@@ -208,11 +213,11 @@ pub struct CertificateStatus {
 pub struct Failure {
     /// The error, in one sentence.
     pub error: String,
-    /// The time of the error or, if the error persists, the time at which it began.
+    /// The time of the error. If the same error has happened several times in a row, the time of the first of them.
     pub at: Timestamp,
 }
 
-/// The verdict on a router or a sink.
+/// The verdict on a router or a sink: whether it works as it should.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Verdict {
@@ -223,27 +228,28 @@ pub struct Verdict {
 }
 
 closed_set! {
-    /// The word of a [`Verdict`]. The words are in the order of severity. The word of a router is the worst word among
-    /// its sinks.
+    /// The word of a [`Verdict`]. The words are in the order of severity, from `ok` to `down`. While a router starts or
+    /// drains, its word is `starting` or `draining`. At other times, it is the worst word among its sinks and
+    /// listeners.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
     #[serde(rename_all = "snake_case")]
     pub enum VerdictWord {
-        /// Up, and takes all frames offered to it.
+        /// The sink is up, and takes all frames that are offered to it.
         Ok => "ok",
         /// Only for a router: all sinks are well, but no sender is connected.
         NoSenders => "no_senders",
-        /// Up, but some of its endpoints are not up.
+        /// The sink is up, but some of its endpoints are not.
         Degraded => "degraded",
         /// For a sink: its first connection is not up yet, and no attempt has failed so far. For a router: not every
         /// listener is bound yet.
         Starting => "starting",
         /// Shutting down.
         Draining => "draining",
-        /// Up, but it holds a frame older than five seconds.
+        /// The sink is up, but it holds a frame that is older than five seconds.
         Behind => "behind",
-        /// Up, but frames were lost in the last five minutes.
+        /// The sink is up, but it has lost frames in the last five minutes.
         Dropping => "dropping",
-        /// Only for a router: the socket of a listener was removed, and no sender can connect to it.
+        /// Only for a router: the socket file of a listener was removed, so no sender can connect to this listener.
         NotListening => "not_listening",
         /// Not up.
         Down => "down",

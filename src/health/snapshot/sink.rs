@@ -7,24 +7,24 @@ use serde::{Deserialize, Serialize};
 use super::{CertificateStatus, Counts, Verdict};
 use crate::health::{DropReason, Latency, Ledger, SinkHealth, endpoint::has_health};
 
-/// A sink: its settings, its health and its counts of frames.
+/// A sink, with its settings, its health and its counts of frames.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SinkStatus {
-    /// The `sink` label in logs and metrics.
+    /// The name of the sink. It is the label `sink` in logs and metrics.
     pub name: String,
     /// The destination as configured.
     pub configured: String,
-    /// The handling of the DNS messages in its frames.
+    /// What the sink does with the DNS messages in its frames.
     pub mode: SinkMode,
     /// True if the configuration no longer has this sink.
     pub removed: bool,
-    /// The verdict; `null` only if the router's version does not have this field yet.
+    /// The verdict; `null` only if the router runs an older version that does not have this field.
     pub verdict: Option<Verdict>,
-    /// Its connections and endpoints.
+    /// The state of the sink's connections and endpoints.
     #[serde(flatten)]
     pub health: SinkHealth,
-    /// The account of the frames offered to it.
+    /// The account of the frames that were offered to the sink.
     pub ledger: LedgerStatus,
     /// The frames that the sink lost because its queue or the memory was full, by sender.
     #[serde(default)]
@@ -37,17 +37,18 @@ pub struct SinkStatus {
     pub certificates: Vec<CertificateStatus>,
 }
 
-/// The handling of `query_message` and `response_message` by a sink.
+/// The setting for the DNS messages in frames, that is, for the fields `query_message` and `response_message`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SinkMode {
-    /// The sink sends both.
+    /// The sink sends both fields.
     Full,
-    /// The sink removes both from every frame.
+    /// The sink removes both fields from every frame.
     NoWire,
 }
 
-/// The account of the frames offered to a sink. Each count is in frames, unless it says bytes.
+/// The account of the frames that were offered to a sink. Each count is a number of frames, unless its name contains
+/// `bytes`.
 ///
 /// At any time, `offered = delivered + the sum of dropped + queued + in_flight + unconfirmed`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,8 +56,8 @@ pub enum SinkMode {
 pub struct LedgerStatus {
     /// Frames offered to the sink.
     pub offered: u64,
-    /// Frames delivered at the level that `confirm` sets: by default, frames that the operating system accepted completely,
-    /// on a connection whose handshake was complete.
+    /// Frames that were delivered. The option `confirm` decides when a frame counts as delivered. By default, this is
+    /// when the operating system has accepted the whole frame, on a connection whose handshake was complete.
     pub delivered: u64,
     /// The bytes of the delivered frames on the wire.
     pub delivered_bytes: u64,
@@ -66,25 +67,25 @@ pub struct LedgerStatus {
     pub queued: u64,
     /// Frames that were taken from the queue and are not written completely yet.
     pub in_flight: u64,
-    /// Frames that were written and that the collector has not confirmed. Always 0 with `confirm written`.
+    /// Frames that were written, but are not confirmed by the collector yet. Always 0 with `confirm written`.
     #[serde(default)]
     pub unconfirmed: u64,
-    /// Frames that were written again, because their first connection ended before it confirmed them. The collector may
-    /// have them twice.
+    /// Frames that were written a second time, because the first connection ended before the collector confirmed them.
+    /// The collector may have these frames twice.
     #[serde(default)]
     pub resent: u64,
 }
 
 /// The frames that a sink lost because its queue or the memory was full, by sender.
 ///
-/// Their sum equals the ledger's `dropped` for `queue_full` and `memory`. It can be slightly higher, because the
-/// snapshot reads the ledger first.
+/// The sum of these counts equals the sum of `queue_full` and `memory` in the field `dropped` of the ledger. It can be
+/// slightly higher, because the ledger is read first and more frames may be lost in the meantime.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct DroppedBySender {
-    /// The senders that lost the most frames, in descending order; at most 16.
+    /// The senders that lost the most frames, at most 16. The first sender lost the most.
     pub senders: Vec<SenderDrops>,
-    /// The number of frames of all other senders.
+    /// The number of frames that all other senders lost.
     pub others: u64,
 }
 
@@ -92,9 +93,10 @@ pub struct DroppedBySender {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SenderDrops {
-    /// The listener that the sender is connected to.
+    /// The listener to which the sender is connected.
     pub listener: String,
-    /// The sender's address, or its process on a unix socket, as in log lines.
+    /// The address of the sender, or its process if it is connected to a unix socket. The text is the same as in log
+    /// lines.
     pub peer: String,
     /// The number of lost frames.
     pub frames: u64,
@@ -104,33 +106,34 @@ pub struct SenderDrops {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct QueueStatus {
-    /// Frames held.
+    /// The number of frames in the queue.
     pub frames: u64,
-    /// Bytes of memory that these frames hold.
+    /// The bytes of memory that these frames use.
     pub bytes: u64,
     /// The limit in frames.
     pub capacity_frames: u64,
     /// The limit in bytes.
     pub capacity_bytes: u64,
-    /// The age of the oldest frame in seconds, counted from the time at which it was read from the sender; `null` if
-    /// the queue is empty.
+    /// The age of the oldest frame in seconds; `null` if the queue is empty. The age counts from the time at which the
+    /// frame was read from its sender.
     pub oldest_seconds: Option<f64>,
 }
 
-/// A histogram of the latency of all frames since the start. The latency is the time from the read from the sender to
-/// the write to the collector.
+/// A histogram of the latency of all frames since the start of the router. The latency is the time from the read from
+/// the sender to the write to the collector.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct LatencyStatus {
     /// The upper bounds in seconds of all buckets except the last one, which has no upper bound.
     pub bounds_seconds: Vec<f64>,
-    /// Frames in each bucket, not cumulative. There is one bucket more than there are bounds.
+    /// The number of frames in each bucket, without those in lower buckets. There is one bucket more than there are
+    /// bounds.
     pub counts: Vec<u64>,
     /// The sum of the latencies of all frames, in seconds.
     pub sum_seconds: f64,
-    /// The estimated median in seconds; `null` if there were no frames.
+    /// An estimate of the median in seconds; `null` if there were no frames.
     pub p50_seconds: Option<f64>,
-    /// The estimated 99th percentile in seconds; `null` if there were no frames.
+    /// An estimate of the 99th percentile in seconds; `null` if there were no frames.
     pub p99_seconds: Option<f64>,
 }
 
@@ -139,15 +142,15 @@ has_health!(SinkStatus, SinkHealth);
 // === impl LedgerStatus ===
 
 impl LedgerStatus {
-    /// Frames lost, for all reasons together. The sum saturates, because a status that another program wrote may
-    /// contain any numbers.
+    /// The number of lost frames, for all reasons together. The sum stops at the largest number instead of overflowing,
+    /// because another program may have written a status with any numbers.
     pub fn dropped_total(&self) -> u64 {
         self.dropped
             .values()
             .fold(0, |sum, lost| sum.saturating_add(*lost))
     }
 
-    /// Returns whether every frame offered is accounted for exactly once.
+    /// Returns whether each offered frame is counted exactly once.
     pub fn balances(&self) -> bool {
         let rest = [
             self.delivered,
@@ -194,11 +197,11 @@ impl From<&Latency> for LatencyStatus {
     }
 }
 
-/// Returns the quantile `q` of a histogram: the share `q` of the frames had at most this latency.
+/// Returns the quantile `q` of a histogram. This is the latency that a share `q` of the frames did not exceed.
 ///
-/// It assumes that the frames are evenly spread within a bucket, as Prometheus's `histogram_quantile` does. For a quantile
-/// in the last bucket, it returns the highest bound. For the quantile of a period, pass the differences between the counts
-/// of two snapshots.
+/// The result is an estimate: it assumes that the frames are evenly spread within a bucket, as Prometheus's
+/// `histogram_quantile` does. If the quantile is in the last bucket, the result is the highest bound. To get the
+/// quantile for a period, pass the differences between the counts of two snapshots.
 #[allow(clippy::cast_precision_loss)]
 pub fn quantile(bounds: &[f64], counts: &[u64], q: f64) -> Option<f64> {
     let total: f64 = counts.iter().map(|count| *count as f64).sum();
@@ -254,7 +257,7 @@ mod tests {
         };
         assert!(ledger(6, 0).balances() && ledger(16, 5).balances());
         assert_eq!(ledger(0, u64::MAX).dropped_total(), u64::MAX);
-        // A sum that wraps around would balance here.
+        // If the sum wrapped around, this ledger would balance.
         assert!(!ledger(4, u64::MAX).balances());
     }
 }
