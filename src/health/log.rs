@@ -45,8 +45,8 @@ pub(super) struct Line<'a> {
     /// True if the event belongs to an endpoint of a sink that uses several endpoints at the same time.
     pub(super) of_endpoint: bool,
     pub(super) change: &'a Change,
-    /// True if this kind of failure was not logged in this outage yet. Only then the line is a warning. Repeated
-    /// failures are logged at the level debug.
+    /// True if this kind of failure was not logged in this outage yet. The line is a warning only in this case.
+    /// Repeated failures are logged at the level debug.
     pub(super) is_news: bool,
 }
 

@@ -15,8 +15,8 @@ pub(super) struct Inlets<Q: Close>(ArcSwap<Vec<Arc<Inlet<Q>>>>);
 
 /// A guard that keeps one of the queues open. When the guard is dropped, it closes the queue.
 ///
-/// All sets that contain the queue share one guard. A set lives as long as a thread still offers a chunk to its queues.
-/// So a queue that was removed from the current set is closed only after the last such thread is done.
+/// All sets that contain the queue share one guard. An old set lives as long as a thread still offers a chunk to its
+/// queues. So a queue that is only in an old set is closed when the last such thread is done.
 #[derive(Debug)]
 pub(super) struct Inlet<Q: Close>(Arc<Q>);
 

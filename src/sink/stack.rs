@@ -1,4 +1,4 @@
-//! The layers of services through which the frames of a `dnstap` directive pass: the stack.
+//! The stack of a `dnstap` directive, that is, the layers of services through which the frames of this directive pass.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

@@ -217,8 +217,8 @@ impl<F: Fs> Spool<F> {
         }))
     }
 
-    /// Returns false if the header of the segment names another sink or another version of the format. If the header is
-    /// damaged, returns true, because it does not show either.
+    /// Returns false if the header of the segment names another sink or another version of the format. Returns true if
+    /// the header is damaged, because such a header does not show who wrote the segment.
     fn is_ours(&self, file: &F::File) -> io::Result<bool> {
         let mut bytes = [0; segment::HEADER];
         read_full(&self.fs, file, &mut bytes, 0)?;

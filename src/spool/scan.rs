@@ -2,11 +2,11 @@
 //!
 //! These rules define damage, both for the start of a spool and for the reader:
 //!
-//! 1. If a record is not valid, but a valid record begins at the place where it claims to end, only the first of the two
+//! 1. A record that is not valid claims to end at some place. If a valid record begins there, only the invalid record
 //!    is skipped.
-//! 2. If there is no such valid record, the rest of the segment cannot be used. It is *torn* if an interrupted write can
-//!    leave it at the end of a file: it is shorter than a header, or its first record claims to end at or after the end
-//!    of the file, or it consists of zeros.
+//! 2. If there is no valid record at that place, the rest of the segment cannot be used. It is *torn* if an interrupted
+//!    write can leave it at the end of a file: it is shorter than a header, or its first record claims to end at or
+//!    after the end of the file, or it consists of zeros.
 //! 3. In all other cases, the rest of the segment is *damaged*.
 
 use std::io;

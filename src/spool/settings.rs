@@ -87,7 +87,7 @@ impl Now {
     }
 }
 
-/// Returns a time as milliseconds since 1970. An earlier time gives 0.
+/// Returns a time as milliseconds since 1970. Returns 0 for an earlier time.
 pub(super) fn millis(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)

@@ -73,7 +73,7 @@ pub struct RouterStatus {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct MemoryStatus {
-    /// The bytes that are in use now. If several sinks hold the same frame, it counts once.
+    /// The bytes that are in use now. If several sinks hold the same frame, this frame counts once.
     pub held_bytes: u64,
     /// The limit in bytes. When the memory in use is near the limit, the sink that holds the most memory drops frames.
     pub limit_bytes: u64,

@@ -126,7 +126,7 @@ impl Connect {
             }
         };
         // The operator may have changed the collector so that it now sends FINISH. A new connection after this time
-        // finds out.
+        // gives the collector another chance.
         let degraded = self.confirmation.is_degraded().then_some(RETRY_FINISH);
         let term = Term::new([self.max_age, degraded].into_iter().flatten().min(), place);
         let connection =

@@ -263,8 +263,8 @@ impl Endpoints<'_> {
             let lost = queue.ledger().queued;
             queue.abandon(DropReason::EndpointGone);
             let endpoint = &self.stack.label(known.address);
-            // The reporter of the sink reports this, because the reporter of the endpoint ended with the endpoint's
-            // task.
+            // The reporter of the sink reports the event, because the reporter of the endpoint ended with the
+            // endpoint's task.
             self.stack.reporter.report(&Event::Left { endpoint, lost });
             self.known.swap_remove(place);
         }

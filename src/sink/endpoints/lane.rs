@@ -33,7 +33,7 @@ pub(super) struct Lane {
     _retire: DropGuard,
 }
 
-/// A guard that closes the mailbox of a lane when the lane's driver ends. It also does so if the driver panics.
+/// A guard that closes the mailbox of a lane when the lane's driver ends, and also when the driver panics.
 struct ShutOnDrop(Arc<Mailbox>);
 
 // === impl Lane ===

@@ -352,8 +352,8 @@ pub(super) fn publish(path: &Path, pattern: &FilePattern) -> Result<PathBuf, Fil
         let target = folder.join(&name);
         match rename(path, &target) {
             Ok(()) => {
-                // Without this sync, the file could have its temporary name again after a power failure. It would still
-                // be complete.
+                // Without this sync, the file could have its temporary name again after a power failure. Its content
+                // would still be complete.
                 let _ = File::open(folder).and_then(|folder| folder.sync_all());
                 return Ok(target);
             }

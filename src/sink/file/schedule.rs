@@ -18,9 +18,9 @@ pub(super) struct Slot {
 impl Slot {
     /// Returns the period of a file that begins at `now`. Periods end at multiples of `rotate` since 1970, in UTC.
     ///
-    /// If the file begins just before the end of a period, it belongs to the next period. The reason is the timer that
-    /// ends a period: it can end up to 1/2000 too early while the system clock is slewed. The next file then begins
-    /// before its period. Without this rule, it would get the same name as the previous file.
+    /// If the file begins just before the end of a period, it belongs to the next period. The reason: while the system
+    /// clock is slewed, the timer for the end of a period runs too fast by up to 1/2000. The next file then begins a
+    /// little before its period. Without this rule, that file would get the same name as the previous file.
     pub(super) fn at(now: SystemTime, rotate: Option<Duration>) -> Self {
         // A time before 1970 means that the clock is wrong.
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
