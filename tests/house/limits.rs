@@ -138,7 +138,8 @@ fn other_limits(of: &Constants) -> Vec<(&'static str, String)> {
         (
             "silence of a sender",
             format!(
-                "{stall} within a frame, unlimited between frames; TCP keepalive finds a lost one after {lost}"
+                "{stall} within a frame, unlimited between frames; TCP keepalive notices a sender that is gone \
+                 after {lost}"
             ),
         ),
         (

@@ -43,7 +43,7 @@ pub(crate) const SOCKETS: [(&str, &str); 8] = [
     ),
     (
         "tls+srv://_service._protocol.domain",
-        "the same with TLS; the certificate of the collector must be for the domain",
+        "TLS to the hosts and ports in the SRV records; the certificate of the collector must be for the domain",
     ),
     ("file:///folder/name", "files that tapfan writes"),
 ];
