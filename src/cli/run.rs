@@ -114,12 +114,7 @@ pub(super) fn run(args: &RunArgs, log: &Log) -> ExitCode {
         return ExitCode::from(FAILED);
     };
     let status = runtime.block_on(async {
-        let signals = Signals::new([
-            (SignalKind::terminate(), Asked::End("SIGTERM")),
-            (SignalKind::interrupt(), Asked::End("SIGINT")),
-            (SignalKind::hangup(), Asked::Reload),
-        ]);
-        let signals = signals
+        let signals = signals()
             .inspect_err(|error| error!(%error, "cannot install signal handlers"))
             .ok()?;
         let sockets = bind_admin(&admin, prepared.config())
@@ -133,6 +128,15 @@ pub(super) fn run(args: &RunArgs, log: &Log) -> ExitCode {
     // Does not wait for blocking calls that hang, such as a name lookup or the read of a file.
     runtime.shutdown_background();
     status.unwrap_or(ExitCode::from(FAILED))
+}
+
+/// Installs the handlers of the signals that end the router or reload its configuration.
+fn signals() -> io::Result<Signals<Asked>> {
+    Signals::new([
+        (SignalKind::terminate(), Asked::End("SIGTERM")),
+        (SignalKind::interrupt(), Asked::End("SIGINT")),
+        (SignalKind::hangup(), Asked::Reload),
+    ])
 }
 
 /// Builds the runtime on which listeners and sinks run.
