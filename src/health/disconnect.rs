@@ -59,7 +59,7 @@ pub enum Disconnect {
     #[error("tapfan ended the connection, so that the collector confirms its frames")]
     Checkpoint,
     /// The next file replaced this file, because this file had reached the limit of `rotate` or `size`.
-    #[error("the file has reached its time or its size")]
+    #[error("the file has reached its maximum age or size")]
     FileEnded,
     /// A write to the file failed. The text of the error names the file.
     #[error("{0}")]
