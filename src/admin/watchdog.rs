@@ -171,9 +171,9 @@ impl Beats {
 // === impl Sign ===
 
 impl Sign {
-    /// Returns whether progress is expected. A worker is expected to make progress unless it is parked. While it is
-    /// parked, its count of parks and unparks is odd. A beat, a task that tests timers, is expected to end after it was
-    /// started.
+    /// Returns whether progress is expected. A worker must make progress while it runs tasks; at such times, its count
+    /// of parks and unparks is even. A beat, a task that tests timers, must make progress from its start until its end;
+    /// at such times, more beats were started than have ended.
     fn is_due(self) -> bool {
         match self {
             Self::Worker { parks, .. } => parks % 2 == 0,

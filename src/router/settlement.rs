@@ -88,8 +88,8 @@ impl Contents {
                 self.give_up(&given_up, DropReason::Disconnected);
             }
         }
-        // The remaining chunks wait again, for the next connection. They keep the number of connections that died on
-        // their first frame.
+        // The remaining chunks return to the queue and wait for the next connection. Each chunk keeps `cuts`, the number
+        // of connections that died while they were writing the first frame of the chunk.
         for back in held {
             let frames = back.chunk.len() as u64;
             self.ledger.in_flight -= frames;

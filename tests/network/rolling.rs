@@ -90,8 +90,9 @@ async fn only_what_was_handed_over_is_lost(network: Network, endpoints: Endpoint
 }
 
 /// Asserts that every offered frame was delivered. `endpoints all` is an exception if a collector
-/// stops while the name server still lists it. In that case the frames for this collector are
-/// dropped later: as `endpoint_gone`, or as `shutdown` if the router ends before that.
+/// stops while the name server still lists it. In that case the frames for this collector wait in
+/// a queue. The queue drops them as `endpoint_gone` when the time to deliver them has passed, or as
+/// `shutdown` if the router ends earlier.
 fn assert_no_other_drops(endpoints: Endpoints, removal: Removal, outcome: &Outcome) {
     let ledger = &outcome.sink.ledger;
     let left = [DropReason::EndpointGone, DropReason::Shutdown];
