@@ -16,7 +16,7 @@ use crate::{
 /// Names of rows in the guide's table of limits. The limits in these rows are not constants in the source code. Each
 /// item has the reason for that.
 const WITHOUT_A_CONSTANT: &[(&str, &str)] = &[
-    ("descriptors", "the operating system's limit"),
+    ("open file descriptors", "the operating system's limit"),
     (
         "the send buffer",
         "an option, and the operating system's limit",
@@ -71,8 +71,8 @@ fn limits_of_sinks(of: &Constants) -> Vec<(&'static str, String)> {
     let each = of.count("src/sink/descriptors.rs", "PER_ENDPOINT");
     let lookup = of.count("src/sink/descriptors.rs", "LOOKUP");
     let descriptors = format!(
-        "{} for each sink, {} for one with a name, {} with `endpoints balance` and `all`, {} for reloads, {} for the \
-         admin endpoint.",
+        "{} for each sink without a name to look up, {} for each sink with a name, {} for each sink with `endpoints \
+         balance` or `all`, {} for reloads, {} for the admin endpoint.",
         each + 1,
         each + at_once + lookup,
         each * of.count("src/sink/endpoints", "ENDPOINTS_AT_MOST") + lookup,
@@ -83,18 +83,20 @@ fn limits_of_sinks(of: &Constants) -> Vec<(&'static str, String)> {
     let delay = of.time(RACE, "DELAY");
     let finish = of.time("src/sink/connect", "FINISH_DEADLINE");
     vec![
-        ("descriptors kept from senders", descriptors),
+        ("file descriptors that senders cannot use", descriptors),
         (
             "lookup, dial, TLS, handshake with a collector",
             format!("{attempt} each"),
         ),
         (
-            "addresses tried at a time",
-            format!("{at_once}, each {delay} after the one before"),
+            "addresses of a name that are tried at a time",
+            format!("{at_once}; each attempt starts {delay} after the previous one"),
         ),
         (
-            "FINISH of a collector",
-            format!("{finish} after it last took data, or"),
+            "the wait for FINISH of a collector",
+            format!(
+                "{finish} after it last took data. If it took data for more than {finish} after STOP"
+            ),
         ),
         (
             "the old stream of a changed sink",
@@ -131,15 +133,15 @@ fn other_limits(of: &Constants) -> Vec<(&'static str, String)> {
     let answer = of.size("src/cli/remote/client.rs", "LONGEST");
     vec![
         (
-            "the watch of files",
-            format!("reloads after {quiet} of quiet, or after {patience}"),
+            "from a change of a file to the reload",
+            format!("{quiet} after the last change, or {patience} after the first change"),
         ),
         ("TLS, handshake with a sender", format!("{handshake} each")),
         (
             "silence of a sender",
             format!(
-                "{stall} within a frame, unlimited between frames; TCP keepalive notices a sender that is gone \
-                 after {lost}"
+                "{stall} within a frame, unlimited between frames; after {lost}, TCP keepalive notices that the \
+                 machine of a sender is gone"
             ),
         ),
         (
@@ -221,7 +223,7 @@ fn the_guide_has_the_limits_of_listeners_and_memory() {
     guide.says(format!("and {real} bytes for each chunk"));
     let free = of.size("src/listener/unfinished.rs", "FREE");
     guide.says(format!(
-        "`unfinished_frames` does not include {free} for each connection"
+        "do not count against `unfinished_frames`: up to {free} for each connection"
     ));
     guide.says(format!("unfinished_frames + {free} × connections + 2"));
     guide.says(format!("memory + {free} × connections + 1"));
@@ -256,7 +258,9 @@ fn the_guide_has_the_limits_of_files_and_the_page() {
     let behind = of.time("src/admin/verdict.rs", "BEHIND");
     guide.says(format!("holds a frame older than {behind}."));
     let pages = of.count("src/admin/live.rs", "PLACES");
-    guide.says(format!("{pages} pages can watch at a time"));
+    guide.says(format!(
+        "At most {pages} pages can show a router at the same time"
+    ));
     let (warning, deadline) = (
         of.time("src/files/reader.rs", "WARN_AFTER"),
         of.time("src/files/reader.rs", "DEADLINE"),
@@ -264,7 +268,9 @@ fn the_guide_has_the_limits_of_files_and_the_page() {
     guide.says(format!(
         "After {warning} the log names the file, and after {deadline} the reload is refused"
     ));
-    guide.says(format!("exit with status 2 after the {deadline}."));
+    guide.says(format!(
+        "does not answer within {deadline}, the command exits with status 2"
+    ));
     let hosts = of.time("src/net/resolve/dns/system.rs", "DEADLINE");
     guide.says(format!("`/etc/hosts` get {hosts} in each lookup"));
     guide.says(format!(
