@@ -49,8 +49,8 @@ impl Segment {
         self.length
     }
 
-    /// Returns the place at which the search for a frame must begin: the first frame of a record, and the offset of
-    /// this record.
+    /// Returns the record from which a search for `frame` must begin. The frame is in this record or behind it. The
+    /// result is the number of the record's first frame, and the offset of the record in the segment.
     pub(super) fn start_for(&self, frame: u64) -> (u64, u64) {
         let after = self.marks.partition_point(|mark| mark.first <= frame);
         let mark = after.checked_sub(1).and_then(|last| self.marks.get(last));

@@ -88,7 +88,7 @@ fn bytes_that_a_terminal_would_obey_are_escaped() {
     ;; ANSWER SECTION:
     ;.	0	IN	NULL	\# 2 1b5b
     ");
-    // Control bytes in the texts of three EDNS options: an extended error, an identifier and an error text.
+    // Control bytes in the texts of two EDNS options: EDE (Extended DNS Error) and NSID (name server identifier).
     null.truncate(12);
     null[7] = 0;
     null[11] = 1;
