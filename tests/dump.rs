@@ -910,7 +910,7 @@ fn every_frame_of_an_output_that_fails_is_counted_as_dropped() {
             assert_eq!((read, wrote), (left_out + dropped, 0), "{format}: {text}");
         }
     }
-    // Queries that wait for their responses at the end are written as well.
+    // Queries that still have no response when the input ends are written as well.
     let folder = TempDir::new().expect("a folder");
     let output = dump(&[BIND, "--pair", "-w", &path(&folder, "pairs")]);
     assert_eq!(totals(&stderr(&output), ["wrote "]), [4000]);
