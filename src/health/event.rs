@@ -59,7 +59,7 @@ pub(crate) enum Event<'a> {
     /// A sink, or one of its endpoints, has ended its last connection, because it stops or is restarted with other
     /// settings.
     Ended(&'a Disconnect),
-    /// The collector has not confirmed the end of its stream. If the sink writes files: the last file was not
+    /// The collector has not confirmed the end of its stream. If the sink writes files: its last file was not
     /// completed.
     Unconfirmed(&'a dyn Error),
     /// Several connections in a row have ended without FINISH. From now on, `confirm finish` works as `confirm kernel`.

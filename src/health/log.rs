@@ -106,7 +106,7 @@ impl Line<'_> {
                 debug!(target: TARGET, sink, "a write to the collector made no progress for one second");
             }
             Event::Unconfirmed(cause) if self.writes_file() => {
-                warn!(target: TARGET, sink, endpoint, %cause, "the last file was not completed");
+                warn!(target: TARGET, sink, endpoint, %cause, "the sink's last file was not completed");
             }
             Event::Unconfirmed(cause) => {
                 warn!(target: TARGET, sink, endpoint = of_several, %cause, "the collector did not confirm the end of its stream");

@@ -511,7 +511,10 @@ async fn the_log_of_a_sink_that_writes_files_speaks_of_files() {
     tapfan.signal(Signal::SIGTERM);
     tapfan.exit().await;
     let log = tapfan.log();
-    assert!(log.contains("the last file was not completed"), "{log}");
+    assert!(
+        log.contains("the sink's last file was not completed"),
+        "{log}"
+    );
     assert!(!log.contains("collector"), "{log}");
 }
 
