@@ -333,7 +333,7 @@ fn the_documents_of_log_and_alerts_have_the_limits_of_the_sources() {
     ));
     let (idle, at_most) = (of.time(LOG, "IDLE"), of.time(LOG, "AT_MOST"));
     log.says(format!(
-        "for at most {at_most}, and gives up after {idle} without progress"
+        "for at most {at_most}. It gives up earlier if stderr accepts nothing for {idle}"
     ));
     let losses = of.time("src/supervisor/drops.rs", "PERIOD");
     log.says(format!("one line per sink in {losses}"));
