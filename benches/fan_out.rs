@@ -178,9 +178,10 @@ fn watched(folder: &Path, traffic: &Traffic, rounds: u64, floor: &Cost) -> Resul
     Ok(())
 }
 
-/// Scrapes once a second while the process runs, with the page open. Drops `watching` after the
-/// first event and the first scrape. Returns the number of scrapes, and the processor times of the
-/// admin endpoint's thread and of all threads, in nanoseconds, at the last scrape.
+/// Scrapes the metrics of the process once a second while it runs. At the same time, reads the
+/// events of the page. After the first event and the first scrape, drops `watching`, because the
+/// caller waits for that. Returns the number of scrapes, and the processor times of the admin
+/// endpoint's thread and of all threads, in nanoseconds, at the last scrape.
 fn watch(
     admin: SocketAddr,
     pid: u32,

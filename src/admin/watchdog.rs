@@ -21,8 +21,8 @@ use crate::lock::Mutex;
 ///
 /// In addition, the watchdog starts beats in the runtime. A beat is a task that waits for a timer and then increments a
 /// counter, which shows that timers and wake-ups work. Because a beat wakes an idle runtime, the watchdog starts one
-/// every second only while frames arrive. While no frames arrive, the watchdog starts a beat only after its result was
-/// read. Therefore the first result after a time without frames says nothing about timers.
+/// every second only while frames arrive. While no frames arrive, it starts a beat only after a call of
+/// [`stuck`](Self::stuck). Therefore the first call of `stuck` after a time without frames says nothing about timers.
 ///
 /// The watchdog only adds up the time between its own checks. So a runtime does not look stuck because the process was
 /// stopped or the machine was suspended.
@@ -99,8 +99,8 @@ impl Watchdog {
     /// Records the current signs of progress: those of all workers, and that of the beat, a task that tests timers.
     /// `passed` is the time since the last record.
     fn record(&self, signs: &[(What, Sign)], passed: Duration) {
-        // If more time has passed, the watchdog's own thread was stopped and observed nothing. So only a part of that
-        // time counts.
+        // If more than two periods have passed, the watchdog's own thread was stopped and observed nothing. So only two
+        // periods count.
         let passed = passed.min(Self::PERIOD * 2);
         let now = Timestamp::now();
         let mut watched = self.watched.lock();

@@ -78,7 +78,7 @@ struct Places {
     probes: Option<Span>,
 }
 
-/// A directive of a configuration. A listener or a sink has an index in its list.
+/// A directive of a configuration. A listener or sink is identified by its index in the list of listeners or sinks.
 #[cfg(feature = "cli")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {

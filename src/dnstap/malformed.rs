@@ -102,7 +102,7 @@ closed_set! {
         Fixed64 => "fixed64",
         /// 2: a length, followed by that many bytes.
         Bytes => "bytes",
-        /// 3 and 4: fields between a start and an end tag; obsolete, but legal.
+        /// 3 (a start tag) and 4 (an end tag): all fields between the two tags; obsolete, but legal.
         Group => "group",
         /// 5: 4 bytes.
         Fixed32 => "fixed32",

@@ -39,8 +39,8 @@ pub enum Disconnect {
     Unconfirmed {
         /// The time for which tapfan waited for FINISH.
         after: Duration,
-        /// The largest number of bytes that the collector may not have acknowledged at that time. `None` if it is
-        /// unknown.
+        /// An upper bound on the bytes that the collector had not acknowledged when the wait ended. `None` if no bound
+        /// is known.
         waiting: Option<u64>,
     },
     /// tapfan closed the connection before everything was written, because a deadline passed or the task that was

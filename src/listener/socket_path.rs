@@ -149,7 +149,8 @@ impl SocketPath {
             let Ok((found, begun)) = check.await else {
                 return;
             };
-            // After any other result, the watched file is no longer the listener's socket, so its events are of no use.
+            // If the result is not `InPlace`, the watched file is no longer the listener's socket, so its events are of
+            // no use.
             events = begun.filter(|_| matches!(found, Found::InPlace));
             pause = match found {
                 Found::InPlace if events.is_some() => PERIOD_WITH_EVENTS,

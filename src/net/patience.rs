@@ -19,7 +19,7 @@ use super::{Uptake, UptakeLevel};
 #[derive(Debug)]
 pub(crate) struct Patience {
     allowed: Duration,
-    /// If true, the allowed pause is the time for which the peer has been taking data, or `allowed` if that is longer.
+    /// If true, a peer that took data for longer than `allowed` may pause for as long as it took data.
     grows: bool,
     begun: Instant,
     /// The last time at which progress of the peer was seen; at first, the start of the wait.

@@ -148,8 +148,9 @@ impl Contents {
         let frames: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();
         self.first_position -= frames;
         let mut position = self.first_position;
-        // The frames in `returned` were written, but came back to the other queue because they were not confirmed. They
-        // did not count against the bounds of that queue, so they do not count against these bounds either.
+        // Some of these frames were written, but came back to the other queue because they were not confirmed.
+        // `returned` is their amount. They did not count against the bounds of the other queue, so they do not count
+        // against the bounds of this queue either.
         let mut bounds = self.bounds();
         bounds.held += *returned;
         for chunk in chunks {

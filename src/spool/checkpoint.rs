@@ -211,7 +211,8 @@ impl<F: Fs> CheckpointFile<F> {
     }
 
     /// Waits until the checkpoint that was found at the start is on the disk. The previous process may have ended
-    /// before it synced the file. The next write goes to the other slot, so this slot must be safe before that.
+    /// before it synced the file. In that case, the only checkpoint on the disk is an older one, which the next write
+    /// overwrites.
     pub(super) fn sync_found(&self, fs: &F) -> io::Result<()> {
         fs.sync(&self.file)
     }

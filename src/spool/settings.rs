@@ -33,7 +33,8 @@ pub struct Settings {
 /// killed, no data is lost with any of these values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sync {
-    /// The data must be on the disk at most this time after the write. A power loss can cost the data of this time.
+    /// The data must be on the disk within this time after the write. A power loss can cost the data that was written
+    /// in the last period of this length.
     Within(Duration),
     /// The data must be on the disk before [`append`](super::Spool::append) returns.
     Always,

@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn a_certificate_is_logged_daily_from_14_days_before_its_expiry() {
         let shown = shown(0, 20 * DAY);
-        // From 14 days before the expiry, once a day, and at the expiry.
+        // The first line is logged 14 days before the expiry. Then one line a day is logged, also after the expiry.
         let mut expected: Vec<u64> = (0..14).map(|day| 24 * (6 + day) + 1).collect();
         expected.extend([20 * 24 + 1, 21 * 24 + 1]);
         assert_eq!(logged(0..21 * 24 + 20, &shown), expected);

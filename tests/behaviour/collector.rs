@@ -68,7 +68,8 @@ pub(crate) enum Behaviour {
     ReadsSlowly(usize, Duration),
     /// Closes the connection cleanly right after the handshake.
     ClosesAfterHandshake,
-    /// Answers READY only when the behaviour changes, and then behaves like `Good`.
+    /// Answers READY only after the test has set another behaviour. From then on, the connection
+    /// behaves as with `Good`.
     AcceptsLate,
 }
 

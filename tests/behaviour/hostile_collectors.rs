@@ -277,8 +277,8 @@ async fn a_frame_cut_off_by_three_disconnects_is_dropped() {
         collector.behave(Behaviour::Good);
     }
     for (sink, collector) in collectors.iter_mut().enumerate() {
-        // A connection that was made before the collector became good may still be open until it
-        // has read 1000 bytes, and would read the next frames. Killing the collector ends that
+        // A connection from before the change to `Good` may still be open. The collector would read
+        // the next frames on it, and close it after 1000 bytes. Killing the collector ends this
         // connection.
         collector.kill().await;
         collector.listen();

@@ -22,11 +22,11 @@ const FRAMES: u64 = 5000;
 /// The `write_timeout` of the sinks with slow collectors, in seconds.
 const SLOW: usize = 8;
 
-/// The time for which a slow collector reads nothing after its sockets are full. When the collector
-/// reads again, Linux on loopback acknowledges 65 KB, and later up to 130 KB at a time. If the
-/// collector reads as slowly as `CRAWL` says, the second acknowledgement comes after ten seconds.
-/// With a `TCP_USER_TIMEOUT` of eight seconds, the kernel would have ended the connection before
-/// that, although at most five and a half seconds pass between two acknowledgements.
+/// The time for which a slow collector reads nothing after its sockets are full. After this pause,
+/// the collector reads as slowly as `CRAWL` says. Linux on loopback first acknowledges 65 KB, and
+/// later up to 130 KB at a time. At most five and a half seconds pass between two acknowledgements,
+/// but the second one comes ten seconds after the sockets became full. A `TCP_USER_TIMEOUT` of
+/// eight seconds would end the connection before the second acknowledgement.
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// The bytes per read of the unix, the TCP and the TLS collector. They are so few that a full

@@ -47,8 +47,8 @@ pub(crate) fn numbers_of<'a>(frames: impl IntoIterator<Item = &'a Bytes>) -> Vec
     frames.into_iter().map(|frame| number_of(frame)).collect()
 }
 
-/// Returns the bytes of a numbered frame before the number, which is the last eight bytes of a
-/// frame. `query` is the size of its DNS message.
+/// Returns a numbered frame without its last eight bytes, which hold the number. `query` is the
+/// size of the frame's DNS message.
 fn beginning(query: usize) -> Bytes {
     let message = Message {
         r#type: message::Type::ClientQuery.into(),

@@ -104,7 +104,8 @@ fn arguments_mean_what_they_mean_in_coredns() {
         ("full +4 008", true, 4, 8),
         ("\"full\" 4 8", true, 4, 8),
         ("{$FULL} 4 8", true, 4, 8),
-        // The variable is not set. CoreDNS ignores its word, but counts the word as the argument at its position.
+        // The variable is not set, so the first argument is empty. CoreDNS ignores an empty argument, but still counts
+        // it.
         ("{$NOTHING} 4 8", false, 4, 8),
     ] {
         let (sink, _) = sink(&format!("dnstap /s {arguments}"));

@@ -19,8 +19,8 @@ enum Op {
     /// Confirms a part of the frames that were read. The part is given in 255ths.
     Confirm(u8),
     Commit,
-    /// Goes back, in order to read some frames again. The part of the frames that were read and not confirmed is given
-    /// in 255ths.
+    /// Moves the reader back to one of the frames that were read and not confirmed. The value is the place of this
+    /// frame among them, in 255ths.
     Rewind(u8),
     Fault(Fault),
     /// Makes the process die after this many further calls of the file system. If there is a seed, the power fails,

@@ -170,7 +170,7 @@ mod tests {
         }
     }
 
-    /// The missing time of a server that writes no time, and the wrong times of a server with a wrong clock.
+    /// Query times that do not show the age of the query: a missing time, and two times by a wrong clock.
     const WITHOUT_AGE: [Moment; 3] = [
         Moment {
             seconds: None,

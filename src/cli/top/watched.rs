@@ -153,8 +153,8 @@ impl SinkHistory {
                 }
                 self.latencies.push_back(added);
             }
-            // The growth for this poll is unknown, because its histogram is the first one or has other buckets than the
-            // last one.
+            // There is no earlier histogram, or its buckets are different. So the growth since the last poll is
+            // unknown.
             None => self.latencies.clear(),
         }
     }

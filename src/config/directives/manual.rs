@@ -5,7 +5,7 @@ use super::{dnstap, listen, resolver, router, row::Row};
 /// A directive with its options.
 pub(crate) struct Directive {
     pub(crate) line: Setting,
-    /// The words on its line that have bounds and a default, and the options of its block.
+    /// The arguments of the directive that have bounds and a default, and the options of its block.
     pub(crate) options: Vec<Setting>,
 }
 

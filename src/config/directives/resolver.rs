@@ -48,7 +48,7 @@ pub(super) const OPTIONS: &[Row<ResolverSettings>] = &[
         name: "ndots",
         value: Value::Number(0..=15, |settings, dots| settings.ndots = Some(dots)),
         default: "as in /etc/resolv.conf",
-        doc: "a name with at least this many dots is looked up as written before search domains are appended",
+        doc: "a name with at least this many dots is first looked up as it is, and then with the search domains",
         scope: None,
         describe: |settings| {
             let dots = settings.ndots.map(|dots| dots.to_string());

@@ -217,8 +217,8 @@ fn holder(address: &SockAddr) -> io::Result<Option<i32>> {
             // 0 stands for a process outside our PID namespace.
             Ok(peer.pid().filter(|pid| *pid > 0))
         }
-        // The backlog is full, or this is not a stream socket. Some process has the socket open, but the kernel does
-        // not say which.
+        // The backlog is full, or this is not a stream socket. In both cases, a process has the socket open, but the
+        // kernel does not report which process.
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
         Err(error) if error.raw_os_error() == Some(nix::libc::EPROTOTYPE) => Ok(None),
         Err(error) => Err(error),

@@ -32,8 +32,8 @@ pub struct ResolverSettings {
     /// The domains that are appended to a relative name. If empty, the search domains of `/etc/resolv.conf` are used,
     /// or none if `name_servers` are set.
     pub search: Vec<Arc<str>>,
-    /// A name with at least this many dots is looked up as written before search domains are appended. The default is
-    /// the value of `/etc/resolv.conf`, or 1 if `name_servers` are set.
+    /// A name with at least this many dots is first looked up as it is, and then with the search domains. The default
+    /// is the value of `/etc/resolv.conf`, or 1 if `name_servers` are set.
     pub ndots: Option<usize>,
     /// The time for one lookup, including all questions and retries.
     pub timeout: Duration,

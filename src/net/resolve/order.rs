@@ -90,7 +90,8 @@ mod tests {
             let records: Vec<_> = weights.iter().map(|weight| (7, *weight)).collect();
             let sum: f64 = weights.iter().copied().map(f64::from).sum();
             for (weight, count) in weights.iter().zip(firsts(&records, DRAWS)) {
-                // The algorithm of the RFC draws numbers from 0 on, so the first target has one extra chance.
+                // The number that is drawn can be 0, which selects the first target. So the first target has one chance
+                // more than its weight says.
                 let expected = f64::from(*weight) / sum;
                 let found = f64::from(u32::try_from(count).expect("few")) / 4000.0;
                 let slack = 1.0 / sum + 6.0 * (expected * (1.0 - expected) / 4000.0).sqrt();

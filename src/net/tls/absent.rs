@@ -75,7 +75,8 @@ pub(crate) fn failure_kind(_: &io::Error) -> Option<()> {
     None
 }
 
-// A configuration that names a certificate is refused before, so the following functions read no file.
+// Without the feature `tls`, a configuration that names a certificate is refused. So the following functions have no
+// file to read.
 
 pub(crate) fn validity_in_file(_: &Path) -> Option<Validity> {
     None

@@ -219,8 +219,8 @@ impl<Io: AsyncRead + AsyncWrite + Liveness + Uptake + Unpin> Write<Io> {
             self.patience = None;
             self.stalled = false;
         }
-        // Then reads the back channel, because a reset or a FINISH says more about the end than a passed deadline.
-        // `poll_stop` reads the back channel itself, because FINISH means success there.
+        // Reads the back channel before it checks the deadline, because a reset or a FINISH says more about the end
+        // than a passed deadline. `poll_stop` reads the back channel itself, because FINISH means success there.
         if let Work::Frames { .. } = self.work
             && let Poll::Ready(cause) = poll_lost(wire, cx)
         {

@@ -184,7 +184,8 @@ impl FileWrite {
         }
     }
 
-    /// Ends the file as a connection. If it has already ended, the first reason is kept.
+    /// Records `cause` as the reason why the file ended, unless a reason is already recorded. Returns the recorded
+    /// reason.
     fn end(&self, cause: Disconnect) -> Arc<Disconnect> {
         Arc::clone(self.ended.get_or_init(|| Arc::new(cause)))
     }

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 pub(super) struct Slot {
     /// The time that is in the name of the file.
     pub(super) named: OffsetDateTime,
-    /// The time until the next file begins. `None` if no other file follows by time.
+    /// The time until the next file begins. `None` if files are not rotated by time.
     pub(super) left: Option<Duration>,
 }
 
