@@ -289,8 +289,8 @@ fn connect(socket: &Path) -> io::Result<UnixStream> {
     Ok(stream)
 }
 
-/// Starts a collector on its own thread. Returns the set of the numbers of the good sender's frames
-/// that it receives.
+/// Starts a collector on its own thread. For each frame of the good sender that it receives, the
+/// collector adds the number of the frame to the returned set.
 fn collect(socket: &Path) -> io::Result<Arc<Mutex<BTreeSet<u64>>>> {
     let listener = UnixListener::bind(socket)?;
     let got = Arc::<Mutex<BTreeSet<u64>>>::default();

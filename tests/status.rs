@@ -203,8 +203,8 @@ fn the_headline_and_the_count_are_those_of_the_shown_sinks() {
 #[test]
 fn json_is_the_routers_own_output() {
     let said = status(&[sink("a", "up"), sink("b", "backoff")]);
-    // The JSON is formatted differently from the router's JSON. So the test fails if the command formats the JSON
-    // again.
+    // This server formats its JSON, but a router does not. If the command formatted the JSON as a router does, the
+    // output would differ.
     let pretty = serde_json::to_string_pretty(&said).expect("text");
     let server = Server::answering(ok(&pretty));
     let output = status_of(&server, &["--json"]);

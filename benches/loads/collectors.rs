@@ -54,7 +54,7 @@ pub(crate) struct Expect {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Received {
     pub(crate) counts: Vec<Count>,
-    /// The delays of the frames that were sent with a time, at all collectors.
+    /// The delays at all collectors. Only frames that carry the time of their write have a delay.
     pub(crate) delay: Quantiles,
 }
 

@@ -38,8 +38,8 @@ pub(crate) struct Figures {
     pub(crate) memory: u64,
     /// Processor time of the senders and collectors, in nanoseconds.
     pub(crate) peers: u64,
-    /// The number of processors that all other programs on the machine kept busy. This includes the
-    /// time in which the collectors waited for the last frames.
+    /// The average number of processors that all other programs on the machine kept busy. The
+    /// average also covers the time in which the collectors waited for the last frames.
     pub(crate) others: f64,
 }
 

@@ -140,8 +140,8 @@ fn signs(metrics: &runtime::RuntimeMetrics, beats: &Beats) -> Vec<(What, Sign)> 
 // === impl Beats ===
 
 impl Beats {
-    /// The time that a beat, a task that tests timers, waits for a timer. It is as short as possible, because a longer
-    /// wait wakes the worker more than once.
+    /// The time for which a beat waits for a timer. A beat is a task that tests timers. Its wait is as short as
+    /// possible, because a longer wait would wake the worker more than once.
     const WAIT: Duration = Duration::from_millis(1);
 
     /// Starts a beat, a task that tests timers, in the runtime. Does nothing if the last beat has not ended yet.

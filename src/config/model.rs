@@ -117,7 +117,7 @@ pub struct ListenLimits {
     pub handshake: Duration,
 }
 
-/// The default of [`ListenLimits::handshake`]. Senders themselves wait 4 to 5 s for each of these steps.
+/// The default of [`ListenLimits::handshake`]. Senders themselves wait 4 to 5 s for each handshake and for FINISH.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// One `dnstap` directive.

@@ -63,7 +63,8 @@ pub(crate) fn rcode(number: u16) -> Mnemonic {
     word(known.or_else(|| extended(number)), "RCODE", number)
 }
 
-/// Returns the number of the response code in `text`: its word, `RCODE` and its number, or its number alone.
+/// Returns the number of a response code. `text` is the word of the code, such as `NXDOMAIN`, or the number with or
+/// without `RCODE` before it.
 pub(crate) fn rcode_of(text: &str) -> Option<u16> {
     let known = (0..32).find(|number| match rcode(*number) {
         Mnemonic::Word(word) => word.eq_ignore_ascii_case(text),

@@ -1,8 +1,9 @@
 //! The selection of frames, by rules for message types, names, record types, response codes, clients and protocols.
 //!
 //! A [`Filter`] has one list of rules for each of these six kinds. A frame passes if every list lets it pass. In a
-//! list, the first rule that matches decides. If no rule matches, the list drops the frame if at least one of its rules
-//! keeps frames; a list of only `!` rules lets the frame pass. A value that cannot be read matches no rule.
+//! list, the first rule that matches decides: a rule that begins with `!` drops the frame, and any other rule lets it
+//! pass. If no rule matches, the frame passes only if every rule of the list begins with `!`. A value that cannot be
+//! read matches no rule.
 //!
 //! A filter looks only at the frame, and not at the place that it comes from.
 

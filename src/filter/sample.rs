@@ -9,8 +9,8 @@ use std::{
 use super::hash_exchange;
 use crate::dnstap::RawFrame;
 
-/// A sample of one transaction in N. A random key for the hash is chosen at the start, so a client cannot know which of
-/// its queries will be in the sample.
+/// A sample of one transaction in N. A hash of the transaction decides whether it is in the sample. The key of the hash
+/// is random, so a client cannot know which of its queries will be in the sample.
 #[derive(Debug, Clone)]
 pub(crate) struct Sample {
     one_in: NonZeroU32,

@@ -326,7 +326,8 @@ mod tests {
             },
         ];
         for change in changes {
-            // The kernel reports events by now. Without an event, the next check would come only after a minute.
+            // During this pause, the listener starts to watch the path for events. From then on, a check without an
+            // event comes only once a minute, so a change that is noticed sooner was noticed by its event.
             sleep(Duration::from_hours(1)).await;
             assert!(!socket.has_changed().expect("open"), "nothing has happened");
             tokio::time::resume();

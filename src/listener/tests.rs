@@ -144,8 +144,8 @@ async fn a_handshake_that_the_drain_cuts_short_is_counted_by_its_kind() {
     }
 }
 
-/// Unbound ends its stream as soon as it is asked. It would then connect again before its previous connection is
-/// closed.
+/// Unbound ends its stream and connects again as soon as the router asks it to end the stream. So the listener must
+/// stop accepting before it asks its senders.
 #[tokio::test]
 async fn a_sender_that_is_asked_to_end_cannot_connect_again() {
     let signals = DrainSignals::default();

@@ -34,7 +34,7 @@ struct Holdings {
     held: usize,
     each: HashMap<u64, Holding>,
     next_key: u64,
-    /// Counts the same bytes against the memory of the whole router.
+    /// Counts the bytes in `each` against the memory of the whole router, too.
     reservation: Reservation,
 }
 

@@ -101,9 +101,9 @@ impl Descriptors {
         }
     }
 
-    /// The number of descriptors that `incoming` must leave free. Under a low limit, the descriptors that are not
-    /// `in_use` are divided: at most half is kept for the router, and at most a quarter for the admin endpoint. If the
-    /// whole limit were divided instead, senders might get nothing, because the process itself can have more than a
+    /// The number of descriptors that `incoming` must leave free. Spare descriptors are those that are not `in_use`. At
+    /// most half of them is kept for the router, and at most a quarter for the admin endpoint. If these were shares of
+    /// the whole limit, senders might get nothing under a low limit, because the process itself can have more than a
     /// quarter of the limit open.
     fn kept(&self, limit: u64, incoming: Incoming) -> u64 {
         let spare = limit.saturating_sub(self.0.in_use.load(Relaxed));

@@ -99,8 +99,8 @@ impl PeerCheck {
     fn is_stalled<P: Uptake>(&mut self, peer: &P) -> bool {
         let level = peer.uptake();
         self.idle = level.is_none_or(|level| level.waiting() == 0);
-        // If the level is unknown, only the kernel's own timeout applies. In that case, `dial_tcp` has set it to
-        // `allowed`.
+        // If the level is unknown, only the kernel's own timeout applies. In that case, `dial_tcp` has set this timeout
+        // to `allowed`.
         let Some(level) = level else {
             return false;
         };
@@ -130,7 +130,8 @@ mod tests {
     /// A peer on TCP, as a function of the time since it was made.
     struct Peer<F> {
         begun: Instant,
-        /// Maps the seconds to the bytes taken, the bytes that wait, and the seconds since the peer was heard.
+        /// Takes the seconds since `begun`. Returns three numbers: the bytes that the peer has taken, the bytes that
+        /// wait, and the seconds since the last sign of life from the peer.
         at: F,
         looks: Cell<u32>,
     }

@@ -87,7 +87,8 @@ pub(super) fn awaits_answer(socket: &impl AsFd) -> Option<bool> {
 
 /// Returns the acknowledged and waiting bytes of a TCP connection; `None` before Linux 4.12.
 pub(super) fn sending(socket: &impl AsFd) -> Option<Sending> {
-    // `SO_MEMINFO` exists since Linux 4.12, so a kernel that has it also fills in the longer `tcp_info`.
+    // The longer `tcp_info` needs Linux 4.9. `SO_MEMINFO` needs Linux 4.12, so a kernel that has it also has the longer
+    // `tcp_info`.
     send_memory(socket)?;
     let info = getsockopt(socket, LongerTcpInfo).ok()?;
     let mut acknowledged = [0; 8];

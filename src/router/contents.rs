@@ -225,9 +225,9 @@ impl Contents {
         })
     }
 
-    /// The free room: the bounds minus the frames in flight and the waiting frames. Some of the waiting frames were
-    /// written, but came back because they were not confirmed. These are not subtracted: they left the queue when they
-    /// were written, and new frames may have taken their place.
+    /// The free room: the bounds minus the frames in flight and the waiting frames, except the waiting frames that came
+    /// back because they were not confirmed. These frames left the queue when they were written, and new frames may
+    /// have taken their place.
     pub(super) fn free(&self, bounds: Bounds) -> Amount {
         let held = Amount {
             frames: to_usize(self.ledger.queued + self.ledger.in_flight),

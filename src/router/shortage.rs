@@ -175,7 +175,7 @@ mod tests {
             bench.offer();
             bench.write(2);
         }
-        // A chunk that is in both queues counts once in the memory of the router, but once in each queue.
+        // Both queues count the chunks that they share, but the memory of the router counts these chunks only once.
         assert!(bench.held(0) + bench.held(1) > LIMIT);
         assert_eq!(bench.dropped(2), 0);
         bench.write(0);

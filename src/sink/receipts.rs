@@ -192,8 +192,8 @@ fn position(marks: &[Mark], acknowledged: u64) -> u64 {
             reached = end.flushed;
             continue;
         }
-        // A TLS record is longer than its content. A position within an encrypted flush therefore has no position in
-        // the batch, and such a flush counts only when it is acknowledged completely.
+        // A TLS record is longer than its content. So if only a part of an encrypted flush is acknowledged, it is
+        // unknown how much of the batch this part contains. The flush counts only when it is acknowledged completely.
         let is_plain = end.sent - begin.sent == end.flushed - begin.flushed;
         if is_plain && acknowledged > begin.sent {
             reached = begin.flushed + (acknowledged - begin.sent);

@@ -77,7 +77,7 @@ impl Shipment {
 
 #[cfg(test)]
 impl Shipment {
-    /// Creates a shipment of `chunks`, and the queue from which they were taken.
+    /// Puts `chunks` into a new queue, and takes them from it. Returns them as a shipment, and the queue.
     pub(crate) fn of(chunks: &[Chunk]) -> (Self, Arc<Queue>) {
         let queue = Arc::new(Queue::new(Limits {
             frames: 1000,

@@ -264,8 +264,8 @@ fn recover_newest<F: Fs>(
         };
         removed.map_err(|error| failed("remove", error))?;
         segments.replace(first);
-        // If the segment was damaged, it may have been long. The search for a segment with records then ends here,
-        // because a start must read at most one long segment.
+        // The start of a spool must read at most one long segment. A damaged segment may be long, so the search for a
+        // segment with records ends after a damaged one.
         return Ok((!is_empty).then_some(first));
     }
     match tail.rest {

@@ -54,7 +54,7 @@ pub(super) struct Header {
 pub(super) enum Kind {
     /// A segment. Its first frame has this sequence number.
     Segment(u64),
-    /// A segment that a crash left before it was complete and had its final name.
+    /// A segment that was not complete at a crash. It still has a temporary name.
     Unfinished,
     /// A part of a segment that could not be read.
     Bad,

@@ -70,7 +70,7 @@ pub struct Supervisor {
     view: View,
     /// The sockets that the process inherited. A listener that has the address of an inherited socket uses that socket.
     inherited: Inherited,
-    /// The addresses of the listeners. Sinks use them to refuse connections to this router itself.
+    /// The addresses of the listeners. With this list, sinks notice that they would send frames back to this router.
     own: OwnListeners,
     signals: DrainSignals,
     /// The memory limits and descriptors that all listeners share.
@@ -151,8 +151,8 @@ impl Supervisor {
         Self::start_among(OwnListeners::default(), inherited, view, prepared)
     }
 
-    /// Starts the router like [`start_with`](Self::start_with). Its sinks refuse connections to all listeners in `own`.
-    /// `own` can also contain the listeners of another router.
+    /// Starts the router like [`start_with`](Self::start_with). Its sinks do not send to the listeners in `own`, which
+    /// can also contain the listeners of another router.
     pub(crate) fn start_among(
         own: OwnListeners,
         inherited: Inherited,
@@ -234,8 +234,9 @@ impl Supervisor {
         &self.view
     }
 
-    /// Returns the router, for frames that do not come from a listener, and for queues that do not belong to a sink. A
-    /// change of the configuration replaces all queues with the queues of the sinks in the new configuration.
+    /// Returns the router. Through it, the caller can offer frames that do not come from a listener, and use queues
+    /// that do not belong to a sink. A change of the configuration replaces all queues with the queues of the sinks in
+    /// the new configuration.
     #[cfg(any(feature = "cli", feature = "tap"))]
     pub(crate) fn router(&self) -> &Router {
         &self.router

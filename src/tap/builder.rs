@@ -47,7 +47,7 @@ pub struct Builder {
 /// The file name in error messages about a Tapfile that the program passed as a text.
 const TEXT: &str = "Tapfile";
 
-/// The name that messages from a program have in places where frames from a listener have the listener's name.
+/// Messages from a program have no listener. This name takes the place of the listener's name.
 const LISTENER: &str = "tap";
 
 // === impl Builder ===

@@ -234,8 +234,8 @@ async fn a_sender_that_never_ends_is_closed_and_its_frames_are_delivered() {
     assert_eq!(collector.ended().await, Ended::Stopped);
 }
 
-/// This test runs on one thread. The sender writes with blocking calls, so the runtime sees the new
-/// data and the cancellation of the drain at the same time.
+/// The test and the router run on one thread. The test does not wait between the last write and
+/// `hurry.cancel()`, so the router sees the new data and the cancellation at the same time.
 #[tokio::test]
 async fn frames_written_before_the_drain_is_cut_short_are_still_read() {
     let folder = Folder::new();

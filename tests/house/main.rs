@@ -2,7 +2,7 @@
 //! as text.
 //!
 //! A failure says which rule is broken, where it is broken, and what to do. CONTRIBUTING.md explains the rules. The
-//! tests do not compile the crate, so a change of the crate makes a test fail only if the change breaks a rule.
+//! tests use no code of the crate, so a test fails only if a rule is broken.
 
 mod constants;
 mod documented;

@@ -23,13 +23,13 @@ enum Op {
     /// frame among them, in 255ths.
     Rewind(u8),
     Fault(Fault),
-    /// Makes the process die after this many further calls of the file system. If there is a seed, the power fails,
-    /// too.
+    /// Makes the process die after it has called the file system this many more times. With a seed, the power fails at
+    /// that moment, and the seed decides which data is lost.
     DieIn(u8, Option<u64>),
     Kill,
     LosePower(u64),
-    /// Kills the process. The next process dies after this many calls of the file system, which is during its start. If
-    /// there is a seed, the power fails, too.
+    /// Kills the process. The next process dies during its start, after it has called the file system this many times.
+    /// With a seed, the power fails at that moment, and the seed decides which data is lost.
     DieAtStart(u8, Option<u64>),
     Close,
 }

@@ -17,7 +17,7 @@ pub(super) struct Draft {
     pub(super) servers: Vec<(Found, PathBuf)>,
     /// The socket of the sink, at which `tapfan dump` listens.
     pub(super) dump: PathBuf,
-    /// The reason why a DNS server cannot connect to its socket, if one cannot.
+    /// The reason why a DNS server cannot connect to its socket; `None` if every server can.
     pub(super) out_of_reach: Option<String>,
     /// The address of the page.
     pub(super) page: Option<String>,
@@ -128,7 +128,7 @@ impl Machine {
         self.is_root || self.groups.iter().any(|own| own == group)
     }
 
-    /// The reason why a DNS server cannot connect to a socket in `folder`; `None` if all of them can.
+    /// The reason why a DNS server cannot connect to a socket in `folder`; `None` if every server can.
     fn out_of_reach(&self, folder: &Path) -> Option<String> {
         let is_out = |found: &&Found| {
             let group = found.group.as_deref();

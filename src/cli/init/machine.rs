@@ -33,7 +33,7 @@ pub(super) struct Machine {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) server: Server,
-    /// The group of its process. `None` if it runs as root, or if the group has no name.
+    /// The group of the server's process. `None` if the server runs as root, or if the group has no name.
     pub(super) group: Option<String>,
     /// True if its user may enter the [folder](Machine::runtime) of the sockets.
     pub(super) may_enter: bool,

@@ -12,7 +12,7 @@ use crate::net::{Authority, Endpoint};
 /// The length of the longest name of a setting.
 pub(super) const WIDTH: usize = "unfinished_frames".len();
 
-/// The settings of a directive, or of the lines of the router itself.
+/// The settings of one directive, or the settings of the router itself, which have their own lines in a Tapfile.
 pub(crate) struct Section {
     /// `listen`, `dnstap`, `router` or `resolver`.
     pub(crate) directive: &'static str,

@@ -144,7 +144,8 @@ fn config(text: &str) -> Config {
         .unwrap_or_else(|| panic!("{text}\n{problems}"))
 }
 
-/// `describe` shows the defaults from the rows if all settings have their defaults.
+/// Each setting has a row, which contains the default as a text. This text must be the one that `describe` shows for
+/// the default.
 #[test]
 fn defaults_are_what_the_rows_say() {
     fn check<T>(rows: &[Row<T>], model: &T, others: &[&str]) {

@@ -2,7 +2,7 @@
 //!
 //! `dns` makes the lookups, in `/etc/hosts` and with name servers. It is the only module that uses hickory. Without the
 //! feature `resolver`, `absent` is compiled in its place, and its [`Resolver`] has no values. The order of the other
-//! modules, each of which uses only earlier ones: `error`, `target` and `order`; `answer`; `literal`.
+//! modules is `error`, `target`, `order`, `answer`, `literal`. Each of them uses only earlier ones.
 
 mod answer;
 #[cfg_attr(not(feature = "resolver"), path = "absent.rs")]

@@ -147,8 +147,7 @@ impl Queues {
     }
 
     /// Replaces the queues of the endpoints by a single queue for all endpoints. Only the queue with the oldest frame
-    /// stays, because the queues hold mostly the same frames. The frames that are only in other queues are counted as
-    /// lost with their endpoints.
+    /// stays, because the queues hold mostly the same frames. The other queues end, and count their frames as lost.
     ///
     /// The queues must not have a consumer.
     pub(crate) fn one(&self) -> Arc<Queue> {

@@ -42,7 +42,7 @@ struct Lanes<'a> {
     abort: CancellationToken,
 }
 
-/// A lane, that is, a connection to one address, to which the balancer passes batches.
+/// A lane to which the balancer passes batches. A lane is the connection to one address.
 struct Known {
     number: u64,
     address: SocketAddr,

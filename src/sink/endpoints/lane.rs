@@ -39,8 +39,8 @@ struct ShutOnDrop(Arc<Mailbox>);
 // === impl Lane ===
 
 impl Lane {
-    /// Creates a lane, that is, a connection to `endpoint`, and the task that runs it. The task runs until the lane is
-    /// dropped or `abort` is cancelled.
+    /// Creates the sending end of a lane to `endpoint`, and the task that runs the connection. The task runs until the
+    /// sending end is dropped or `abort` is cancelled.
     pub(super) fn new(
         endpoint: Endpoint,
         abort: CancellationToken,

@@ -21,7 +21,7 @@ pub(super) struct Outlook {
     reporter: Reporter,
     addresses: watch::Receiver<Arc<Addresses>>,
     status: watch::Receiver<SinkHealth>,
-    /// The number of ended connections and failed attempts so far, as of the last time when it caused a lookup.
+    /// The last known number of ended connections and failed attempts. When this number changes, a lookup is requested.
     troubles: u64,
     /// The number of addresses that were not used at the last update, because the name had too many addresses.
     left_out: usize,

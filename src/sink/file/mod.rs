@@ -145,7 +145,7 @@ impl Files {
 
     /// Stores a file from which a batch could not be removed because of the error `cause`.
     fn postpone(&self, part: PartFile, cause: &FileError) {
-        // If another program has shortened the file, the batch is no longer in it. Such a file is not stored.
+        // If another program has shortened the file, the batch is no longer in it, so nothing has to be removed later.
         if !matches!(cause, FileError::Shortened { .. }) {
             self.postponed.lock().push(part);
         }

@@ -274,8 +274,9 @@ fn claim(path: &Path, target: &Path) -> io::Result<Option<File>> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
         opened => opened?,
     };
-    // In the moment before the file was locked, another process may have mistaken it for a file that was left by a
-    // crash. If the file system has no locks, this error is ignored, so that the sink can write.
+    // Before this lock, another process may have mistaken the new file for a file that was left by a crash, and may
+    // have locked or removed it. Other errors of `lock` are ignored, so that the sink can also write to a file system
+    // without locks.
     if lock(&file) == Err(Errno::WOULDBLOCK) || !is_at(&file, path) {
         return Ok(None);
     }

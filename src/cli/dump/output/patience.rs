@@ -21,7 +21,7 @@ pub(super) struct Patience {
     /// The time without progress after which the output is stuck.
     limit: Duration,
     progress: u64,
-    /// The time of the first check after the signal that found no progress.
+    /// The time of the first check without progress, after the signal and after the last progress.
     since: Option<Instant>,
 }
 
