@@ -1,4 +1,4 @@
-//! One attempt with one upstream: `FORWARDER_QUERY`, `FORWARDER_RESPONSE`.
+//! One attempt with one upstream. The attempt is tapped as `FORWARDER_QUERY` and `FORWARDER_RESPONSE`.
 
 use std::{
     io,

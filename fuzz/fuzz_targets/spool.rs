@@ -72,7 +72,7 @@ fn fill(folder: &Folder, mut data: &[u8]) {
 }
 
 /// Writes a spool of a few segments, and damages its files as the input describes. For each damage, the input has the
-/// file, the offset and the value for the byte.
+/// file, the offset of a byte, and the bits to flip in this byte.
 fn damage(folder: &Folder, data: &[u8]) {
     let (mut spool, _) = open(folder).expect("an empty folder");
     for number in 0..8 {

@@ -37,8 +37,8 @@ impl Dice {
         usize::try_from(self.0 >> 16).expect("48 bits") % bound.max(1)
     }
 
-    /// Returns the length of the next part of an input of which `rest` bytes are left. The part is often short, and
-    /// sometimes it is all of `rest`.
+    /// Returns the length of the next part of an input. `rest` is the number of bytes that are left. The part is often
+    /// short, and sometimes it has all these bytes.
     pub fn part(&mut self, rest: usize) -> usize {
         let most = match self.below(4) {
             0 => 1,

@@ -69,8 +69,8 @@ pub(super) async fn change(
             return (StatusCode::REQUEST_TIMEOUT, text);
         }
     };
-    // Changing the level writes a log line, which may block if nothing reads the log. On a blocking thread it does not
-    // delay the probes.
+    // `set` writes a log line, which may block if nothing reads the log. `set` runs on a separate thread, so that it
+    // does not delay the probes.
     match spawn_blocking(move || set(&*log, &text)).await {
         Ok(Ok(level)) => (StatusCode::OK, level + "\n"),
         Ok(Err(why)) => (StatusCode::BAD_REQUEST, why + "\n"),

@@ -58,11 +58,11 @@ pub struct Admin {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AdminAddress {
-    /// [`DEFAULT`](Self::DEFAULT) if that address is free. If another socket uses that address, the router starts
-    /// without an admin endpoint, because the Tapfile has no line that requires one.
+    /// The address [`DEFAULT`](Self::DEFAULT). If another socket uses it, the router starts without an admin endpoint,
+    /// because the Tapfile has no line that requires one.
     #[default]
     Default,
-    /// This address. If another socket uses it, the router does not start.
+    /// A configured address. If another socket uses it, the router does not start.
     At(SocketAddr),
     /// No admin endpoint.
     Off,

@@ -282,7 +282,7 @@ impl Splice<'_> {
     fn strip(&mut self, message: &Field<'_>) -> Result<(), Malformed> {
         let length_at = message.range.start + message.tag;
         let content_at = message.range.end - message.value.len();
-        // The start of the content in `out`; `None` until the first DNS message is found.
+        // The offset in `out` at which the fields of `message` begin; `None` until the first DNS message is found.
         let mut content = None;
         for field in message.fields() {
             let field = field?;

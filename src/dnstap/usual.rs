@@ -94,8 +94,8 @@ impl UsualFrame<'_> {
         Some(())
     }
 
-    /// Appends the bytes from `done` to the end of the DNS message in `message`, but leaves out the DNS message.
-    /// Returns the offset up to which the frame has been copied or left out.
+    /// Appends the bytes from `done` up to the DNS message in `message`, with the new length of `message`. Leaves out
+    /// the DNS message, and returns the offset after it. Without a DNS message, appends nothing and returns `done`.
     #[inline]
     fn strip(
         &self,

@@ -14,7 +14,7 @@ use super::ControlError;
 #[derive(Debug, Clone)]
 pub(crate) struct Allowance {
     left: u32,
-    /// The time up to which the seconds have been added to `left`. `None` before the first skipped frame.
+    /// The time up to which `left` has grown by one for each second. `None` before the first skipped frame.
     paid: Option<Instant>,
 }
 

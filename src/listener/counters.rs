@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn the_frames_of_a_chunk_are_counted_by_type() {
         let counters = Counters::default();
-        // CLIENT_QUERY, a frame that is not a dnstap message, and CLIENT_QUERY.
+        // Three frames: two messages of type CLIENT_QUERY, and between them a frame that is not a dnstap message.
         let wire =
             b"\0\0\0\x06\x72\x02\x08\x05\x78\x01\0\0\0\x01x\0\0\0\x06\x72\x02\x08\x05\x78\x01";
         let mut chunk = Chunk::from_wire(wire.as_slice().into()).expect("whole frames");

@@ -368,7 +368,7 @@ mod tests {
         bound_again(&mut socket).await;
         assert_eq!(begun.elapsed(), Duration::ZERO);
         until(|| socket_path.reachability.get().is_none()).await;
-        // Without a request, the path is bound again within the longest pause.
+        // Without a call of `look`, the path is bound again within the longest pause.
         fs::remove_file(&path).expect("removed");
         symlink("elsewhere", &path).expect("linked");
         until(|| socket_path.reachability.get().is_some()).await;

@@ -131,7 +131,7 @@ mod tests {
         };
         assert_eq!(highest(1024, Incoming::Sender), Some(1024 - 180 - 1));
         assert_eq!(highest(1024, Incoming::Admin), Some(1024 - 100 - 1));
-        // If the limit is low, only the descriptors that are not in use are divided.
+        // With a limit of 64, 40 descriptors are not in use: 20 are kept for the router, and 10 for the admin endpoint.
         assert_eq!(highest(64, Incoming::Sender), Some(33));
         assert_eq!(highest(64, Incoming::Admin), Some(43));
         assert_eq!(highest(28, Incoming::Sender), Some(24));

@@ -31,8 +31,8 @@ pub(crate) struct Patience {
 /// The delay before the first check of the peer's uptake.
 const FIRST_LOOK: Duration = Duration::from_millis(100);
 
-/// The longest time between two checks. One check happens exactly one second after the wait began, because a caller
-/// that counts writes stalled for a second must be polled at that time.
+/// The longest time between two checks. One check happens exactly one second after the wait began, because at that time
+/// the caller counts its write as stalled.
 const SECOND: Duration = Duration::from_secs(1);
 
 // === impl Patience ===
@@ -121,7 +121,7 @@ mod tests {
 
     use super::*;
 
-    /// A peer that takes one byte of a unix socket each time `every` has passed, until `until`.
+    /// A peer that reads one byte from a unix socket each time `every` has passed. After `until`, it reads nothing.
     struct Peer {
         begun: Instant,
         every: Duration,

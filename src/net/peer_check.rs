@@ -19,8 +19,8 @@ use super::{Keepalive, Liveness, Uptake, UptakeLevel, UserTimeout};
 /// whole segment (`tcp_ack_probe`). A segment has up to 64 KiB on loopback, so Linux cut off peers that had just taken
 /// data. This check counts the acknowledged bytes instead.
 ///
-/// While no data waits, the next check is at the first moment at which the peer can have been silent for too long. So
-/// idle connections do not wake the process every second.
+/// While no data waits, the next check is at the earliest time at which the peer's silence can reach the limit. So idle
+/// connections do not wake the process every second.
 ///
 /// On a unix socket nothing is checked: the peer is a process of this machine, and the kernel closes the connection
 /// when the process ends.

@@ -261,7 +261,7 @@ impl Contents {
             let chunk = &first.get().chunk;
             wire += chunk.wire().len();
             let (frames, fits) = (chunk.len(), most.room_for(chunk));
-            // The first chunk is always taken. If only a part of it fits, this part is taken.
+            // At least a part of the first chunk is always taken.
             let is_more = wire > BATCH_BYTES || taken.len() == BATCH_CHUNKS || fits < frames;
             if is_more && !taken.is_empty() {
                 break;

@@ -38,8 +38,8 @@ impl Held {
         }
     }
 
-    /// Splits off and returns the first `frames` frames. Returns all frames if there are not more. The amounts of the
-    /// two parts add up to the amount of the whole chunk.
+    /// Splits off and returns the first `frames` frames, or all frames if the chunk has fewer. The amounts of the two
+    /// parts add up to the amount of the whole chunk.
     pub(super) fn split_to(&mut self, frames: usize) -> Self {
         let chunk = self.chunk.split_to(frames);
         let whole = self.chunk.is_empty();

@@ -59,7 +59,7 @@ struct KeptChunk {
     awaited: usize,
 }
 
-/// The largest memory of the edited chunks that a group keeps, in bytes.
+/// The limit on the memory of the edited chunks that a group keeps, in bytes.
 const KEPT_BYTES: usize = 1 << 20;
 
 /// The largest number of edited chunks that a group keeps. The number is small, because a lookup compares the chunk

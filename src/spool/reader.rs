@@ -299,9 +299,9 @@ impl<F: Fs> Spool<F> {
     fn end_segment(&mut self, index: usize, step: &Step, now: Now) {
         let is_damaged = matches!(step, Step::End(Rest::Damaged));
         if self.writer.is_open() && index + 1 == self.segments.len() {
-            // The segment is damaged although it is still being written. Further records go to a new segment. This
-            // segment is closed and then read once more. An error of `seal` is ignored, because the next commit has the
-            // same error and returns it.
+            // The segment is damaged although it is still being written. `seal` closes it, so further records go to a
+            // new segment. The reader then reads the closed segment once more. An error of `seal` is ignored, because
+            // the next commit has the same error and returns it.
             let _ = self.seal(now);
             self.reader.cursor = None;
             return;

@@ -133,8 +133,9 @@ impl<F: Fs> Scanner<F> {
         Ok(Header::check(self.load(fs, at, length)?))
     }
 
-    /// Returns the offset at which the record at `bad`, which is not valid, claims to end. Returns `None` if no valid
-    /// record begins there, or if the number of that record leaves no room for the frames of the record at `bad`.
+    /// Returns the offset at which the record at `bad` ends, according to its header. That record is not valid, so the
+    /// header may be wrong. Returns `None` unless a valid record begins at this offset, with a number above `expected`.
+    /// The number must be higher, because the record at `bad` contains at least one frame.
     fn record_after(&mut self, fs: &F, bad: u64) -> io::Result<Option<u64>> {
         let header = self.load(fs, bad, record::HEADER)?;
         let Some(length) = Header::claimed_length(header) else {

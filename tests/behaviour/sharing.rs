@@ -19,8 +19,8 @@ use crate::{
 /// numbers.
 const LOUD: u64 = 1 << 40;
 
-/// The number of frames that the quiet sender sends each time the sink has delivered `TAKEN_A_STEP`
-/// more frames.
+/// The number of frames in one step of the quiet sender. A step follows whenever the sink has
+/// delivered `TAKEN_A_STEP` more frames.
 const STEP: u64 = 20;
 const STEPS: u64 = 40;
 const TAKEN_A_STEP: u64 = 400;

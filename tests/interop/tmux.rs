@@ -125,7 +125,7 @@ impl Drop for Tmux {
 // === impl Captured ===
 
 impl Captured {
-    /// Returns the part after `beginning` of the first line that starts with `beginning`.
+    /// Finds the first line that starts with `beginning`, and returns the rest of that line.
     pub(crate) fn line(&self, beginning: &str) -> Option<&str> {
         self.0.lines().find_map(|line| line.strip_prefix(beginning))
     }

@@ -170,7 +170,7 @@ mod tests {
         batch
     }
 
-    /// The race between the two threads is rare, so the test runs many rounds.
+    /// A batch rarely arrives exactly when the sockets end, so the test runs many rounds.
     #[test]
     fn a_batch_that_arrives_with_the_end_of_the_sockets_is_passed() {
         for _ in 0..500 {

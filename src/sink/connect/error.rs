@@ -177,7 +177,7 @@ mod tests {
         (Stage::Handshake, error.into())
     }
 
-    /// Returns the position of the reported error, and the number of other addresses in its text.
+    /// Returns the index of the error that is reported, and the number of other addresses that its text mentions.
     fn reported(errors: Vec<(Stage, ConnectCause)>) -> Option<(String, usize)> {
         let errors = errors.into_iter().enumerate();
         let errors = errors

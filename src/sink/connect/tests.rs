@@ -52,7 +52,7 @@ fn tls(error: impl Into<Error>) -> (Stage, ConnectCause) {
     (Stage::Tls, ConnectCause::Tls(error))
 }
 
-/// Returns the error of rustls for a certificate that has expired at the time `now`.
+/// Returns the error of rustls for an expired certificate that is checked at the time `now`.
 fn expired(now: u64) -> (Stage, ConnectCause) {
     let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
     tls(CertificateError::ExpiredContext {

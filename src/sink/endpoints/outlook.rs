@@ -76,8 +76,8 @@ impl Outlook {
         Arc::clone(&self.addresses.borrow())
     }
 
-    /// Waits until the addresses or the health of an endpoint change. If an attempt has failed or a connection has
-    /// ended, requests an immediate lookup. Cancel safe.
+    /// Waits until the addresses of the sink's name change, or the health of an endpoint changes. If an attempt has
+    /// failed or a connection has ended, requests an immediate lookup. Cancel safe.
     pub(super) async fn changed(&mut self) {
         select! {
             // `changed` fails only if the sender is dropped, and `self` owns both senders.

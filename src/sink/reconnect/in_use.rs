@@ -89,7 +89,7 @@ where
                 },
                 Renewal::Waiting(delay) => {
                     ready!(delay.as_mut().poll(cx));
-                    // Checks the reason again, because the name may have the address of this connection again.
+                    // The reason may be gone: meanwhile, the name may resolve to the connection's address again.
                     Renewal::Due(Box::pin(self.made.term.over()))
                 }
             }

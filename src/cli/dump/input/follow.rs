@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 use super::files::{Files, Stopped};
 use crate::cli::dump::account::complain;
 
-/// A file that is still growing. It ends when it was truncated, or when another file has taken its place.
+/// A file that is still growing. A read at the end of the file waits for more data, until the file is truncated or
+/// another file has taken its place.
 struct Growing {
     file: File,
     path: PathBuf,

@@ -142,7 +142,7 @@ impl Output for Collectors {
 
     fn finish(mut self: Box<Self>, account: &OutputAccount) -> Result<(), OutputError> {
         if self.waits {
-            // A signal ends this wait. After that, only the deadline of the drain limits how long the program waits.
+            // This wait has no deadline, but a signal ends it. The drain below has a deadline.
             let asked = self.ending.asked.clone();
             self.wait_until(|ledger, _| {
                 ledger.queued + ledger.in_flight == 0 || asked.is_cancelled()
