@@ -22,7 +22,12 @@ fn check(frame: &[u8]) {
         assert_eq!(object.iter().filter(|byte| **byte == b'\n').count(), 1);
     }
     for text in [quiet, yaml, json, flat] {
-        assert!(text.len() < LONGEST, "{} bytes of {}", text.len(), frame.len());
+        assert!(
+            text.len() < LONGEST,
+            "{} bytes of {}",
+            text.len(),
+            frame.len()
+        );
         let text = String::from_utf8(text).expect("UTF-8");
         let is_plain = |char: char| matches!(char, '\n' | '\t') || !char.is_ascii_control();
         assert!(text.chars().all(|char| is_plain(char) || char == '\x7f'));
@@ -43,6 +48,12 @@ fuzz_target!(|data: &[u8]| {
     check(data);
     // Also checks a `CLIENT_RESPONSE` whose DNS message is the input.
     let message = [b"\x08\x06\x72".as_slice(), &varint(data.len()), data].concat();
-    let frame = [b"\x72".as_slice(), &varint(message.len()), &message, b"\x78\x01"].concat();
+    let frame = [
+        b"\x72".as_slice(),
+        &varint(message.len()),
+        &message,
+        b"\x78\x01",
+    ]
+    .concat();
     check(&frame);
 });

@@ -7,7 +7,10 @@ use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
 use prost::Message as _;
 use tapfan::{
-    internals::{ExtraField, FieldValues, Labels, Origin, Rewrite, Tapped, Template, VALUE_LIMIT, Value, validate},
+    internals::{
+        ExtraField, FieldValues, Labels, Origin, Rewrite, Tapped, Template, VALUE_LIMIT, Value,
+        validate,
+    },
     proto::Dnstap,
 };
 
@@ -17,13 +20,22 @@ const ALL: &str = "{type}{class}{name}{proto}{remote}{port}{local}{size}{>id}{>o
 fuzz_target!(|data: &[u8]| {
     // The input has three parts: the length of the template's text, the text, and the frame. The length 0 selects the
     // text `ALL`.
-    let Some((&length, rest)) = data.split_first() else { return };
+    let Some((&length, rest)) = data.split_first() else {
+        return;
+    };
     let (text, frame) = rest.split_at(usize::from(length).min(rest.len()));
     let text = String::from_utf8_lossy(text);
     let template = Template::new(if length == 0 { ALL } else { &text });
-    let origin = Origin { listener: "in", peer: "192.0.2.1:7" };
+    let origin = Origin {
+        listener: "in",
+        peer: "192.0.2.1:7",
+    };
     // The bytes of the frame also serve as metadata, because the code must accept any bytes as metadata.
-    let tapped = Tapped { frame, origin: Some(origin), labels: Labels::of(frame) };
+    let tapped = Tapped {
+        frame,
+        origin: Some(origin),
+        labels: Labels::of(frame),
+    };
 
     let mut value = Value::default();
     template.evaluate(&tapped, &mut value);
@@ -40,7 +52,9 @@ fuzz_target!(|data: &[u8]| {
         let rewrite = Rewrite::new(true, &FieldValues::default());
         let mut field = ExtraField::default();
         field.set(&first);
-        rewrite.apply_with_extra(frame, &field, &mut out).expect("a valid frame");
+        rewrite
+            .apply_with_extra(frame, &field, &mut out)
+            .expect("a valid frame");
         let tap = Dnstap::decode(out.as_ref()).expect("rewritten frames decode");
         assert_eq!(tap.extra, Some(first));
     }
