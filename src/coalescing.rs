@@ -66,7 +66,7 @@ struct Pace {
 /// costs.
 const SHORTEST: Duration = Duration::from_micros(50);
 
-/// The number of frames of one sender that may arrive during a pause.
+/// The largest number of frames of one sender that should arrive during one pause. A pause is shortened accordingly.
 ///
 /// If a sender writes each frame by itself, about 270 frames fit into the buffer of a unix socket: Linux allows 208 KiB
 /// by default, and counts 768 bytes for a small write. When the buffer is full, the sender's next write waits.

@@ -124,8 +124,8 @@ fn most_messages_of_a_tap_are_sent_without_an_allocation() {
         (0..MESSAGES).for_each(|_| send());
         let allocating = (0..MESSAGES).filter(|_| measure(send).count_total > 0);
         // Messages are collected in chunks of up to 64 KiB, and each new chunk needs an allocation. An early flush may
-        // end a chunk before it is full, but a chunk of less than 2 KiB does not give its buffer away. A message has
-        // 150 bytes. So at most about one message in 13 needs an allocation.
+        // end a chunk before it is full. But if a batch has less than 2 KiB, the flush copies its messages, and the
+        // batch keeps its buffer. A message has 150 bytes. So at most about one message in 13 needs an allocation.
         let allocating = allocating.count();
         assert!(
             allocating < MESSAGES / 10,

@@ -76,8 +76,8 @@ struct Processes {
 ///
 /// # Errors
 ///
-/// If a process fails, or if frames came twice, in another order, or not at all without being
-/// counted. golang-dnstap counts no losses, so its missing frames are no error.
+/// If a process fails, if frames came twice or in another order, or if frames are missing and not
+/// counted as lost. golang-dnstap counts no losses, so its missing frames are no error.
 pub(crate) fn measure(case: &Case, program: &Program, seconds: f64) -> Result<Figures> {
     let folder = tempfile::tempdir()?;
     let mut processes = Processes::start(case, program, folder.path())?;

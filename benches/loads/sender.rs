@@ -268,8 +268,8 @@ impl Lane {
     }
 }
 
-/// Returns the number of frames of `size` bytes that the senders may be ahead of the collectors, so
-/// that no queue gets full. Each thread may write `write` frames more than this number.
+/// Returns how many frames the senders may be ahead of the collectors before a write, so that no
+/// queue gets full. A frame has `size` bytes. Each thread may then write `write` further frames.
 fn window(size: u64, write: u64) -> u64 {
     let in_flight = (BATCH / size).min(QUEUE / 2);
     let free = QUEUE.saturating_sub(in_flight + write * u64::from(THREADS));

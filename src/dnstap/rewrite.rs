@@ -244,7 +244,7 @@ impl FieldSet {
         had
     }
 
-    /// The bit of a field; 0 for a number that is too large for a set.
+    /// The bit of the field with this number; 0 if the number is too large for a `FieldSet`.
     const fn bit(number: u32) -> u32 {
         if number < u32::BITS { 1 << number } else { 0 }
     }

@@ -30,7 +30,8 @@ struct Place {
     end: usize,
 }
 
-/// The wire types of common fields: a varint, a length with that many bytes, and a number of four bytes.
+/// The wire types of common fields. `VARINT` is a varint, `BYTES` is a length followed by that many bytes, and
+/// `FIXED32` is a number of four bytes.
 const VARINT: u8 = 0;
 const BYTES: u8 = 2;
 const FIXED32: u8 = 5;

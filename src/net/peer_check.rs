@@ -105,8 +105,8 @@ impl PeerCheck {
             return false;
         };
         let now = Instant::now();
-        // Only the bytes that were already waiting at the last check count. Bytes that were written later are behind
-        // them.
+        // The peer has made progress if it has acknowledged bytes that were already waiting at the last check. Bytes
+        // that were written later do not matter, because they are behind those bytes.
         let before = self.seen.replace(level);
         if before.is_none_or(|before| before.waiting() == 0 || level.is_past(before)) {
             self.since = now;

@@ -39,8 +39,8 @@ pub(super) struct Contents {
     /// The position of the next chunk that is pushed.
     next_position: u64,
     next_flight: u64,
-    /// True if no more chunks will be pushed. This flag is not a part of `lifecycle`, because chunks can still be
-    /// pushed to an abandoned queue.
+    /// True if no more chunks will be pushed. An abandoned queue, whose lifecycle is `Ended`, is not necessarily
+    /// closed: chunks can still be pushed to it. So `lifecycle` cannot replace this flag.
     pub(super) closed: bool,
     pub(super) lifecycle: Lifecycle,
     /// Notified when frames are counted as dropped.
@@ -59,7 +59,7 @@ pub(super) enum Lifecycle {
     Open,
     /// No more chunks will be pushed. The consumer ends when the queue is empty.
     Closing,
-    /// The queue has no consumer any more. Frames that are still pushed are dropped for this reason.
+    /// The queue has no consumer any more. Frames that are still pushed are dropped with this drop reason.
     Ended(DropReason),
 }
 

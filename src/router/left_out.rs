@@ -5,7 +5,8 @@ use super::DropReason;
 /// The frames of a batch that the sink does not send, and the reasons.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LeftOut {
-    /// The place of each such frame in its batch, with the reason. The places are in ascending order.
+    /// The place of each frame in its batch, and the reason why the sink does not send the frame. The places are in
+    /// ascending order.
     frames: Vec<(usize, DropReason)>,
 }
 

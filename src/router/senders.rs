@@ -19,7 +19,7 @@ pub(super) struct Senders {
     connections: BTreeMap<u64, usize>,
     /// The number of accounts that are not empty.
     active: usize,
-    /// The number of senders that have an account with frames. A full queue is divided by this number.
+    /// The number of senders that have waiting frames. The room in a full queue is divided by this number.
     divisor: usize,
     /// The sum of the waiting frames of all senders.
     pub(super) total: Amount,
@@ -84,8 +84,8 @@ impl Senders {
         }
     }
 
-    /// Returns the part of the queue that the connection `source` may use. All connections of one sender may use equal
-    /// parts.
+    /// Returns the part of the queue that the connection `source` may use. The share of a sender is divided equally
+    /// among its connections.
     pub(super) fn share(&self, division: Division, source: Option<&Source>) -> Amount {
         self.share_of(division, sender(source))
     }

@@ -8,8 +8,8 @@ use crate::frame_stream::{Batch, Chunk};
 /// A batch of frames that was taken from a queue and is not settled yet.
 ///
 /// [`settle`](Self::settle) or [`settle_unconfirmed`](Self::settle_unconfirmed) ends the flight of the batch. If this
-/// value is dropped without a call of one of them, all frames return to the queue. If a panic drops it after a write
-/// has begun, the first frame is treated as if its connection had died while it was writing the frame.
+/// value is dropped without a call of one of them, all frames return to the queue. If a panic drops this value after a
+/// write has begun, the queue assumes that a connection died while it was writing the first frame.
 pub(crate) struct Taken {
     queue: Arc<Queue>,
     number: u64,

@@ -38,8 +38,8 @@ enum Next {
 ///
 /// The driver polls the stack even if there is nothing to write, because the stack notices lost connections and
 /// reconnects only when it is polled. A failed write needs no handling here: the stack has returned the unwritten
-/// frames to the queue, and the driver takes them again later. The driver sends `Finish` even while the sink is down,
-/// because a replaced connection may still wait for FINISH.
+/// frames to the queue, and the driver takes them again later. The driver passes `Finish` to the stack even while the
+/// sink is down, because the stack may still wait for the FINISH of a replaced connection.
 ///
 /// # Errors
 /// If the stream did not end cleanly. In that case, the collector may not have stored all frames that were written.

@@ -45,7 +45,8 @@ pub(super) struct Mark {
 struct Receipt {
     written: Written,
     chunks: Batch,
-    /// The ends of the flushes of the batch, in order. The first mark is the beginning of the batch.
+    /// The positions at which the flushes of the batch ended, in order. In addition, the first mark is the beginning of
+    /// the batch.
     marks: Vec<Mark>,
     /// The number of frames and bytes that were written.
     total: (usize, u64),

@@ -1,8 +1,8 @@
 //! Edited chunks that sinks with equal edits share.
 //!
 //! Sinks with equal edits get equal bytes from the same chunk. So only the first sink that takes a chunk edits it, and
-//! keeps the result for the other sinks. The results are kept for a limited time. A sink that takes the chunk later
-//! than that edits it again.
+//! keeps the result for the other sinks. The results are kept for a limited time. If a sink takes the chunk after this
+//! time, the sink edits the chunk again.
 
 use std::{
     collections::VecDeque,

@@ -153,8 +153,8 @@ impl<F: Fs> CheckpointFile<F> {
             owner,
         };
         if found.is_none() {
-            // Writes both slots, so that the file already has the space for them. A disk that is full later then cannot
-            // prevent a checkpoint.
+            // Writes both slots, so that the file already has the space for them. If the disk fills up later,
+            // checkpoints can still be written.
             let zeros = [0; SLOT];
             for slot in 0..2 {
                 write_all(fs, &file, &mut [IoSlice::new(&zeros)], slot * DISTANCE)?;

@@ -197,8 +197,8 @@ impl<F: Fs> Spool<F> {
     /// Removes the last record from the spool, because it could not be synced.
     fn take_back(&mut self, first: u64) {
         self.next = first;
-        // Closes this segment, so that the next one begins with the number `first`. Readers then ignore the record if
-        // it is still in the file of this segment.
+        // Closes this segment, so that the next segment begins with the number `first`. Readers then ignore the removed
+        // record, even if it is still in the file of this segment.
         self.writer.file = None;
         let is_last = |kept: &mut Kept| kept.header.first == first;
         if let Some(kept) = self.writer.unsynced.pop_if(is_last) {

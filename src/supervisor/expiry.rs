@@ -76,8 +76,9 @@ fn shown(view: &View) -> Vec<(Shower, Certificate)> {
 // === impl Watch ===
 
 impl Watch {
-    /// Returns the certificates to log now. A certificate that was not seen before was read at `taken_up`; the
-    /// configuration's warnings reported its state at that time.
+    /// Returns the certificates to log now. `taken_up` is the time of the last start or reload. If this function sees a
+    /// certificate for the first time, the certificate was read at that time, and a warning has already reported the
+    /// state that the certificate had then.
     fn look(
         &mut self,
         shown: &[(Shower, Certificate)],

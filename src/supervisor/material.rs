@@ -34,7 +34,7 @@ pub(super) struct Material {
 /// A certificate that a listener or sink presents to its peers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Certificate {
-    /// The file that holds it, as the first certificate of its chain.
+    /// The file with the certificate chain. This certificate is the first of the chain.
     pub(super) file: PathBuf,
     pub(super) validity: Validity,
 }

@@ -266,7 +266,7 @@ impl ListenerHandle {
         self.address
     }
 
-    /// The counters of the connections and frames that it received or refused.
+    /// The counters of the connections and frames that the listener received or refused.
     pub fn counters(&self) -> &Arc<Counters> {
         self.running.counters()
     }

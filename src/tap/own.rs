@@ -9,7 +9,7 @@ use super::intake::{Intake, Slot};
 
 /// The batch of this thread for one intake.
 struct Own {
-    /// While this `Weak` exists, no other intake can have the same address.
+    /// The intake. While this `Weak` exists, no other intake can get the same address in memory.
     of: Weak<Intake>,
     slot: Arc<Slot>,
 }

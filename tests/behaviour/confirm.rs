@@ -272,9 +272,9 @@ async fn a_collector_that_never_confirms_degrades_the_sink() {
         .until(0, "does not confirm", |status| status.degraded)
         .await;
     assert_eq!(degraded.state, State::Up);
-    // After three connections without FINISH, the sink confirms frames on the next connection as with `confirm kernel`,
-    // so the frame counts as delivered. One more connection already existed when the third FINISH did not come, and the
-    // sink also sent the frame on that connection.
+    // Three connections end without FINISH. From then on, the sink confirms the frames of a new connection as with
+    // `confirm kernel`. The fourth connection was already open at that time, so the frame counts as delivered only on
+    // the fifth connection.
     until("the frame is delivered", || router.ledger(0).delivered == 1).await;
     let ledger = router.ledger(0);
     assert_eq!((ledger.resent, ledger.dropped_total()), (4, 0));

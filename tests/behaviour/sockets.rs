@@ -26,7 +26,8 @@ async fn pass_one_frame(router: &Router, collector: &Collector) {
 
 #[tokio::test]
 async fn abstract_sockets_work_on_both_sides() {
-    // All processes of the machine share the abstract names, so this name contains the pid.
+    // All processes of the machine share the names of abstract sockets, so this name contains the
+    // pid.
     let name = |side: &str| format!("tapfan-tests-{}-{side}", std::process::id());
     let collector = Collector::unix(format!("\0{}", name("out"))).listening();
     assert!(collector.socket().starts_with("unix://@tapfan"));

@@ -105,8 +105,8 @@ async fn a_lower_limit_applies_at_the_reload() {
         .reload(&tapfile("unfinished_frames 1MiB"))
         .expect("good");
     assert_eq!(changes.to_string(), "unfinished_frames 1MiB");
-    // A buffer may be up to twice as large as the data in it. So the router must close at least two
-    // connections, and it must keep at least one.
+    // Each buffer holds 300,000 bytes, and may be up to twice as large as its data. So one to three
+    // buffers fit into 1 MiB: the router closes two to four of the five connections.
     until("some connections are closed", || {
         let counts = router.counts(0);
         let closed = counts.errors(ErrorReason::Unfinished);

@@ -1,4 +1,4 @@
-//! Tests of the page while a collector goes down and comes back, and while the router does so.
+//! Tests of the page while a collector or the router goes down and comes back.
 
 use std::{
     env, fs,

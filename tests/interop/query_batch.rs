@@ -42,8 +42,8 @@ impl<'a> QueryBatch<'a> {
         }
     }
 
-    /// Waits until `collector` has every expected tap. Asserts that each tap contains the packet
-    /// that the client or the upstream saw.
+    /// Waits until `collector` has all frames that the server must send. Asserts that each frame
+    /// contains the packet that the client or the upstream saw.
     pub(crate) fn wait_for(&self, collector: &Collector) {
         let expected = self.server.taps.len() * usize::from(NAMES);
         eventually("every tap of every name", || {

@@ -101,8 +101,8 @@ pub(crate) fn top_level() -> impl Strategy<Value = Vec<Piece>> {
     )
 }
 
-/// Returns a short, complete `Dnstap` that consists mostly of a policy and unknown fields. So the damage of any single
-/// byte changes the result of parsing it.
+/// Returns a short, complete `Dnstap` that consists mostly of a policy and unknown fields. In such a frame, damage to
+/// any single byte changes the result of parsing.
 pub(crate) fn fragile() -> impl Strategy<Value = Vec<Piece>> {
     let policy = prop::collection::vec(policy_field(), 1..3);
     let unknown = || prop::collection::vec(unknown(17), 0..2);

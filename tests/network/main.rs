@@ -1,10 +1,11 @@
 //! Tests of collectors that move, shut down, are killed or vanish. Each collector is on its own machine, and a name
 //! server lists the addresses of these machines.
 //!
-//! Every test creates a network of namespaces: one for the router, one for the name server and the bridge, and one for
-//! each collector. This needs root and the program `ip`. The test of a full disk needs only root, because it mounts a
-//! disk in a mount namespace. `tests/network/install.sh` installs `ip`, and `.ci/run` runs these tests with `cargo test
-//! --test network -- --ignored`. The router, its senders and its peers are those of `tests/behaviour`.
+//! Every test except that of a full disk creates a network of namespaces: one for the router, one for the name server
+//! and the bridge, and one for each collector. This needs root and the program `ip`, which `tests/network/install.sh`
+//! installs. The test of a full disk needs root, because it mounts a disk in a mount namespace. `.ci/run` runs all
+//! these tests with `cargo test --test network -- --ignored`. The router, its senders and its peers are those of
+//! `tests/behaviour`.
 
 #[allow(dead_code, reason = "tests/behaviour uses the rest")]
 #[path = "../behaviour/collector.rs"]

@@ -35,7 +35,7 @@ pub(super) struct Found {
     pub(super) server: Server,
     /// The group of the server's process. `None` if the server runs as root, or if the group has no name.
     pub(super) group: Option<String>,
-    /// True if its user may enter the [folder](Machine::runtime) of the sockets.
+    /// True if the user of the server's process may enter the [folder](Machine::runtime) of the sockets.
     pub(super) may_enter: bool,
 }
 

@@ -65,8 +65,8 @@ pub(super) fn is_own(target: &str) -> bool {
 // === impl Gate ===
 
 impl Gate {
-    /// Exempts the targets that `filter` names from the limit. Targets that an earlier call exempted are no longer
-    /// exempt.
+    /// Lets all lines of the targets that `filter` names pass. Targets that only an earlier call exempted are limited
+    /// again.
     pub(super) fn exempt(&self, filter: &str) {
         let targets = filter.split(',').filter_map(|part| {
             let target = part.split(['=', '[']).next()?.trim();

@@ -68,8 +68,8 @@ impl<W: Write> Writer<W> {
     fn run(mut self) {
         let mut batch = Vec::new();
         loop {
-            // A line that passes the rate limit opens a time window. The same line also wakes this thread, which can
-            // then wait for the end of the window.
+            // The first line of a target opens a time window of the rate limit. This line is queued, so it also wakes
+            // this thread. The thread then waits at most until the window ends.
             self.queue.take(&mut batch, self.gate.next_end());
             if self.write(&batch)
                 && let Some(lost) = self.unreported()

@@ -130,8 +130,9 @@ impl LooksLike {
     pub(crate) fn from_first_bytes(bytes: [u8; 4]) -> Self {
         match &bytes {
             [0, 0, 0, 0] => Self::FrameStreams,
-            // The message begins with field 1, `type`, which is a number from 1 to 4. These four bytes cannot be the
-            // length of a data frame: as a length, they would be more than 1 MiB.
+            // `PowerDNS` writes two bytes of length, and then a message that begins with field 1, `type`, which is a
+            // number from 1 to 4. These four bytes cannot be the length of a data frame, because that length would be
+            // more than 1 MiB.
             [high, low, 0x08, 1..=4] if u16::from_be_bytes([*high, *low]) >= SHORTEST_POWERDNS => {
                 Self::PowerDns
             }

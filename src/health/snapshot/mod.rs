@@ -85,8 +85,8 @@ pub struct MemoryStatus {
 pub struct UnfinishedStatus {
     /// The bytes that are in use now.
     pub bytes: u64,
-    /// The limit in bytes. When it is exceeded, the router closes the connection that has held the most memory for the
-    /// longest time.
+    /// The limit in bytes. When it is exceeded, the router closes the connection whose unfinished frame has the largest
+    /// product of bytes and age.
     pub capacity_bytes: u64,
 }
 

@@ -90,8 +90,8 @@ enum Item {
 struct Scan {
     /// The bytes before this offset have been processed.
     at: usize,
-    /// The frames of the chunk are before this offset. It is less than `at` only after a frame was removed; the next
-    /// valid frame is then moved forward to close the gap.
+    /// The frames of the chunk are before this offset. After a frame was removed, this offset is less than `at`, and
+    /// each later valid frame is moved to this offset to close the gap.
     kept: usize,
     /// True if a frame has ended in this read.
     one_ended: bool,

@@ -50,7 +50,7 @@ pub(crate) fn probe_tcp(address: SocketAddr) -> Result<(), BindError> {
     bind().map_err(|source| BindError::from_tcp(address, source))
 }
 
-/// Returns whether this process may give its files the owner and the group.
+/// Returns whether this process may give its files the owner and the group of `permissions`.
 fn may_give_away(permissions: &Resolved) -> bool {
     let user = geteuid();
     let keeps_owner = permissions.owner.is_none_or(|owner| owner == user.as_raw());

@@ -1,6 +1,6 @@
 //! Takes the place of `dns` in a library without the feature `resolver`.
 //!
-//! The types here have no values, so no lookup can happen. A Tapfile with a name is refused earlier: see
+//! The types here have no values, so no lookup can happen. A Tapfile that contains a host name is refused earlier: see
 //! `config/directives/features.rs`. A configuration that a program builds without a Tapfile fails with
 //! [`ResolveError::NotBuilt`].
 

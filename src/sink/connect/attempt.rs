@@ -15,8 +15,8 @@ use crate::{
     net::{self, Connector, OwnListeners, Stream, TcpSettings, UnixAddress},
 };
 
-/// A connection on which the collector has sent ACCEPT and START has not been sent. The caller can drop the connection,
-/// because the stream has not started yet.
+/// A connection on which the collector has sent ACCEPT, but the sink has not sent START. The caller can drop the
+/// connection, because the stream has not started yet.
 #[derive(Debug)]
 pub(super) struct Accepted<'a> {
     stream: Stream,

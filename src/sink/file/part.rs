@@ -370,7 +370,7 @@ pub(super) fn publish(path: &Path, pattern: &FilePattern) -> Result<PathBuf, Fil
 /// Renames a file. Fails if there is already a file with the new name.
 fn rename(from: &Path, to: &Path) -> io::Result<()> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // Some file systems, such as NFS, cannot do the check and the rename in one step.
+        // Some file systems, such as NFS, cannot check the new name and rename the file in one step.
         Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
             if exists(to) {
                 return Err(io::ErrorKind::AlreadyExists.into());

@@ -126,9 +126,9 @@ where
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
         loop {
-            // Removes the replaced connections that have ended. Their end wakes this task, because their unconfirmed
-            // frames may have left no room for other frames. An empty set registers no waker, so this loop must run
-            // again after each addition to the set.
+            // Removes the replaced connections that have ended. The unconfirmed frames of such a connection use memory,
+            // so its end may give room for other frames. Its end must therefore wake this task. An empty set registers
+            // no waker, so this loop must run again after each addition to the set.
             while let Poll::Ready(Some(ended)) = self.ending.poll_join_next(cx) {
                 pass_on(ended);
             }

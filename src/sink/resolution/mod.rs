@@ -123,7 +123,7 @@ impl Resolution {
         let mut course = self.shared.course.subscribe();
         let next = course.wait_for(|course| course.ended > ended);
         if self.shared.addresses.borrow().is_empty() {
-            // The wait fails only if the sender is dropped, but `self` owns the sender.
+            // The wait fails only if the sending half of the channel is dropped, but `self` owns the sending half.
             let _ = next.await;
         } else if soon {
             let _ = timeout(Self::PATIENCE, next).await;

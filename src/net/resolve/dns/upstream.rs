@@ -278,7 +278,7 @@ fn alias_of(name: &Name, lookup: &Lookup) -> Option<(Name, Duration)> {
     })
 }
 
-/// Returns whether it is still unknown whether the family has addresses.
+/// Returns true if `answer` does not show whether the name has addresses of the family.
 fn is_unanswered(answer: Option<&FamilyAnswer>) -> bool {
     match answer {
         None => true,
