@@ -96,8 +96,8 @@ fn unconfirmed_frames_leave_the_room_of_the_queue_to_new_ones() {
     let waiting = poll(&queue).expect("frames").settle_unconfirmed(written(4));
     queue.push(&chunk(4, 4));
     assert_eq!(queue.ledger().dropped_total(), 0);
-    // The frames that return to the queue may exceed its bounds. They are older than all other frames, so none of them
-    // is dropped to make room.
+    // The frames that return to the queue may exceed its bounds. The queue keeps them all: they are its oldest frames,
+    // and only newer frames are dropped to make room.
     drop(waiting);
     let ledger = queue.ledger();
     assert_eq!((ledger.queued, ledger.dropped_total()), (8, 0));

@@ -28,7 +28,7 @@ pub enum FilePatternError {
     #[error("`{0}` is a folder, not a file")]
     NoName(String),
     /// `file:///dev/stdout`.
-    #[error("`{0}` is in a folder of the system, not in a folder for files")]
+    #[error("`{0}` is in a system folder such as /dev, not in a folder for ordinary files")]
     Device(String),
     /// `file:///var/log/%Y/x`.
     #[error("the folder `{0}` contains `%`")]
@@ -435,7 +435,7 @@ mod tests {
         /a/%Q: unknown placeholder `%Q` in the name of a file; `%Y`, `%m`, `%d`, `%H`, `%M`, `%S` and `%s` (seconds since 1970) are known, in UTC
         /a/50%: no letter follows the last `%`; a plain `%` is written `%%`
         /%Y/x: the folder `/%Y` contains `%`; only the name of the file is made from the time; name one folder for all files
-        /dev/stdout: `/dev/stdout` is in a folder of the system, not in a folder for files; a file sink renames and deletes files in its folder; `tapfan dump` prints frames on a terminal
+        /dev/stdout: `/dev/stdout` is in a system folder such as /dev, not in a folder for ordinary files; a file sink renames and deletes files in its folder; `tapfan dump` prints frames on a terminal
         ");
         assert_eq!(
             long.parse::<FilePattern>().expect_err("long"),

@@ -63,7 +63,8 @@ impl Writer {
                 }
             };
             // The channel has room for one job. That is enough, because the sink sends a job only after it has received
-            // the answer to the previous one. If the answer takes too long, the sink gives up this thread.
+            // the answer to the previous one. If the answer takes too long, the sink abandons the thread that does the
+            // jobs.
             let (jobs, work) = sync_channel(1);
             let filled = CancellationToken::new();
             let file = OpenFile {
