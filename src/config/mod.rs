@@ -39,7 +39,7 @@ pub use crate::{
     extra::Template,
     net::{
         AddressError, Authority, ClientTls, Endpoint, FilePattern, FilePatternError, Host,
-        ResolverSettings, ServerTls, SrvName, UnixAddress, UnixPermissions,
+        ResolverSettings, ServerTls, SrvName, TlsWords, UnixAddress, UnixPermissions,
     },
 };
 

@@ -172,6 +172,7 @@ fn options_set_what_they_name() {
                 ca: Some("/etc/ca.pem".into()),
                 client: Some(("/etc/client.pem".into(), "/etc/client.key".into())),
                 server_name: Some("dns.example".into()),
+                ..ClientTls::default()
             }),
             full: true,
             write_buffer: 4 << 20,

@@ -11,7 +11,7 @@ use crate::{
         quantity::{self, QuantityError},
     },
     filter::{BadRule, Filter, Sample},
-    net::{BindAddress, ClientTls, Endpoint, ServerTls, UnixAddress, UnixPermissions},
+    net::{BindAddress, ClientTls, Endpoint, ServerTls, TlsWords, UnixAddress, UnixPermissions},
 };
 
 /// Arguments of `tapfan dump`.
@@ -85,6 +85,9 @@ pub(super) struct OutputArgs {
     /// Accepts any certificate from a collector.
     #[arg(long, conflicts_with = "ca")]
     skip_verify: bool,
+    /// The name to expect in the certificates of collectors, instead of the host in the address.
+    #[arg(long, value_name = "NAME")]
+    server_name: Option<String>,
     /// The time after which a collector that accepts no data counts as dead, and the longest handshake of a sender.
     #[arg(short, long, value_name = "TIME", default_value = "5s", value_parser = timeout)]
     pub(super) timeout: Duration,
@@ -249,7 +252,9 @@ impl OutputArgs {
                 *tls = ClientTls {
                     skip_verify: self.skip_verify,
                     ca: self.ca.clone(),
-                    ..ClientTls::default()
+                    client: None,
+                    server_name: self.server_name.clone(),
+                    words: TLS_WORDS,
                 };
             }
             sinks.push(sink);
@@ -296,6 +301,12 @@ fn timeout(text: &str) -> Result<Duration, QuantityError> {
     }
     quantity::time(text, &(Duration::from_secs(1)..=LONGEST))
 }
+
+/// The options for collectors with TLS. `--cert` and `--key` are for the listeners.
+const TLS_WORDS: TlsWords = TlsWords {
+    client: None,
+    ..TlsWords::OPTIONS
+};
 
 /// The longest timeout.
 const LONGEST: Duration = Duration::from_hours(1);
@@ -367,6 +378,29 @@ mod tests {
         for short in "TUajlqrtuwy".chars() {
             assert!(shorts.contains(&short), "-{short}");
         }
+    }
+
+    #[test]
+    fn errors_of_collectors_with_tls_name_the_options_of_dump() {
+        use rustls::{AlertDescription, CertificateError, Error};
+        let failures = [
+            Error::InvalidCertificate(CertificateError::UnknownIssuer),
+            Error::InvalidCertificate(CertificateError::NotValidForName),
+            Error::AlertReceived(AlertDescription::CertificateRequired),
+            Error::AlertReceived(AlertDescription::HandshakeFailure),
+            Error::AlertReceived(AlertDescription::UnknownCA),
+        ];
+        let said = failures.map(|error| {
+            let error = std::io::Error::new(std::io::ErrorKind::InvalidData, error);
+            crate::net::client_failure(&error, TLS_WORDS)
+        });
+        insta::assert_snapshot!(said.join("\n"), @"
+        invalid peer certificate: UnknownIssuer; set `--ca` to the authority that issued the certificate, or read about `--skip-verify`
+        invalid peer certificate: NotValidForName; set `--server-name` to a name in the certificate
+        received fatal alert: CertificateRequired; the collector requires a client certificate: this command has no options for one, `tapfan run` has `cert` and `key`
+        received fatal alert: HandshakeFailure; either the collector requires a client certificate (this command has no options for one, `tapfan run` has `cert` and `key`), or it has no TLS version or cipher in common with tapfan; the collector's log says which
+        received fatal alert: UnknownCA; the collector probably requires a client certificate: this command has no options for one, `tapfan run` has `cert` and `key`
+        ");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{path::PathBuf, str::FromStr, time::Duration};
 use clap::{Args, ValueEnum};
 
 use super::pace::Pace;
-use crate::net::{ClientTls, Endpoint};
+use crate::net::{ClientTls, Endpoint, TlsWords};
 
 /// Arguments of `tapfan replay`.
 #[derive(Debug, Args)]
@@ -83,6 +83,17 @@ impl ReplayArgs {
         self.rewrite_time == Some(RewriteTime::Now)
     }
 
+    /// Returns whether any option for `tls://` was given.
+    pub(super) fn has_tls_options(&self) -> bool {
+        let given = self.tls();
+        let words = given.words;
+        given
+            != ClientTls {
+                words,
+                ..ClientTls::default()
+            }
+    }
+
     pub(super) fn tls(&self) -> ClientTls {
         let TlsArgs {
             ca,
@@ -96,6 +107,7 @@ impl ReplayArgs {
             ca: ca.clone(),
             client: cert.clone().zip(key.clone()),
             server_name: server_name.clone(),
+            words: TlsWords::OPTIONS,
         }
     }
 }

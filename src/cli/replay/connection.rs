@@ -60,7 +60,11 @@ impl Connection {
         if self.unidirectional {
             write(&mut stream, &Control::start().encode()).await?;
         } else {
-            frame_stream::open(&mut stream, DEADLINE).await?;
+            let opened = frame_stream::open(&mut stream, DEADLINE).await;
+            opened.map_err(|source| ReplayError::Handshake {
+                source,
+                may_need_tls: self.target.is_plain_tcp(),
+            })?;
         }
         Ok(stream)
     }

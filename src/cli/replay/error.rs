@@ -5,7 +5,7 @@ use std::io;
 use super::args::DEADLINE;
 use crate::{
     frame_stream::{ControlError, FileError, HandshakeError},
-    net::{ResolveError, TlsError},
+    net::{self, ResolveError, TlsError, TlsWords},
 };
 
 /// The reason why a replay fails.
@@ -21,7 +21,7 @@ pub(super) enum ReplayError {
     #[error("cannot look up the name of the listener: {0}")]
     Resolve(#[from] ResolveError),
     /// The listener cannot be reached.
-    #[error("cannot connect to {to}: {source}{hint}", hint = hint(.to, .source))]
+    #[error("cannot connect to {to}: {}", dial_failure(.to, .source))]
     Dial {
         /// The address.
         to: String,
@@ -29,8 +29,13 @@ pub(super) enum ReplayError {
         source: io::Error,
     },
     /// The listener does not speak Frame Streams, or refuses the connection.
-    #[error("{0}; if the listener never answers READY, use `--unidirectional`")]
-    Handshake(#[from] HandshakeError),
+    #[error("{source}{}", handshake_hint(.source, *.may_need_tls))]
+    Handshake {
+        /// The error of the handshake.
+        source: HandshakeError,
+        /// True if the connection uses TCP without TLS.
+        may_need_tls: bool,
+    },
     /// A write failed.
     #[error(
         "the connection broke: {0}; if the listener closed it, the log of the listener says why"
@@ -39,6 +44,9 @@ pub(super) enum ReplayError {
     /// A step took too long.
     #[error("the listener did not {step} within {DEADLINE:?}", step = .0)]
     Silent(&'static str),
+    /// The TLS handshake took too long. A peer without TLS may wait for the rest of what it takes for a frame.
+    #[error("the listener did not complete the TLS handshake within {DEADLINE:?}{WITHOUT_TLS}")]
+    SilentTls,
     /// The stream ended without FINISH.
     #[error("the listener closed without FINISH; it may have lost the last frames")]
     NoFinish,
@@ -66,15 +74,36 @@ pub(super) enum ReplayError {
     Fault,
 }
 
-fn hint(to: &str, error: &io::Error) -> &'static str {
+const WITHOUT_TLS: &str =
+    "; does the listener speak TLS? For a listener without TLS, write `--to tcp://`";
+
+/// Returns the text of an error before the Frame Streams handshake, with a hint.
+fn dial_failure(to: &str, error: &io::Error) -> String {
     if to.starts_with("tls") && is_answer_without_tls(error) {
-        return "; does the listener speak TLS? For a listener without TLS, write `--to tcp://`";
+        return format!("{error}{WITHOUT_TLS}");
     }
-    match error.kind() {
+    let hint = match error.kind() {
         io::ErrorKind::ConnectionRefused => "; is the listener running?",
         io::ErrorKind::NotFound => "; the listener makes this socket: is it running?",
         io::ErrorKind::PermissionDenied => "; may this user write to the socket?",
-        _ => "",
+        _ => return net::client_failure(error, TlsWords::OPTIONS),
+    };
+    format!("{error}{hint}")
+}
+
+/// Returns the hint for a failed Frame Streams handshake. A listener with TLS may wait for more bytes if it gets READY
+/// without TLS.
+fn handshake_hint(error: &HandshakeError, may_need_tls: bool) -> String {
+    const UNIDIRECTIONAL: &str = "; if the listener never answers READY, use `--unidirectional`";
+    match error {
+        HandshakeError::Timeout { .. } if may_need_tls => {
+            format!("{UNIDIRECTIONAL}; if it speaks TLS, write `--to tls://`")
+        }
+        HandshakeError::Io { source, .. } => {
+            let hint = net::client_hint(source, TlsWords::OPTIONS);
+            format!("{hint}{UNIDIRECTIONAL}")
+        }
+        _ => UNIDIRECTIONAL.to_owned(),
     }
 }
 
@@ -93,6 +122,7 @@ mod tests {
     use rustls::InvalidMessage;
 
     use super::*;
+    use crate::frame_stream::Awaited;
 
     #[test]
     fn a_listener_that_does_not_speak_tls_gets_a_hint() {
@@ -105,10 +135,36 @@ mod tests {
             ]
         };
         for error in errors() {
-            assert!(hint("tls://c.example:1", &error).contains("speak TLS?"));
+            assert!(dial_failure("tls://c.example:1", &error).contains("speak TLS?"));
         }
-        for error in errors() {
-            assert_eq!(hint("tcp://c.example:1", &error), "");
+        let [_, reset, end] = errors();
+        for error in [reset, end] {
+            assert!(!dial_failure("tcp://c.example:1", &error).contains("speak TLS?"));
         }
+    }
+
+    #[test]
+    fn a_listener_that_does_not_answer_gets_a_hint() {
+        let silent = |may_need_tls| {
+            let source = HandshakeError::Timeout {
+                awaited: Awaited::Accept,
+                deadline: DEADLINE,
+            };
+            ReplayError::Handshake {
+                source,
+                may_need_tls,
+            }
+            .to_string()
+        };
+        insta::assert_snapshot!(silent(true), @"the handshake took longer than 30s, waiting for ACCEPT; if the listener never answers READY, use `--unidirectional`; if it speaks TLS, write `--to tls://`");
+        insta::assert_snapshot!(silent(false), @"the handshake took longer than 30s, waiting for ACCEPT; if the listener never answers READY, use `--unidirectional`");
+        insta::assert_snapshot!(ReplayError::SilentTls, @"the listener did not complete the TLS handshake within 30s; does the listener speak TLS? For a listener without TLS, write `--to tcp://`");
+    }
+
+    #[test]
+    fn errors_of_certificates_name_the_options_of_the_command() {
+        let unknown = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        let unknown = io::Error::new(io::ErrorKind::InvalidData, unknown);
+        insta::assert_snapshot!(dial_failure("tls://c.example:1", &unknown), @"invalid peer certificate: UnknownIssuer; set `--ca` to the authority that issued the certificate, or read about `--skip-verify`");
     }
 }

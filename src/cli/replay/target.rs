@@ -9,8 +9,8 @@ use super::{
     error::ReplayError,
 };
 use crate::net::{
-    self, Authority, ClientTls, Connector, Destination, Endpoint, Host, Resolver, ResolverSettings,
-    Stream, TcpSettings,
+    self, Authority, Connector, Destination, Endpoint, Host, Resolver, ResolverSettings, Stream,
+    TcpSettings,
 };
 
 /// The listener, and the settings that a connection to it needs.
@@ -33,7 +33,7 @@ impl Target {
             _ => None,
         };
         let tls = match host {
-            None if settings != ClientTls::default() => return Err(ReplayError::NotTls),
+            None if args.has_tls_options() => return Err(ReplayError::NotTls),
             None => None,
             Some(host) => {
                 let config = net::client_config(&settings)?;
@@ -41,6 +41,11 @@ impl Target {
             }
         };
         Ok(Self { endpoint, tls })
+    }
+
+    /// Returns whether connections use TCP without TLS.
+    pub(super) fn is_plain_tcp(&self) -> bool {
+        matches!(self.endpoint, Endpoint::Tcp(_) | Endpoint::TcpSrv(_))
     }
 
     /// Opens a connection.
@@ -80,7 +85,9 @@ impl Target {
         let Some(connector) = &self.tls else {
             return Ok(Ok(tcp.into()));
         };
-        in_time("complete the TLS handshake", connector.connect(tcp)).await
+        timeout(DEADLINE, connector.connect(tcp))
+            .await
+            .map_err(|_| ReplayError::SilentTls)
     }
 }
 

@@ -8,7 +8,7 @@ use std::{io, path::Path, sync::Arc};
 
 use tokio::net::TcpStream;
 
-use super::{ClientTls, ServerTls, TlsError, Validity};
+use super::{ClientTls, ServerTls, TlsError, TlsWords, Validity};
 use crate::net::{Host, Stream};
 
 /// The configuration of a sink's sessions.
@@ -35,6 +35,10 @@ impl Connector {
         match *config {}
     }
 
+    pub(crate) fn words(&self) -> TlsWords {
+        match *self {}
+    }
+
     pub(crate) fn adopt(&self, _: &Self) {
         match *self {}
     }
@@ -59,7 +63,7 @@ pub(crate) async fn accept(config: Arc<ServerConfig>, _: TcpStream) -> io::Resul
 
 // Without TLS, only I/O errors of TCP occur, so the following functions have nothing to add to them.
 
-pub(crate) fn client_failure(error: &io::Error) -> String {
+pub(crate) fn client_failure(error: &io::Error, _: TlsWords) -> String {
     error.to_string()
 }
 
@@ -67,8 +71,8 @@ pub(crate) fn server_failure(error: &io::Error) -> String {
     error.to_string()
 }
 
-pub(crate) fn client_hint(_: &io::Error) -> &'static str {
-    ""
+pub(crate) fn client_hint(_: &io::Error, _: TlsWords) -> String {
+    String::new()
 }
 
 pub(crate) fn failure_kind(_: &io::Error) -> Option<()> {

@@ -105,12 +105,22 @@ pub enum TlsError {
     },
     /// The platform has no authorities to trust.
     #[error(
-        "cannot load the system's trusted authorities: {0}; install them (package ca-certificates) or set `ca` to a file of authorities"
+        "cannot load the system's trusted authorities: {source}; install them (package ca-certificates) or set `{setting}` to a file of authorities"
     )]
-    PlatformRoots(Cause),
+    PlatformRoots {
+        /// The error of the platform.
+        source: Cause,
+        /// The name of the setting for a file of authorities.
+        setting: &'static str,
+    },
     /// A name that no certificate can contain.
-    #[error("\"{0}\" cannot be the name in a certificate; set `server_name`")]
-    ServerName(String),
+    #[error("\"{name}\" cannot be the name in a certificate; set `{setting}`")]
+    ServerName {
+        /// The name.
+        name: String,
+        /// The name of the setting for another name.
+        setting: &'static str,
+    },
     /// The crypto provider lacks what TLS 1.2 and 1.3 need.
     #[error("TLS cannot be set up: {0}")]
     Setup(Cause),

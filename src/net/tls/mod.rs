@@ -8,12 +8,12 @@
 mod engine;
 mod error;
 mod validity;
+mod words;
 
 use std::path::PathBuf;
 
 #[cfg(feature = "tls")]
 pub use self::engine::server_name;
-pub use self::error::TlsError;
 pub(crate) use self::{
     engine::{
         ClientConfig, Connector, ServerConfig, accept, client_config, client_failure, client_hint,
@@ -21,6 +21,7 @@ pub(crate) use self::{
     },
     validity::{Validity, ValidityState},
 };
+pub use self::{error::TlsError, words::TlsWords};
 
 /// The TLS settings of a listener; files in PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,4 +45,6 @@ pub struct ClientTls {
     pub client: Option<(PathBuf, PathBuf)>,
     /// The name to request and verify instead of the address's host.
     pub server_name: Option<String>,
+    /// The names of these settings in error texts.
+    pub words: TlsWords,
 }

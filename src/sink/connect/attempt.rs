@@ -12,7 +12,7 @@ use super::{
 use crate::{
     frame_stream,
     health::Stage,
-    net::{self, Connector, OwnListeners, Stream, TcpSettings, UnixAddress},
+    net::{self, Connector, OwnListeners, Stream, TcpSettings, TlsWords, UnixAddress},
 };
 
 /// A connection on which the collector has sent ACCEPT, but the sink has not sent START. The caller can drop the
@@ -21,6 +21,8 @@ use crate::{
 pub(super) struct Accepted<'a> {
     stream: Stream,
     standing: Standing<'a>,
+    /// The names of the TLS settings in error texts.
+    words: TlsWords,
 }
 
 /// The deadline for each dial, each TLS handshake and each Frame Streams handshake. `CoreDNS` uses the same value. A
@@ -39,7 +41,7 @@ pub(super) async fn unix<'a>(
     let stream = dial.map_err(|cause| standing.error(Stage::Connect, cause))?;
     not_own(own.at_unix(&stream, address))
         .map_err(|cause| standing.error(Stage::Connect, cause))?;
-    Accepted::by(Stream::Unix(stream), standing).await
+    Accepted::by(Stream::Unix(stream), standing, TlsWords::default()).await
 }
 
 /// Dials `address`. `place` is the position of this address among the addresses of its name.
@@ -56,15 +58,17 @@ pub(super) async fn tcp<'a>(
     let dial = within(DEADLINE, dial, ConnectCause::Dial).await;
     let tcp = dial.map_err(|cause| standing.error(Stage::Connect, cause))?;
     not_own(own.at_tcp(&tcp)).map_err(|cause| standing.error(Stage::Connect, cause))?;
+    let words = tls.map(Connector::words).unwrap_or_default();
     let stream = match tls {
         None => tcp.into(),
         Some(tls) => {
             standing.reach(Stage::Tls);
-            let tls = within(DEADLINE, tls.connect(tcp), ConnectCause::Tls).await;
+            let failed = |error| ConnectCause::Tls(error, words);
+            let tls = within(DEADLINE, tls.connect(tcp), failed).await;
             tls.map_err(|cause| standing.error(Stage::Tls, cause))?
         }
     };
-    Accepted::by(stream, standing).await
+    Accepted::by(stream, standing, words).await
 }
 
 /// Fails if the connection leads to a listener of this router. Without this check, the router would receive its own
@@ -91,11 +95,22 @@ async fn within<T, E>(
 // === impl Accepted ===
 
 impl<'a> Accepted<'a> {
-    async fn by(mut stream: Stream, standing: Standing<'a>) -> Result<Self, ConnectError> {
+    async fn by(
+        mut stream: Stream,
+        standing: Standing<'a>,
+        words: TlsWords,
+    ) -> Result<Self, ConnectError> {
         standing.reach(Stage::Handshake);
         match frame_stream::offer(&mut stream, DEADLINE).await {
-            Ok(()) => Ok(Self { stream, standing }),
-            Err(error) => Err(standing.error(Stage::Handshake, error.into())),
+            Ok(()) => Ok(Self {
+                stream,
+                standing,
+                words,
+            }),
+            Err(error) => {
+                let cause = ConnectCause::Handshake(error, words);
+                Err(standing.error(Stage::Handshake, cause))
+            }
         }
     }
 
@@ -105,7 +120,10 @@ impl<'a> Accepted<'a> {
     pub(super) async fn start(mut self) -> Result<(Stream, Standing<'a>), ConnectError> {
         match frame_stream::start(&mut self.stream, DEADLINE).await {
             Ok(()) => Ok((self.stream, self.standing)),
-            Err(error) => Err(self.standing.error(Stage::Handshake, error.into())),
+            Err(error) => {
+                let cause = ConnectCause::Handshake(error, self.words);
+                Err(self.standing.error(Stage::Handshake, cause))
+            }
         }
     }
 }

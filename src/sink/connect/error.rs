@@ -5,7 +5,7 @@ use std::{io, sync::Arc, time::Duration};
 use crate::{
     frame_stream::HandshakeError,
     health::{FailedAttempt, Stage},
-    net::{self, ResolveError},
+    net::{self, ResolveError, TlsWords},
     sink::FileError,
 };
 
@@ -30,11 +30,11 @@ pub(crate) enum ConnectCause {
     Resolve(Arc<ResolveError>),
     #[error("{0}{hint}", hint = dial_hint(.0))]
     Dial(io::Error),
-    #[error("{}", net::client_failure(.0))]
-    Tls(io::Error),
+    #[error("{}", net::client_failure(.0, *.1))]
+    Tls(io::Error, TlsWords),
     /// The Frame Streams handshake failed.
-    #[error("{0}{hint}", hint = handshake_hint(.0))]
-    Handshake(#[from] HandshakeError),
+    #[error("{0}{hint}", hint = handshake_hint(.0, *.1))]
+    Handshake(HandshakeError, TlsWords),
     /// A file cannot be opened.
     #[error(transparent)]
     File(FileError),
@@ -117,7 +117,7 @@ impl ConnectCause {
     /// Returns whether the collector did not answer at all.
     fn is_silence(&self) -> bool {
         match self {
-            Self::Timeout(_) | Self::Handshake(HandshakeError::Timeout { .. }) => true,
+            Self::Timeout(_) | Self::Handshake(HandshakeError::Timeout { .. }, _) => true,
             Self::Dial(error) => matches!(
                 error.kind(),
                 io::ErrorKind::TimedOut
@@ -126,8 +126,8 @@ impl ConnectCause {
             ),
             Self::Resolve(_)
             | Self::OwnListener(_)
-            | Self::Tls(_)
-            | Self::Handshake(_)
+            | Self::Tls(..)
+            | Self::Handshake(..)
             | Self::File(_) => false,
         }
     }
@@ -151,10 +151,10 @@ fn dial_hint(error: &io::Error) -> &'static str {
 
 /// Returns the hint for a failed Frame Streams handshake. A wrong client certificate can be the reason, because in TLS
 /// 1.3 a collector refuses a client certificate only after the TLS handshake.
-fn handshake_hint(error: &HandshakeError) -> &'static str {
+fn handshake_hint(error: &HandshakeError, words: TlsWords) -> String {
     match error {
-        HandshakeError::Io { source, .. } => net::client_hint(source),
-        _ => "",
+        HandshakeError::Io { source, .. } => net::client_hint(source, words),
+        _ => String::new(),
     }
 }
 
@@ -174,7 +174,8 @@ mod tests {
     fn http() -> (Stage, ConnectCause) {
         let (awaited, found) = (Awaited::Accept, LooksLike::Http);
         let error = HandshakeError::NotFrameStreams { awaited, found };
-        (Stage::Handshake, error.into())
+        let cause = ConnectCause::Handshake(error, TlsWords::default());
+        (Stage::Handshake, cause)
     }
 
     /// Returns the index of the error that is reported, and the number of other addresses that its text mentions.

@@ -17,8 +17,8 @@ impl ConnectError {
     pub(super) fn kind(&self) -> FailureKind {
         let cause = match &self.cause {
             ConnectCause::Resolve(error) => kind_of_lookup(error),
-            ConnectCause::Dial(error) | ConnectCause::Tls(error) => of_io(error),
-            ConnectCause::Handshake(error) => of_handshake(error),
+            ConnectCause::Dial(error) | ConnectCause::Tls(error, _) => of_io(error),
+            ConnectCause::Handshake(error, _) => of_handshake(error),
             ConnectCause::File(error) => of_file(error),
             cause => FailureKind::of(discriminant(cause)),
         };

@@ -13,7 +13,7 @@ use super::*;
 use crate::{
     frame_stream::{Awaited, HandshakeError, LooksLike},
     health::Disconnect,
-    net::{Addresses, Authority, Destination, Host, ResolveError},
+    net::{Addresses, Authority, Destination, Host, ResolveError, TlsWords},
 };
 
 /// The text written to the log.
@@ -49,7 +49,7 @@ fn warnings(act: impl FnOnce(&Reporter)) -> Vec<String> {
 
 fn tls(error: impl Into<Error>) -> (Stage, ConnectCause) {
     let error = io::Error::new(io::ErrorKind::InvalidData, error.into());
-    (Stage::Tls, ConnectCause::Tls(error))
+    (Stage::Tls, ConnectCause::Tls(error, TlsWords::default()))
 }
 
 /// Returns the error of rustls for an expired certificate that is checked at the time `now`.
@@ -69,7 +69,10 @@ fn refused() -> (Stage, ConnectCause) {
 fn garbage(bytes: [u8; 4]) -> (Stage, ConnectCause) {
     let (awaited, found) = (Awaited::Accept, LooksLike::Unknown(bytes));
     let error = HandshakeError::NotFrameStreams { awaited, found };
-    (Stage::Handshake, error.into())
+    (
+        Stage::Handshake,
+        ConnectCause::Handshake(error, TlsWords::default()),
+    )
 }
 
 fn fails(sink: &Reporter, others: usize, (stage, cause): (Stage, ConnectCause)) {

@@ -9,6 +9,7 @@ use std::{
 use rustls::{CertificateError, Error, OtherError};
 
 use super::{
+    super::TlsWords,
     hint::{client_hint, of_rustls, server_hint},
     refusal::{is_version_1, refusal},
 };
@@ -22,9 +23,10 @@ enum Kind {
     Other(Discriminant<Error>),
 }
 
-/// Describes why TLS failed on a connection that we dialled, and what to do about it.
-pub(crate) fn client_failure(error: &io::Error) -> String {
-    collector_said(error) + collector_hint(error)
+/// Describes why TLS failed on a connection that we dialled, and what to do about it. `words` are the names of the
+/// settings that can be changed.
+pub(crate) fn client_failure(error: &io::Error, words: TlsWords) -> String {
+    collector_said(error) + &collector_hint(error, words)
 }
 
 /// Describes why TLS failed on a connection that a sender dialled, and what to do about it.
@@ -80,16 +82,26 @@ fn collector_said(error: &io::Error) -> String {
     }
 }
 
-fn collector_hint(error: &io::Error) -> &'static str {
-    match of_rustls(error) {
+fn collector_hint(error: &io::Error, words: TlsWords) -> String {
+    let TlsWords {
+        ca,
+        skip_verify,
+        server_name,
+        ..
+    } = words;
+    let hint = match of_rustls(error) {
         Some(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
-            "; set `ca` to the authority that issued the certificate, or read about `skipverify`"
+            return format!(
+                "; set `{ca}` to the authority that issued the certificate, or read about `{skip_verify}`"
+            );
         }
         Some(Error::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-        )) => "; set `server_name` to a name in the certificate",
+        )) => return format!("; set `{server_name}` to a name in the certificate"),
         Some(Error::InvalidCertificate(CertificateError::Other(other))) if is_version_1(other) => {
-            "; make a certificate of version 3 (with extensions) for the collector, or read about `skipverify`"
+            return format!(
+                "; make a certificate of version 3 (with extensions) for the collector, or read about `{skip_verify}`"
+            );
         }
         Some(Error::InvalidCertificate(CertificateError::Other(other))) if is_authority(other) => {
             "; this is the certificate of an authority; make one for the collector, with basicConstraints=CA:FALSE"
@@ -101,8 +113,9 @@ fn collector_hint(error: &io::Error) -> &'static str {
             "; are the clocks of this host and of the certificate's issuer right?"
         }
         Some(Error::InvalidMessage(_)) => "; does this port speak TLS?",
-        _ => client_hint(error),
-    }
+        _ => return client_hint(error, words),
+    };
+    hint.to_owned()
 }
 
 /// Returns whether the collector presents a CA certificate as its own. `openssl req -x509` makes such a certificate by
@@ -168,7 +181,10 @@ mod tests {
                 presented: presented.collect(),
             };
             let error = Error::InvalidCertificate(error);
-            client_failure(&io::Error::new(io::ErrorKind::InvalidData, error))
+            client_failure(
+                &io::Error::new(io::ErrorKind::InvalidData, error),
+                TlsWords::default(),
+            )
         };
         insta::assert_snapshot!(said(2), @r#"invalid peer certificate: certificate not valid for name "collector"; certificate is only valid for DnsName("h0.example") or DnsName("h1.example"); set `server_name` to a name in the certificate"#);
         insta::assert_snapshot!(said(3000), @r#"invalid peer certificate: certificate not valid for name "collector"; certificate is only valid for DnsName("h0.example"), DnsName("h1.example"), DnsName("h2.example"), DnsName("h3.example"), DnsName("h4.example") and 2995 more; set `server_name` to a name in the certificate"#);

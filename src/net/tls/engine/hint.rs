@@ -6,11 +6,13 @@ use std::io;
 
 use rustls::{AlertDescription, Error};
 
+use super::super::TlsWords;
+
 /// Returns a hint about an error on a connection that we dialled.
-pub(crate) fn client_hint(error: &io::Error) -> &'static str {
+pub(crate) fn client_hint(error: &io::Error, words: TlsWords) -> String {
     match of_rustls(error) {
-        Some(Error::AlertReceived(alert)) => collector_alert(*alert),
-        _ => "",
+        Some(Error::AlertReceived(alert)) => collector_alert(*alert, words),
+        _ => String::new(),
     }
 }
 
@@ -30,26 +32,46 @@ pub(super) fn server_hint(error: &io::Error) -> &'static str {
 
 /// Returns a hint about an alert from a collector. TLS 1.2 has no alert for a missing client certificate: OpenSSL sends
 /// `handshake_failure`, and Go sends `bad_certificate`. TLS 1.3 has `certificate_required`.
-fn collector_alert(alert: AlertDescription) -> &'static str {
+fn collector_alert(alert: AlertDescription, words: TlsWords) -> String {
+    let client = words.client;
     match alert {
         AlertDescription::HandshakeFailure => {
-            "; either the collector requires a client certificate (`cert` and `key`), or it has no TLS version or cipher in common with tapfan; the collector's log says which"
+            let how = client.unwrap_or(NO_CLIENT_CERTIFICATE);
+            format!(
+                "; either the collector requires a client certificate ({how}), or it has no TLS version or cipher in common with tapfan; the collector's log says which"
+            )
         }
-        AlertDescription::CertificateRequired | AlertDescription::NoCertificate => {
-            "; the collector requires a client certificate: set `cert` and `key`"
-        }
-        alert if refuses_certificate(alert) => {
-            "; the collector refuses tapfan's client certificate, or got none: check `cert` and `key`, and which authorities the collector trusts"
-        }
+        AlertDescription::CertificateRequired | AlertDescription::NoCertificate => match client {
+            Some(client) => {
+                format!("; the collector requires a client certificate: set {client}")
+            }
+            None => {
+                format!("; the collector requires a client certificate: {NO_CLIENT_CERTIFICATE}")
+            }
+        },
+        alert if refuses_certificate(alert) => match client {
+            Some(client) => format!(
+                "; the collector refuses tapfan's client certificate, or got none: check {client}, and which authorities the collector trusts"
+            ),
+            None => format!(
+                "; the collector probably requires a client certificate: {NO_CLIENT_CERTIFICATE}"
+            ),
+        },
         AlertDescription::ProtocolVersion => {
             "; the collector supports neither TLS 1.2 nor 1.3, the versions that tapfan supports"
+                .to_owned()
         }
-        AlertDescription::UnrecognisedName => {
-            "; the collector does not have the requested name: set `server_name`"
-        }
-        _ => "",
+        AlertDescription::UnrecognisedName => format!(
+            "; the collector does not have the requested name: set `{}`",
+            words.server_name
+        ),
+        _ => String::new(),
     }
 }
+
+/// Advice for a command that has no options for a client certificate.
+const NO_CLIENT_CERTIFICATE: &str =
+    "this command has no options for one, `tapfan run` has `cert` and `key`";
 
 fn sender_alert(alert: AlertDescription) -> &'static str {
     match alert {
@@ -121,14 +143,15 @@ mod tests {
         ] {
             let error = alert(said);
             for (hint, words) in [
-                (client_hint(&error), to_sink),
-                (server_hint(&error), to_listener),
+                (client_hint(&error, TlsWords::default()), to_sink),
+                (server_hint(&error).to_owned(), to_listener),
             ] {
                 assert_eq!(hint.is_empty(), words.is_empty(), "{said:?}: {hint}");
                 assert!(hint.contains(words), "{said:?}: {hint}");
             }
         }
-        assert_eq!(client_hint(&io::Error::other("no alert")), "");
+        let other = io::Error::other("no alert");
+        assert_eq!(client_hint(&other, TlsWords::default()), "");
         let missing = io::Error::other(Error::NoCertificatesPresented);
         assert!(server_hint(&missing).contains("`client_ca` requires"));
     }

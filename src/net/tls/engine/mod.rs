@@ -32,7 +32,7 @@ pub(crate) use self::{
     hint::client_hint,
     pem::{validity_in_file, validity_of_first},
 };
-use super::{ClientTls, ServerTls, TlsError, Validity, error::BinaryForm, validity};
+use super::{ClientTls, ServerTls, TlsError, TlsWords, Validity, error::BinaryForm, validity};
 use crate::{
     files::waiting_for,
     net::{Counted, Host, Stream},
@@ -45,6 +45,8 @@ pub(crate) struct Connector {
     config: ArcSwap<ClientConfig>,
     /// The name to verify.
     name: ServerName<'static>,
+    /// The names of the settings in error texts.
+    words: TlsWords,
 }
 
 // === impl Connector ===
@@ -61,7 +63,17 @@ impl Connector {
     ) -> Result<Arc<Self>, TlsError> {
         let config = ArcSwap::new(config);
         let name = server_name(host, settings)?;
-        Ok(Arc::new(Self { config, name }))
+        let words = settings.words;
+        Ok(Arc::new(Self {
+            config,
+            name,
+            words,
+        }))
+    }
+
+    /// The names of the settings in error texts.
+    pub(crate) fn words(&self) -> TlsWords {
+        self.words
     }
 
     /// Uses the configuration of `fresh` from the next handshake on.
@@ -151,7 +163,10 @@ pub fn server_name(host: &Host, tls: &ClientTls) -> Result<ServerName<'static>, 
         (None, Host::Ip { address, .. }) => return Ok(ServerName::from(*address)),
     };
     let name = name.strip_suffix('.').unwrap_or(name);
-    ServerName::try_from(name.to_owned()).map_err(|_| TlsError::ServerName(name.to_owned()))
+    ServerName::try_from(name.to_owned()).map_err(|_| TlsError::ServerName {
+        name: name.to_owned(),
+        setting: tls.words.server_name,
+    })
 }
 
 fn verifying(
@@ -168,7 +183,10 @@ fn verifying(
     }
     let Some(path) = &tls.ca else {
         let platform = waiting_for("the platform's authorities", || Verifier::new(provider));
-        let platform = Arc::new(platform.map_err(|error| TlsError::PlatformRoots(error.into()))?);
+        let platform = Arc::new(platform.map_err(|error| TlsError::PlatformRoots {
+            source: error.into(),
+            setting: tls.words.ca,
+        })?);
         return Ok(builder
             .dangerous()
             .with_custom_certificate_verifier(platform));
