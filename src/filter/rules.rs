@@ -28,6 +28,11 @@ pub(crate) enum BadRule {
         /// The nearest known word.
         hint: Option<String>,
     },
+    /// A `!` before a word other than the first.
+    #[error(
+        "`!` stands before the whole rule, not before one word of it: give the rule `!{0}` an option of its own, before this one"
+    )]
+    NegatedWord(String),
     /// A text is not a name.
     #[error("`{0}` is not a name: write `example.org`, or `*.example.org` for the names below it")]
     Name(String),

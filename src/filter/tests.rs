@@ -170,6 +170,7 @@ fn misspelt_rules_are_refused_with_a_suggestion() {
     let all = [
         refused(Filter::add_type, "client_qeury"),
         refused(Filter::add_type, "client_query,,"),
+        refused(Filter::add_type, "client,!client_response"),
         refused(Filter::add_rcode, "NXDOMIAN"),
         refused(Filter::add_qtype, "AAAAA"),
         refused(Filter::add_protocol, "https"),

@@ -26,6 +26,9 @@ impl Numbers {
     ) -> Result<Self, BadRule> {
         let mut numbers = Self::default();
         for word in text.split(',') {
+            if let Some(negated) = word.strip_prefix('!') {
+                return Err(BadRule::NegatedWord(negated.to_owned()));
+            }
             let of_word = numbers_of(word);
             if of_word.is_empty() {
                 return Err(BadRule::Unknown {
