@@ -186,6 +186,16 @@ fn captures_in_one_file_are_all_read_and_what_else_follows_is_reported() {
     );
     assert!(stderr(&output).contains(&problem), "{}", stderr(&output));
 
+    // A DNS server that was killed has written no STOP.
+    let cut = &bytes[..bytes.len() - 12];
+    let output = dump_of(&[cut, &bytes].concat(), &["-r", "-"]);
+    assert_eq!((output.status.code(), lines(&output)), (Some(1), 90));
+    let problem = format!(
+        "standard input: the capture that ends at byte {} has no STOP; another capture follows it",
+        cut.len()
+    );
+    assert!(stderr(&output).contains(&problem), "{}", stderr(&output));
+
     // A DNS server that was restarted appends a new capture to the file.
     fs::write(&file, &bytes).expect("written");
     let running = Dump::start(folder.path(), &["-f", &file, "-w", &text, "-q"]);
@@ -1191,6 +1201,35 @@ fn a_capture_is_followed_as_it_grows_and_when_it_is_replaced() {
         text.contains("was replaced, reading the new file"),
         "{text}"
     );
+}
+
+#[test]
+fn a_followed_capture_that_is_shortened_counts_unless_it_was_complete() {
+    let folder = TempDir::new().expect("a folder");
+    let (file, text) = (path(&folder, "in.fstrm"), path(&folder, "out"));
+    let bytes = fs::read(SAMPLE).expect("a capture");
+    let without_stop = bytes.len() - 12;
+    for (length, status) in [(bytes.len(), 0), (without_stop, 1), (without_stop - 5, 1)] {
+        fs::write(&file, &bytes[..length]).expect("written");
+        let running = Dump::start(folder.path(), &["-f", &file, "-w", &text, "-q"]);
+        let lines = || {
+            let text = fs::read_to_string(&text);
+            text.unwrap_or_default().lines().count()
+        };
+        let whole = 45 - usize::from(length < without_stop);
+        until("the frames", || lines() == whole);
+        // `set_len` keeps the file, as `copytruncate` of logrotate does.
+        let shortened = fs::OpenOptions::new().write(true).open(&file);
+        shortened.and_then(|file| file.set_len(0)).expect("emptied");
+        until("the report", || running.stderr().contains("in.fstrm was "));
+        fs::write(&file, &bytes).expect("written");
+        until("the frames of the new file", || lines() == whole + 45);
+        running.signal(Signal::SIGINT);
+        let (ended, text) = running.end();
+        assert_eq!(ended, Some(status), "{text}");
+        let is_counted = text.contains(" (1 capture was shortened, so frames may be lost)");
+        assert_eq!(is_counted, status == 1, "{text}");
+    }
 }
 
 #[test]

@@ -15,8 +15,8 @@ use super::{
 
 /// An iterator over the data frames of a file.
 ///
-/// The iterator ends after the first error, with one exception: after [`FileError::FrameTooLong`] it continues with the
-/// next frame. Control frames of unknown types are skipped, as `control.h` requires. Bytes after STOP are not read.
+/// The iterator ends after the first error, with two exceptions: after [`FileError::FrameTooLong`] and
+/// [`FileError::NoStop`] it continues with the next frame. Control frames of unknown types are skipped, as `control.h` requires. Bytes after STOP are not read.
 ///
 /// ```
 /// use tapfan::capture::{FileReader, FileWriter};
@@ -87,8 +87,9 @@ impl<R: Read> FileReader<R> {
         self
     }
 
-    /// Also reads the captures that follow STOP. Each begins with its own START, as in the output of `cat`. If the
-    /// bytes after STOP are not a capture, the reader returns [`FileError::AfterStop`] after the last frame.
+    /// Also reads the captures that follow. Each begins with its own START, as in the output of `cat`. If a capture
+    /// without STOP comes before another one, the reader returns [`FileError::NoStop`] and continues with that one. If
+    /// the bytes after STOP are not a capture, the reader returns [`FileError::AfterStop`] after the last frame.
     #[cfg_attr(
         not(feature = "cli"),
         allow(
@@ -120,7 +121,10 @@ impl<R: Read> FileReader<R> {
             return None;
         }
         let read = self.read_frame();
-        self.ended = !matches!(read, Ok(true) | Err(FileError::FrameTooLong { .. }));
+        self.ended = !matches!(
+            read,
+            Ok(true) | Err(FileError::FrameTooLong { .. } | FileError::NoStop { .. })
+        );
         match read {
             Ok(true) => Some(Ok(&self.payload)),
             Ok(false) => None,
@@ -158,12 +162,8 @@ impl<R: Read> FileReader<R> {
             Some(start) if start.kind() == ControlKind::Start => start,
             _ => return Ok(false),
         };
-        match start.content_types().first() {
-            Some(found) if found != CONTENT_TYPE => Err(FileError::ContentType {
-                found: found.clone(),
-            }),
-            _ => Ok(true),
-        }
+        check_content_type(&start)?;
+        Ok(true)
     }
 
     /// Reads the START of the next capture after STOP. Returns false at the end of the file.
@@ -194,6 +194,10 @@ impl<R: Read> FileReader<R> {
                             continue;
                         }
                         return Ok(false);
+                    }
+                    Some(start) if self.concatenated && start.kind() == ControlKind::Start => {
+                        check_content_type(&start)?;
+                        return Err(FileError::NoStop { offset });
                     }
                     Some(control) => {
                         let source = ControlError::OutOfPlace(control.kind());
@@ -272,6 +276,15 @@ impl<R: Read> FileReader<R> {
             frames: self.frames,
             offset: self.offset,
         }
+    }
+}
+
+fn check_content_type(start: &Control) -> Result<(), FileError> {
+    match start.content_types().first() {
+        Some(found) if found != CONTENT_TYPE => Err(FileError::ContentType {
+            found: found.clone(),
+        }),
+        _ => Ok(()),
     }
 }
 
@@ -535,6 +548,27 @@ mod tests {
             let error = error.expect("not a capture");
             assert!(error.starts_with("the bytes after STOP"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_capture_without_stop_does_not_hide_the_next_one() {
+        let whole = file(&[b"abc"]);
+        let cut = &whole[..whole.len() - Control::stop().encode().len()];
+        let all = [cut, &whole].concat();
+        let mut reader = FileReader::new(all.as_slice())
+            .expect("START")
+            .with_concatenated();
+        assert_eq!(reader.next().expect("a frame").expect("whole"), "abc");
+        let error = reader.next().expect("an error").expect_err("no STOP");
+        insta::assert_snapshot!(error, @"the capture that ends at byte 49 has no STOP; another capture follows it");
+        assert_eq!(reader.next().expect("a frame").expect("whole"), "abc");
+        assert!(reader.next().is_none());
+        assert_eq!(reader.frames(), 2);
+        // What follows is a capture of something else.
+        let other = b"\0\0\0\0\0\0\0\x0d\0\0\0\x02\0\0\0\x01\0\0\0\x01\n";
+        let (frames, error) = read_all(&[cut, other].concat());
+        assert_eq!(frames, ["abc"]);
+        insta::assert_snapshot!(error.expect("not dnstap"), @r#"the file's content type is "\n", not "protobuf:dnstap.Dnstap""#);
     }
 
     #[test]

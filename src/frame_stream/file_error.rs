@@ -28,6 +28,13 @@ pub enum FileError {
         /// The length of the file, in bytes.
         offset: u64,
     },
+    /// A capture without STOP that is followed by another capture: its writer was killed, and a later one appended to the
+    /// file.
+    #[error("the capture that ends at byte {offset} has no STOP; another capture follows it")]
+    NoStop {
+        /// The offset of the START that follows the capture.
+        offset: u64,
+    },
     /// Bytes after STOP that are not the START of another capture.
     #[error("the bytes after STOP, from byte {offset} on, are not another capture")]
     AfterStop {

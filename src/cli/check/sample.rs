@@ -62,8 +62,11 @@ pub(super) fn tables(config: &Config, capture: &Path) -> Result<String, SampleEr
 }
 
 fn first(file: impl Read) -> Result<Vec<Vec<u8>>, FileError> {
-    let frames = FileReader::new(file)?.map_while(Result::ok);
-    Ok(frames.take(FRAMES).map(|frame| frame.to_vec()).collect())
+    let frames = FileReader::new(file)?.with_concatenated();
+    // After a capture without STOP, the frames of the next capture follow.
+    let frames = frames.filter(|frame| !matches!(frame, Err(FileError::NoStop { .. })));
+    let frames = frames.map_while(Result::ok).take(FRAMES);
+    Ok(frames.map(|frame| frame.to_vec()).collect())
 }
 
 /// Appends a line for each frame. The values are quoted, because a sender can put control characters into a frame.
@@ -93,6 +96,20 @@ fn table(template: &Template, frames: &[Vec<u8>], text: &mut String) {
 mod tests {
     use super::*;
     use crate::{capture::FileWriter, config};
+
+    #[test]
+    fn the_captures_of_one_file_are_all_read() {
+        let file = |frame: &[u8]| {
+            let mut file = FileWriter::new(Vec::new()).expect("START");
+            file.write_frame(frame).expect("written");
+            file.finish().expect("STOP")
+        };
+        let (one, other) = (file(b"one"), file(b"other"));
+        let read = |bytes: &[u8]| first(bytes).expect("a capture");
+        assert_eq!(read(&[&one[..], &other].concat()), [&b"one"[..], b"other"]);
+        let cut = &one[..one.len() - 12];
+        assert_eq!(read(&[cut, &other].concat()), [&b"one"[..], b"other"]);
+    }
 
     fn config(tapfile: &str) -> Config {
         let loaded = config::parse("Tapfile".as_ref(), tapfile, &|_| None);

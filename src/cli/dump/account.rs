@@ -21,6 +21,9 @@ pub(super) struct Account {
     pub(super) overrun: AtomicU64,
     /// With `-f`: captures that were replaced by a file that cannot be opened.
     pub(super) unopened: AtomicU64,
+    /// With `-f`: captures that another program shortened before `dump` had read them up to a STOP. The number of frames
+    /// that are lost is not known.
+    pub(super) shortened: AtomicU64,
     /// True if an input or an output failed.
     failed: AtomicBool,
 }
@@ -66,7 +69,7 @@ impl Account {
     pub(super) fn is_good(&self, outputs: &[&OutputAccount]) -> bool {
         let open = outputs.iter().filter(|it| !it.is_closed.load(Relaxed));
         let dropped = open.map(|output| &output.dropped);
-        let mut counts = dropped.chain([&self.bad, &self.overrun, &self.unopened]);
+        let mut counts = dropped.chain([&self.bad, &self.overrun, &self.unopened, &self.shortened]);
         !self.failed.load(Relaxed) && counts.all(|count| count.load(Relaxed) == 0)
     }
 
@@ -85,6 +88,14 @@ impl Account {
             unless_none(&self.bad, &|bad| format!(", skipped {bad} bad")),
             unless_none(&self.overrun, &|lost| {
                 format!(", dropped {lost} at the sockets")
+            }),
+            unless_none(&self.shortened, &|times| {
+                let captures = if times == 1 {
+                    "capture was"
+                } else {
+                    "captures were"
+                };
+                format!(" ({times} {captures} shortened, so frames may be lost)")
             }),
         ];
         let outputs = outputs.iter().map(|output| {

@@ -55,6 +55,15 @@ pub(in crate::cli::dump) struct Files {
     pub(in crate::cli::dump) grow: bool,
 }
 
+/// The state in which a capture was left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    /// It was read up to a STOP, or up to another error than its end.
+    Read,
+    /// It ended without STOP.
+    CutShort,
+}
+
 /// The error that stops an input: the pump, which passes frames to the outputs, has ended or wants no more frames.
 pub(super) struct Stopped;
 
@@ -72,7 +81,7 @@ pub(in crate::cli::dump) fn read(captures: Vec<Capture>, files: &Files) {
                 files
                     .account
                     .fail(format_args!("cannot read {name}: {error}"));
-                Ok(())
+                Ok(Left::Read)
             }
         };
         if let Err(Stopped) = read {
@@ -109,12 +118,11 @@ impl Capture {
 
 impl Files {
     /// Reads a capture up to its end, or up to an error. Reports the error.
-    pub(super) fn read_capture(&self, name: &str, bytes: impl Read) -> Result<(), Stopped> {
+    pub(super) fn read_capture(&self, name: &str, bytes: impl Read) -> Result<Left, Stopped> {
         let mut reader = match FileReader::new(bytes) {
             Ok(reader) => reader.with_concatenated(),
             Err(error) => {
-                self.report_end(name, &error);
-                return Ok(());
+                return Ok(self.report_end(name, &error));
             }
         };
         let mut bad = 0;
@@ -131,13 +139,18 @@ impl Files {
         name: &str,
         reader: &mut FileReader<impl Read>,
         bad: &mut u64,
-    ) -> Result<(), Stopped> {
+    ) -> Result<Left, Stopped> {
         let mut batch = Batch::of_file();
-        for number in 1_u64.. {
+        let mut number = 0_u64;
+        loop {
             if !batch.is_empty() && (batch.is_full() || !reader.is_next_buffered()) {
                 batch = self.send(batch)?;
             }
-            let problem = match reader.next_frame() {
+            let read = reader.next_frame();
+            if !matches!(read, Some(Err(FileError::NoStop { .. }))) {
+                number += 1;
+            }
+            let problem = match read {
                 None => break,
                 Some(Ok(frame)) => match dnstap::validate(frame) {
                     Ok(()) => {
@@ -152,10 +165,13 @@ impl Files {
                 Some(Err(error @ FileError::FrameTooLong { .. })) => {
                     format!("frame {number}: {error}")
                 }
+                Some(Err(error @ FileError::NoStop { .. })) => {
+                    self.report_end(name, &error);
+                    continue;
+                }
                 Some(Err(error)) => {
                     self.send(batch)?;
-                    self.report_end(name, &error);
-                    return Ok(());
+                    return Ok(self.report_end(name, &error));
                 }
             };
             *bad += 1;
@@ -165,21 +181,27 @@ impl Files {
             }
         }
         self.send(batch)?;
-        Ok(())
+        Ok(Left::Read)
     }
 
     /// Reports the error that ends a capture.
-    fn report_end(&self, name: &str, error: &FileError) {
+    fn report_end(&self, name: &str, error: &FileError) -> Left {
         let is_early = matches!(
             error,
             FileError::CutShort { .. } | FileError::NotFrameStreams | FileError::AfterStop { .. }
         );
         if self.grow && is_early && self.stop.is_cancelled() {
             // With `-f`, the capture is still growing, so an incomplete frame at its end is not an error.
-        } else if self.grow && matches!(error, FileError::CutShort { .. }) {
+        } else if self.grow
+            && matches!(error, FileError::CutShort { .. } | FileError::NoStop { .. })
+        {
             complain(format_args!("{name}: {error}"));
         } else {
             self.account.fail(format_args!("{name}: {error}"));
+        }
+        match error {
+            FileError::CutShort { .. } => Left::CutShort,
+            _ => Left::Read,
         }
     }
 

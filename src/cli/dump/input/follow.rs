@@ -13,7 +13,7 @@ use std::{
 use nix::libc::O_NONBLOCK;
 use tokio_util::sync::CancellationToken;
 
-use super::files::{Files, Stopped};
+use super::files::{Files, Left, Stopped};
 use crate::cli::dump::account::complain;
 
 /// A file that is still growing. A read at the end of the file waits for more data, until the file is truncated or
@@ -26,6 +26,8 @@ struct Growing {
     at: u64,
     /// The time at which this program noticed that the file was replaced.
     replaced: Option<Instant>,
+    /// True if the file has become shorter than the part that was read.
+    shortened: bool,
 }
 
 /// The time between two checks of a file that has not grown.
@@ -53,6 +55,7 @@ pub(in crate::cli::dump) fn follow(path: &Path, files: &Files) {
                     stop: files.stop.clone(),
                     at: 0,
                     replaced: None,
+                    shortened: false,
                 };
                 if follow_one(&name, growing, files).is_err() {
                     return;
@@ -84,16 +87,25 @@ fn open(path: &Path) -> io::Result<File> {
 fn follow_one(name: &str, mut growing: Growing, files: &Files) -> Result<(), Stopped> {
     let mut bytes = BufReader::new(&mut growing);
     // If the file is still empty when it is replaced, it is not reported as a broken capture.
-    if !matches!(bytes.fill_buf(), Ok([])) {
-        files.read_capture(name, bytes)?;
-    }
+    let left = match bytes.fill_buf() {
+        Ok([]) => Left::Read,
+        _ => files.read_capture(name, bytes)?,
+    };
     // Reading also ends at STOP or at an error. In both cases, this loop waits until another file takes the place of
     // this one.
     growing.replaced = None;
-    while !files.stop.is_cancelled() && !growing.is_replaced() {
+    while !files.stop.is_cancelled() && !growing.shortened && !growing.is_replaced() {
         thread::sleep(PAUSE);
     }
-    if !files.stop.is_cancelled() {
+    if files.stop.is_cancelled() {
+        return Ok(());
+    }
+    if left == Left::CutShort && growing.shortened {
+        files.account.shortened.fetch_add(1, Relaxed);
+        complain(format_args!(
+            "{name} was shortened before it was read to its end, so frames may be lost; reading it from its start"
+        ));
+    } else {
         complain(format_args!("{name} was replaced, reading the new file"));
     }
     Ok(())
@@ -106,13 +118,16 @@ impl Growing {
     fn is_replaced(&self) -> bool {
         let identity = |of: &Metadata| (of.dev(), of.ino());
         match (self.file.metadata(), self.path.metadata()) {
-            (Ok(own), Ok(at_path)) => {
-                let is_shorter = own.is_file() && at_path.len() < self.at;
-                identity(&own) != identity(&at_path) || is_shorter
-            }
+            (Ok(own), Ok(at_path)) => identity(&own) != identity(&at_path) || self.is_shorter(),
             // The file was removed or renamed, and there is no new file yet.
             _ => false,
         }
+    }
+
+    /// Returns whether this file has become shorter than the part that was read.
+    fn is_shorter(&self) -> bool {
+        let about = self.file.metadata();
+        about.is_ok_and(|about| about.is_file() && about.len() < self.at)
     }
 }
 
@@ -129,6 +144,10 @@ impl Read for Growing {
                 return Ok(read);
             }
             if self.stop.is_cancelled() {
+                return Ok(0);
+            }
+            if self.is_shorter() {
+                self.shortened = true;
                 return Ok(0);
             }
             if self.replaced.is_none() && self.is_replaced() {
