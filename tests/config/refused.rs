@@ -563,6 +563,11 @@ const DOUBTFUL: &[(&str, &str)] = &[
     ("numbers_without_full", "listen @in\ndnstap /s 2 3\n"),
     ("number_without_full", "listen @in\ndnstap /s 2\n"),
     (
+        "files_of_two_sinks",
+        "listen @in\ndnstap file:///a/%Y%m%d%H.fstrm {\n keep 24\n}\ndnstap file:///b/%s.fstrm { keep 2 }\n\
+         dnstap file:///a/%s.fstrm.zst {\n name zst\n}\ndnstap file:///a/%s.other\n",
+    ),
+    (
         "numbers_that_coredns_refuses",
         "listen @in\ndnstap /s 1024 2048\n",
     ),

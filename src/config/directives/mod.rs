@@ -16,6 +16,7 @@ mod reference_tests;
 mod resolver;
 mod router;
 mod row;
+mod shared_files;
 mod taken_addresses;
 mod whole;
 

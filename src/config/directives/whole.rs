@@ -14,6 +14,7 @@ use super::{
     },
     Findings, Purpose, dnstap,
     options::given_twice,
+    shared_files::check_kept_files,
     taken_addresses::{bound, check_admins, check_listeners},
 };
 use crate::net::{Endpoint, Host, UnixAddress, takes_all};
@@ -105,6 +106,7 @@ pub(super) fn put_together(
     );
     check_loops(&sinks, &listeners, findings);
     check_queues(&sinks, &listeners, findings);
+    check_kept_files(&sinks, findings);
     if purpose == Purpose::Router {
         for found in &sinks {
             dnstap::check_foreign(found, findings);

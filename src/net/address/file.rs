@@ -59,6 +59,14 @@ enum Piece {
     Digits(&'static Specifier),
 }
 
+/// The bytes that a pattern allows at one place of a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    Byte(u8),
+    /// Any decimal digit.
+    Digit,
+}
+
 /// A part of a name that is made from the time at which the file begins, in UTC. It always has the same number of
 /// digits.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -158,6 +166,21 @@ impl FilePattern {
         }
     }
 
+    /// Returns the shape of a name without a number: the part before the place of the number, and the part behind it.
+    pub(super) fn shapes(&self) -> (Vec<Shape>, Vec<Shape>) {
+        let mut shapes = Vec::new();
+        for piece in &self.name {
+            match piece {
+                Piece::Text(text) => shapes.extend(text.bytes().map(Shape::Byte)),
+                Piece::Digits(specifier) => shapes.extend([Shape::Digit].repeat(specifier.digits)),
+            }
+        }
+        // No placeholder contains a dot, so the place of the number does not depend on the time.
+        let name = self.name(OffsetDateTime::UNIX_EPOCH, 0);
+        let extension = shapes.split_off(stem(&name).len().min(shapes.len()));
+        (shapes, extension)
+    }
+
     /// Returns the number in `name`; `None` if no file that began at `time` can have this name.
     pub(crate) fn number(&self, time: OffsetDateTime, name: &str) -> Option<u32> {
         let plain = self.name(time, 0);
@@ -236,6 +259,21 @@ impl FromStr for FilePattern {
 impl fmt::Display for FilePattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "file://{}", self.written)
+    }
+}
+
+// === impl Shape ===
+
+impl Shape {
+    /// Returns whether both allow the same byte.
+    pub(super) fn meets(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Byte(one), Self::Byte(other)) => one == other,
+            (Self::Byte(byte), Self::Digit) | (Self::Digit, Self::Byte(byte)) => {
+                byte.is_ascii_digit()
+            }
+            (Self::Digit, Self::Digit) => true,
+        }
     }
 }
 

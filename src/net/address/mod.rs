@@ -4,6 +4,7 @@ mod authority;
 mod error;
 mod file;
 mod host;
+mod overlap;
 mod parse;
 mod srv;
 #[cfg(test)]
