@@ -1,15 +1,15 @@
 //! Chunks, the unit that moves through the router: many data frames in one immutable buffer, in their wire form.
 
-use std::{
-    fmt,
-    ops::Range,
-    sync::{Arc, Weak},
-    time::Instant,
-};
+use std::{fmt, ops::Range, sync::Arc, time::Instant};
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Source, index::IndexEntry, labels::FrameLabels};
+use super::{
+    Source,
+    derived::{Derived, Maker, Places},
+    index::IndexEntry,
+    labels::FrameLabels,
+};
 use crate::{
     dnstap::{self, MessageType, Outline},
     extra::Labels,
@@ -24,13 +24,6 @@ use crate::{
 pub struct Chunk {
     shared: Arc<Shared>,
     /// The frames of the buffer that belong to this view.
-    range: Range<u32>,
-}
-
-/// A value that identifies a view of a buffer, but does not keep the buffer in memory.
-#[derive(Clone)]
-pub(crate) struct ChunkId {
-    shared: Weak<Shared>,
     range: Range<u32>,
 }
 
@@ -50,6 +43,8 @@ struct Shared {
     /// Counts the buffer against the memory limit until the last view is dropped. All views together count once.
     #[allow(dead_code, reason = "it is dropped with the buffer")]
     held: Option<Reservation>,
+    /// Chunks that were made from this buffer.
+    derived: Places,
 }
 
 /// An iterator over the payloads of a chunk.
@@ -104,6 +99,7 @@ impl Chunk {
                 source: None,
                 buffer,
                 held: None,
+                derived: Places::default(),
             }),
             range,
         }
@@ -132,6 +128,7 @@ impl Chunk {
             source,
             buffer: self.shared.buffer,
             held,
+            derived: Places::default(),
         };
         Self {
             shared: Arc::new(shared),
@@ -189,12 +186,9 @@ impl Chunk {
         &self.shared.bytes[self.offset(self.range.start)..self.offset(self.range.end)]
     }
 
-    /// The identity of this view. Clones of a view have the same identity.
-    pub(crate) fn id(&self) -> ChunkId {
-        ChunkId {
-            shared: Arc::downgrade(&self.shared),
-            range: self.range.clone(),
-        }
+    /// The place of the chunk that `maker` makes from this view. Clones of a view have the same place.
+    pub(crate) fn derived(&self, maker: &Maker) -> Arc<Derived> {
+        self.shared.derived.of(maker, &self.range)
     }
 
     /// The size in bytes of the buffer that this view keeps in memory.
@@ -353,27 +347,6 @@ impl fmt::Debug for Chunk {
             .field("frames", &self.len())
             .field("bytes", &self.wire().len())
             .finish_non_exhaustive()
-    }
-}
-
-// === impl ChunkId ===
-
-impl ChunkId {
-    pub(crate) fn is(&self, chunk: &Chunk) -> bool {
-        // As long as this `Weak` exists, the allocator does not use the address again. So an equal address is the same
-        // buffer.
-        std::ptr::eq(self.shared.as_ptr(), Arc::as_ptr(&chunk.shared)) && self.range == chunk.range
-    }
-
-    /// Returns whether no view of the buffer is left.
-    pub(crate) fn is_gone(&self) -> bool {
-        self.shared.strong_count() == 0
-    }
-}
-
-impl fmt::Debug for ChunkId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:p} {:?}", self.shared.as_ptr(), self.range)
     }
 }
 

@@ -6,6 +6,7 @@ mod allowance;
 mod back_channel;
 mod chunk;
 mod control;
+mod derived;
 mod file;
 mod file_error;
 mod handshake;
@@ -22,7 +23,7 @@ pub use handshake::{HandshakeError, Mode, accept, offer, open, start};
 pub use source::Source;
 
 pub(crate) use allowance::Allowance;
-pub(crate) use chunk::ChunkId;
+pub(crate) use derived::{Derived, Maker};
 #[cfg(test)]
 pub(crate) use handshake::Awaited;
 pub(crate) use handshake::LooksLike;

@@ -1,8 +1,8 @@
 //! Edited chunks that sinks with equal edits share.
 //!
 //! Sinks with equal edits get equal bytes from the same chunk. So only the first sink that takes a chunk edits it, and
-//! keeps the result for the other sinks. The results are kept for a limited time. If a sink takes the chunk after this
-//! time, the sink edits the chunk again.
+//! keeps the result for the other sinks. The result has a [place](Derived) at the original, and lives at most as long
+//! as the original. So a sink that lags finds the results of its chunks, unless they were more than the group keeps.
 
 use std::{
     collections::VecDeque,
@@ -17,7 +17,7 @@ use super::{
     edits::{Edited, Extra},
 };
 use crate::{
-    frame_stream::{Chunk, ChunkId, Source},
+    frame_stream::{Chunk, Derived, Maker, Source},
     lock::Mutex,
     memory::Budget,
 };
@@ -32,6 +32,7 @@ pub(crate) struct EditGroup {
     edits: FrameEdits,
     /// The number of [`Editor`]s in the group.
     editors: AtomicUsize,
+    maker: Maker,
     kept: Mutex<Kept>,
 }
 
@@ -42,29 +43,23 @@ pub(super) struct Editor {
     extra: Extra,
 }
 
-/// Edited chunks that some editors have not taken yet. They are in the order in which they were edited.
+/// The places of edited chunks, in the order in which the chunks were edited. A place is gone when its original is
+/// gone. Places that are gone stay in the list until they are the first in it.
 #[derive(Debug, Default)]
 struct Kept {
-    chunks: VecDeque<KeptChunk>,
-    /// The memory of `chunks`.
+    places: VecDeque<(Weak<Derived>, usize)>,
+    /// The sum of the lengths in `places`. It is at least the memory of the edited chunks, in bytes.
     bytes: usize,
 }
 
-#[derive(Debug)]
-struct KeptChunk {
-    original: ChunkId,
-    edited: Chunk,
-    /// The number of editors that are expected to take the edited chunk. The number is an estimate, because an editor
-    /// may never get the original chunk.
-    awaited: usize,
-}
-
 /// The limit on the memory of the edited chunks that a group keeps, in bytes.
-const KEPT_BYTES: usize = 1 << 20;
+///
+/// A sink that is down holds originals for a long time. Without a bound, each of them would hold an edited chunk too,
+/// so the memory for a queue could double.
+const KEPT_BYTES: usize = 16 << 20;
 
-/// The largest number of edited chunks that a group keeps. The number is small, because a lookup compares the chunk
-/// with each of them.
-const KEPT_CHUNKS: usize = 64;
+/// The largest number of edited chunks that a group keeps.
+const KEPT_CHUNKS: usize = 4096;
 
 /// A chunk with fewer frames than this is not shared, because a search for the result would cost as much as the edit.
 const FRAMES_WORTH_SHARING: usize = 16;
@@ -93,6 +88,7 @@ impl EditGroup {
         Self {
             edits,
             editors: AtomicUsize::new(0),
+            maker: Maker::default(),
             kept: Mutex::default(),
         }
     }
@@ -113,6 +109,23 @@ impl EditGroup {
             extra: Extra::default(),
         }
     }
+
+    /// Adds a place at which an edited chunk is kept. If there is no room, removes the oldest edited chunks.
+    fn add(&self, place: &Arc<Derived>, bytes: usize) {
+        let removed = self.kept.lock().add(place, bytes);
+        for place in removed {
+            place.clear();
+        }
+    }
+
+    fn clear(&self) {
+        let kept = std::mem::take(&mut *self.kept.lock());
+        for (place, _) in kept.places {
+            if let Some(place) = place.upgrade() {
+                place.clear();
+            }
+        }
+    }
 }
 
 // === impl Editor ===
@@ -122,24 +135,40 @@ impl Editor {
         self.group.is_noop()
     }
 
-    /// Returns the chunk with edited frames.
+    /// Returns the chunk with edited frames. If another editor of the group edits the same chunk at this time, waits
+    /// for its result.
     pub(super) fn edit(&mut self, chunk: &Chunk) -> Edited {
         let Self { group, extra } = self;
         let others = group.editors.load(Relaxed) - 1;
         if others == 0 || chunk.len() < FRAMES_WORTH_SHARING {
             return group.edits.edit(chunk, extra);
         }
-        if let Some(chunk) = group.kept.lock().take(chunk) {
-            let left_out = Vec::new();
-            return Edited { chunk, left_out };
+        let memory = chunk.source().map(Source::memory);
+        if memory.is_some_and(Budget::is_short) {
+            group.clear();
+            return group.edits.edit(chunk, extra);
         }
-        // The lock is not held during the edit, so two editors can edit the same chunk at the same time. That is
-        // harmless, because their results are equal.
-        let edited = group.edits.edit(chunk, extra);
-        if edited.left_out.is_empty() {
-            group.kept.lock().keep(chunk, &edited.chunk, others);
+        let place = chunk.derived(&group.maker);
+        let mut own = None;
+        let kept = place.take_or_make(others, || {
+            let edited = own.insert(group.edits.edit(chunk, extra));
+            let is_kept = edited.left_out.is_empty() && edited.chunk.buffer() <= KEPT_BYTES;
+            is_kept.then(|| edited.chunk.clone())
+        });
+        match (own, kept) {
+            (Some(edited), kept) => {
+                if kept.is_some() {
+                    // The lock of the place is no longer held here, because `add` takes the locks of other places.
+                    group.add(&place, edited.chunk.buffer());
+                }
+                edited
+            }
+            (None, Some(chunk)) => Edited {
+                chunk,
+                left_out: Vec::new(),
+            },
+            (None, None) => group.edits.edit(chunk, extra),
         }
-        edited
     }
 }
 
@@ -147,7 +176,7 @@ impl Drop for Editor {
     fn drop(&mut self) {
         let editors = self.group.editors.fetch_sub(1, Relaxed);
         if editors <= 2 {
-            self.group.kept.lock().clear();
+            self.group.clear();
         }
     }
 }
@@ -155,55 +184,21 @@ impl Drop for Editor {
 // === impl Kept ===
 
 impl Kept {
-    /// Returns the edited chunk that was made from `original`, if it is still kept.
-    fn take(&mut self, original: &Chunk) -> Option<Chunk> {
-        let at = (self.chunks.iter()).position(|kept| kept.original.is(original))?;
-        let kept = &mut self.chunks[at];
-        kept.awaited -= 1;
-        let edited = kept.edited.clone();
-        if kept.awaited == 0 {
-            self.chunks.remove(at);
-            self.bytes -= edited.buffer();
-        }
-        Some(edited)
-    }
-
-    /// Keeps the edited frames of `original` for the other editors. If there is no room, drops the oldest edited
-    /// chunks.
-    fn keep(&mut self, original: &Chunk, edited: &Chunk, others: usize) {
-        if self.take(original).is_some() {
-            return;
-        }
-        let memory = original.source().map(Source::memory);
-        if memory.is_some_and(Budget::is_short) || edited.buffer() > KEPT_BYTES {
-            return self.clear();
-        }
-        self.drop_if(|kept| kept.original.is_gone());
-        self.bytes += edited.buffer();
-        self.chunks.push_back(KeptChunk {
-            original: original.id(),
-            edited: edited.clone(),
-            awaited: others,
-        });
-        while self.bytes > KEPT_BYTES || self.chunks.len() > KEPT_CHUNKS {
-            let oldest = self.chunks.pop_front();
-            self.bytes -= oldest.map_or(0, |oldest| oldest.edited.buffer());
-        }
-    }
-
-    fn drop_if(&mut self, is_useless: impl Fn(&KeptChunk) -> bool) {
-        let bytes = &mut self.bytes;
-        self.chunks.retain(|kept| {
-            let useless = is_useless(kept);
-            if useless {
-                *bytes -= kept.edited.buffer();
+    /// Adds a place. Returns the places whose chunks the caller must remove.
+    fn add(&mut self, place: &Arc<Derived>, bytes: usize) -> Vec<Arc<Derived>> {
+        self.places.push_back((Arc::downgrade(place), bytes));
+        self.bytes += bytes;
+        let mut removed = Vec::new();
+        while let Some((first, bytes)) = self.places.front() {
+            let is_full = self.bytes > KEPT_BYTES || self.places.len() > KEPT_CHUNKS;
+            if !is_full && first.strong_count() > 0 {
+                break;
             }
-            !useless
-        });
-    }
-
-    fn clear(&mut self) {
-        *self = Self::default();
+            self.bytes -= bytes;
+            removed.extend(first.upgrade());
+            self.places.pop_front();
+        }
+        removed
     }
 }
 
@@ -255,11 +250,15 @@ mod tests {
         edited.chunk.wire().as_ptr()
     }
 
-    fn kept(editor: &Editor) -> usize {
+    /// Returns the number of edited chunks that are kept, and their memory.
+    fn kept(editor: &Editor) -> (usize, usize) {
         let kept = editor.group.kept.lock();
-        let bytes: usize = kept.chunks.iter().map(|kept| kept.edited.buffer()).sum();
-        assert_eq!(kept.bytes, bytes);
-        kept.chunks.len()
+        let sum: usize = kept.places.iter().map(|(_, bytes)| bytes).sum();
+        assert_eq!(kept.bytes, sum);
+        let places = kept.places.iter();
+        let buffers = places.filter_map(|(place, _)| Some(place.upgrade()?.buffer()));
+        let buffers: Vec<usize> = buffers.filter(|buffer| *buffer > 0).collect();
+        (buffers.len(), buffers.iter().sum())
     }
 
     #[test]
@@ -269,9 +268,9 @@ mod tests {
         let edited = a.edit(&chunk);
         assert_eq!(edited.chunk.len(), chunk.len());
         assert_eq!(wire(&b.edit(&chunk.clone())), wire(&edited));
-        assert_eq!(kept(&a), 1);
+        assert_eq!(kept(&a).0, 1);
         assert_eq!(wire(&c.edit(&chunk)), wire(&edited));
-        assert_eq!(kept(&a), 0);
+        assert_eq!(kept(&a).0, 0);
         // When the chunk is written a second time, it is edited again.
         assert_ne!(wire(&a.edit(&chunk)), wire(&edited));
     }
@@ -307,14 +306,15 @@ mod tests {
     fn nothing_is_kept_for_a_sink_that_is_gone_or_for_a_chunk_that_is_gone() {
         let [mut a, b, c] = editors();
         a.edit(&large_chunk());
-        a.edit(&large_chunk());
-        assert_eq!(kept(&a), 1, "the first chunk is gone");
-        drop(b);
-        drop(c);
-        assert_eq!(kept(&a), 0);
         let chunk = large_chunk();
         a.edit(&chunk);
-        assert_eq!(kept(&a), 0);
+        assert_eq!(kept(&a).0, 1, "the first chunk is gone");
+        assert_eq!(a.group.kept.lock().places.len(), 1);
+        drop(b);
+        drop(c);
+        assert_eq!(kept(&a).0, 0);
+        a.edit(&chunk);
+        assert_eq!(kept(&a).0, 0);
     }
 
     #[test]
@@ -328,26 +328,71 @@ mod tests {
         for editor in [&mut a, &mut b] {
             assert_eq!(editor.edit(&other).left_out, [3]);
         }
-        assert_eq!(kept(&a), 0);
+        assert_eq!(kept(&a).0, 0);
+    }
+
+    #[test]
+    fn a_chunk_is_edited_once_although_sinks_lag() {
+        let [mut a, mut b, mut c] = editors();
+        let chunks: Vec<_> = (0..2000).map(|_| chunk(vec![frame(100); 50])).collect();
+        let edit = |editor: &mut Editor, chunk| {
+            let edited = editor.edit(chunk);
+            (wire(&edited), edited)
+        };
+        let first: Vec<_> = chunks.iter().map(|chunk| edit(&mut a, chunk)).collect();
+        for editor in [&mut b, &mut c] {
+            for (chunk, (wire, _)) in chunks.iter().zip(&first) {
+                assert_eq!(edit(editor, chunk).0, *wire);
+            }
+        }
+        assert_eq!(kept(&a), (0, 0));
+    }
+
+    #[test]
+    fn a_chunk_is_edited_once_although_sinks_take_it_at_the_same_time() {
+        let groups = EditGroups::default();
+        let chunks: Vec<_> = (0..500).map(|_| chunk(vec![frame(100); 50])).collect();
+        let start = std::sync::Barrier::new(3);
+        let run = || {
+            let mut editor = groups.group(edits(false, None)).editor();
+            // Each thread starts when all editors exist.
+            start.wait();
+            let edited: Vec<_> = chunks.iter().map(|chunk| editor.edit(chunk)).collect();
+            start.wait();
+            edited
+        };
+        let _group = groups.group(edits(false, None));
+        let all = std::thread::scope(|scope| {
+            let threads = [(); 3].map(|()| scope.spawn(run));
+            threads.map(|thread| thread.join().expect("no panic"))
+        });
+        let wires = all
+            .each_ref()
+            .map(|all| all.iter().map(|it| it.chunk.wire().as_ptr()));
+        let [one, two, three] = wires.map(Iterator::collect::<Vec<_>>);
+        assert!(one == two && two == three);
     }
 
     #[test]
     fn a_slow_sink_does_not_keep_more_than_the_bound() {
-        let [mut a, _slow] = editors();
-        let chunks: Vec<_> = (0..40).map(|_| chunk(vec![frame(100); 1000])).collect();
-        for chunk in &chunks {
-            a.edit(chunk);
-            assert!(a.group.kept.lock().bytes <= KEPT_BYTES);
-        }
-        assert!((2..39).contains(&kept(&a)));
+        let [mut a, mut slow] = editors();
+        let chunks: Vec<_> = (0..400).map(|_| chunk(vec![frame(100); 1000])).collect();
+        let edited: Vec<_> = chunks.iter().map(|chunk| a.edit(chunk)).collect();
+        let (number, bytes) = kept(&a);
+        assert!((2..399).contains(&number) && bytes <= KEPT_BYTES);
+        // The newest are kept.
+        let is_shared = (chunks.iter().zip(&edited))
+            .map(|(chunk, edited)| wire(&slow.edit(chunk)) == wire(edited))
+            .collect::<Vec<_>>();
+        assert!(!is_shared[0] && is_shared[399]);
         let chunks: Vec<_> = (0..KEPT_CHUNKS + 5).map(|_| large_chunk()).collect();
         for chunk in &chunks {
             a.edit(chunk);
         }
-        assert_eq!(kept(&a), KEPT_CHUNKS);
+        assert_eq!(kept(&a).0, KEPT_CHUNKS);
         let huge = chunk(vec![frame(100); KEPT_BYTES / 100]);
-        a.edit(&huge);
-        assert_eq!(kept(&a), 0);
+        let own = a.edit(&huge);
+        assert_ne!(wire(&slow.edit(&huge)), wire(&own));
     }
 
     #[test]
@@ -357,10 +402,10 @@ mod tests {
         let chunk = large_chunk().brought_by(&Source::within(&budget, "in".into(), "pid 7"));
         let held = budget.held();
         let edited = a.edit(&chunk);
-        assert_eq!(kept(&a), 1);
+        assert_eq!(kept(&a).0, 1);
         budget.set_limit(0);
         let _ = a.edit(&large_chunk().brought_by(&Source::within(&budget, "in".into(), "pid 7")));
-        assert_eq!(kept(&a), 0);
+        assert_eq!(kept(&a).0, 0);
         assert_ne!(wire(&b.edit(&chunk)), wire(&edited));
         drop(edited);
         assert_eq!(budget.held(), held);
@@ -401,7 +446,7 @@ mod tests {
                     prop_assert_eq!(shared.chunk.source(), part.source());
                     prop_assert_eq!(shared.chunk.received(), part.received());
                     prop_assert!(shared.chunk.message_types().eq(part.message_types()));
-                    prop_assert!(editor.group.kept.lock().bytes <= KEPT_BYTES);
+                    prop_assert!(kept(editor).1 <= KEPT_BYTES);
                 }
             }
         }
