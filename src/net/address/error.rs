@@ -159,7 +159,9 @@ pub enum AddressError {
         all: String,
     },
     /// The name of a zone, where a listener needs its number.
-    #[error("a listener needs the number of the IPv6 zone (the index of the interface), but `{0}` is a name")]
+    #[error(
+        "a listener needs the number of the IPv6 zone (the index of the interface), but `{0}` is a name"
+    )]
     BindZone(String),
     /// `tcp+srv://`, where a listener needs an address.
     #[error("`{0}://` needs a lookup, but a listener needs an address")]
