@@ -49,6 +49,13 @@ impl Router {
         }
     }
 
+    /// Returns whether another thread uses the queue of a sink at this time, so that [`offer`](Self::offer) would have
+    /// to wait for that thread.
+    #[cfg(feature = "tap")]
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.sinks.load().iter().any(|queues| queues.is_in_use())
+    }
+
     /// Counts `frames` as offered to every sink and lost by every sink.
     #[cfg(feature = "tap")]
     pub(crate) fn lose(&self, reason: DropReason, frames: u64) {

@@ -1,5 +1,7 @@
 //! The queue of a sink. It is bounded in frames and bytes, drops frames when it is full, and keeps the sink's ledger.
 
+#[cfg(feature = "tap")]
+use std::sync::TryLockError;
 use std::{
     collections::VecDeque,
     fmt,
@@ -72,6 +74,19 @@ impl Queue {
     /// or the new frames are lost.
     pub(super) fn push_in_place(&self, chunk: &Chunk) {
         self.change(|contents| contents.push_in_place(chunk));
+    }
+
+    /// Returns whether another thread uses the queue at this time.
+    #[cfg(feature = "tap")]
+    pub(super) fn is_in_use(&self) -> bool {
+        matches!(self.contents.try_lock(), Err(TryLockError::WouldBlock))
+    }
+
+    /// Calls `act` while the queue is in use.
+    #[cfg(all(test, feature = "tap", feature = "proto"))]
+    pub(crate) fn while_in_use(&self, act: impl FnOnce()) {
+        let _contents = self.lock();
+        act();
     }
 
     /// Counts `frames` as offered and lost.

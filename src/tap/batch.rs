@@ -1,6 +1,6 @@
 //! The messages that one thread has sent and that the router does not have yet.
 
-use std::time::Instant;
+use std::{mem, time::Instant};
 
 use super::encode::{Encoding, Head};
 use crate::{
@@ -29,9 +29,11 @@ pub(super) struct Batch {
 /// The size at which a batch is full and is flushed, in bytes.
 const FULL: usize = 64 << 10;
 
-/// The size up to which a full batch may grow, in bytes. A full batch grows while the background task is still handing
-/// over an earlier batch of the same thread.
-const MOST: usize = 4 * FULL;
+/// The size up to which a full batch may grow, in bytes. A full batch grows while another thread prevents that it is
+/// handed over, because that thread is handing over an earlier batch of the same thread or uses a queue. If the
+/// operating system pauses the other thread, this takes a few milliseconds. In this time, a thread that does nothing but
+/// send can send some megabytes.
+const MOST: usize = 64 * FULL;
 
 /// The memory that a batch keeps while its thread sends little or nothing, in bytes.
 const SPARE: usize = 4 << 10;
@@ -72,7 +74,7 @@ impl Batch {
         }
         self.reserve(encoding.frame_length());
         encoding.write(head, &mut self.bytes);
-        // The cast does not truncate: a batch has at most 256 KiB, or it consists of a single frame, whose length is
+        // The cast does not truncate: a batch has at most 4 MiB, or it consists of a single frame, whose length is
         // bounded.
         #[allow(clippy::cast_possible_truncation)]
         let end = self.bytes.len() as u32;
@@ -107,6 +109,12 @@ impl Batch {
         }
     }
 
+    /// Exchanges the messages and the buffers of two batches.
+    pub(super) fn exchange(&mut self, other: &mut Self) {
+        mem::swap(self, other);
+        mem::swap(&mut self.closed, &mut other.closed);
+    }
+
     /// Takes the messages out as a chunk; `None` if there are none.
     pub(super) fn take(&mut self) -> Option<Chunk> {
         let begun = self.begun.take()?;
@@ -130,7 +138,7 @@ impl Batch {
         }
         let full = self.bytes.len() > FULL / 2;
         let next = Vec::with_capacity(if full { FULL } else { 0 });
-        let bytes = std::mem::replace(&mut self.bytes, next);
+        let bytes = mem::replace(&mut self.bytes, next);
         Chunk::of_vec(bytes, index, begun)
     }
 

@@ -51,10 +51,13 @@ pub(super) struct Intake {
 /// The batch of a thread. The background task that flushes batches has access to it, too.
 #[derive(Debug, Default)]
 pub(super) struct Slot {
+    /// The batch to which the thread adds its messages. The flusher holds this lock only while it exchanges the batch,
+    /// so the thread practically never has to wait for it.
     batch: Mutex<Batch>,
-    /// Held while a batch is handed to the router, so that a later batch of the same thread cannot overtake it. To
-    /// avoid a deadlock, this lock is taken before the lock of `batch`, or only with `try_lock`.
-    leaving: Mutex<()>,
+    /// The batch that the flusher is handing over; empty at other times. Locked while a batch is handed to the router,
+    /// so that a later batch of the same thread cannot overtake it. To avoid a deadlock, this lock is taken before the
+    /// lock of `batch`, or only with `try_lock`.
+    leaving: Mutex<Batch>,
 }
 
 /// The batches of all threads.
@@ -164,8 +167,8 @@ impl Intake {
     }
 
     /// Hands the full batch of a thread to the router. If the flusher is still handing over an earlier batch of the
-    /// thread, the full batch grows instead, up to a limit. The thread does not wait for the flusher, because the
-    /// operating system may have paused the flusher's thread.
+    /// thread, or if another thread uses a queue at this time, the full batch grows instead, up to a limit. The thread
+    /// does not wait for the other thread, because the operating system may have paused it.
     #[cold]
     fn make_room<'a>(
         &self,
@@ -173,7 +176,9 @@ impl Intake {
         mut batch: MutexGuard<'a, Batch>,
         message: usize,
     ) -> MutexGuard<'a, Batch> {
-        if let Some(_turn) = slot.leaving.try_lock() {
+        if !self.router.is_in_use()
+            && let Some(_turn) = slot.leaving.try_lock()
+        {
             self.offer(batch.take());
             return batch;
         }
@@ -241,16 +246,21 @@ impl Intake {
     fn flush_slot(&self, slot: &Arc<Slot>, found: &mut bool) -> bool {
         let turn = slot.leaving.try_lock();
         let batch = turn.as_ref().and_then(|_| slot.batch.try_lock());
-        let Some(mut batch) = batch else {
+        let (Some(mut leaving), Some(mut batch)) = (turn, batch) else {
             *found = true;
             return true;
         };
-        let chunk = batch.take();
-        if chunk.is_none() {
+        if batch.is_empty() {
             batch.shrink();
+        } else {
+            batch.exchange(&mut leaving);
         }
         // Releases the batch, so that its thread can continue while the messages are handed to the router.
         drop(batch);
+        let chunk = leaving.take();
+        if chunk.is_none() {
+            leaving.shrink();
+        }
         *found |= chunk.is_some();
         self.offer(chunk);
         self.keep_slot(slot, found)
@@ -281,11 +291,12 @@ impl Intake {
 
     fn close_slots(&self, slots: &mut Vec<Arc<Slot>>) {
         for slot in slots.drain(..) {
-            let _turn = slot.leaving.lock();
+            let mut leaving = slot.leaving.lock();
             let mut batch = slot.batch.lock();
             self.offer(batch.take());
             batch.shrink();
             batch.closed = true;
+            leaving.shrink();
         }
     }
 
@@ -493,7 +504,7 @@ mod tests {
             slots
                 .all
                 .iter()
-                .map(|slot| slot.batch.lock().memory())
+                .map(|slot| slot.batch.lock().memory() + slot.leaving.lock().memory())
                 .sum::<usize>()
         };
         for number in 0..10_000 {
@@ -516,7 +527,9 @@ mod tests {
         send(&way.intake, 0);
         way.intake.flush();
         assert!(way.queues.ledger().held_bytes - before < 200);
-        assert!(way.intake.slots.lock().all[0].batch.lock().memory() > 60 << 10);
+        let slot = Arc::clone(&way.intake.slots.lock().all[0]);
+        let buffers = [&slot.batch, &slot.leaving].map(|batch| batch.lock().memory());
+        assert!(buffers.iter().sum::<usize>() > 60 << 10, "{buffers:?}");
     }
 
     #[test]
@@ -585,7 +598,7 @@ mod tests {
         let stopped = slot.leaving.lock();
         let wire = vec![0; 60_000];
         let large = Message::new(MessageType::ClientQuery).query(&wire);
-        for _ in 0..3 {
+        for _ in 0..60 {
             way.intake.send(&large, &[]);
         }
         send(&way.intake, 1);
@@ -593,9 +606,25 @@ mod tests {
         assert!(way.intake.flush(), "a batch was left for the next flush");
         drop(stopped);
         send(&way.intake, 2);
-        assert_eq!(way.offered(), 5);
+        assert_eq!(way.offered(), 62);
         way.intake.flush();
-        assert_eq!(way.offered(), 6);
+        assert_eq!(way.offered(), 63);
+    }
+
+    #[test]
+    fn a_sender_does_not_wait_for_a_thread_that_uses_a_queue() {
+        let way = Way::new();
+        let wire = vec![0; 60_000];
+        let large = Message::new(MessageType::ClientQuery).query(&wire);
+        let queue = way.queues.one();
+        queue.while_in_use(|| {
+            for _ in 0..60 {
+                way.intake.send(&large, &[]);
+            }
+        });
+        assert_eq!(way.offered(), 0);
+        way.intake.send(&large, &[]);
+        assert_eq!(way.offered(), 60);
     }
 
     #[test]

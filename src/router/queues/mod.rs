@@ -116,6 +116,12 @@ impl Queues {
         }
     }
 
+    /// Returns whether another thread uses one of the queues at this time.
+    #[cfg(feature = "tap")]
+    pub(super) fn is_in_use(&self) -> bool {
+        self.inlets.load().iter().any(|queue| queue.is_in_use())
+    }
+
     /// Counts `frames` as offered to every queue and lost by every queue.
     #[cfg(feature = "tap")]
     pub(super) fn lose(&self, reason: DropReason, frames: u64) {
