@@ -11,10 +11,10 @@ use super::{
     Budgets, Counters, DrainSignals, ErrorReason, Settings,
     connections::Connections,
     intake::Intake,
+    line_limit::LineLimit,
     path_events::PathEvents,
     socket::Socket,
     socket_path::{Reachability, SocketPath},
-    warning_limit::WarningLimit,
 };
 use crate::{
     config::{Listen, ListenAddress},
@@ -98,7 +98,7 @@ impl Listener {
             counters: Arc::default(),
             signals,
             closed: CancellationToken::new(),
-            warnings: WarningLimit::default(),
+            warnings: LineLimit::default(),
             budgets,
         };
         Ok(Self {

@@ -6,7 +6,7 @@ use tokio::select;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::{Counters, ErrorReason, Unfinished, warning_limit::WarningLimit};
+use super::{Counters, ErrorReason, Unfinished, line_limit::LineLimit};
 use crate::{
     config::ListenLimits,
     memory::Budget,
@@ -25,7 +25,7 @@ pub(super) struct Intake {
     /// Asks senders to end their streams. It is cancelled later than [`DrainSignals::drain`], after the listener's
     /// socket is closed, so that a sender that ends immediately cannot connect again.
     pub(super) closed: CancellationToken,
-    pub(super) warnings: WarningLimit,
+    pub(super) warnings: LineLimit,
     pub(super) budgets: Budgets,
 }
 

@@ -11,13 +11,13 @@ mod connections;
 mod counters;
 mod cutter;
 mod intake;
+mod line_limit;
 mod path_events;
 mod socket;
 mod socket_path;
 #[cfg(test)]
 mod tests;
 mod unfinished;
-mod warning_limit;
 
 pub use accept::ListenerSetupError;
 pub use counters::{Counters, ErrorReason, Snapshot};

@@ -1,6 +1,7 @@
 //! The types of the body of `GET /status`. The router uses them to write the body, and programs that read the status
 //! use them to parse it.
 
+mod listener;
 mod sink;
 
 use std::{borrow::Cow, collections::BTreeMap};
@@ -10,9 +11,12 @@ use serde::{Deserialize, Serialize};
 use super::Timestamp;
 use crate::closed_set::closed_set;
 
-pub use self::sink::{
-    DroppedBySender, LatencyStatus, LedgerStatus, QueueStatus, SenderDrops, SinkMode, SinkStatus,
-    quantile,
+pub use self::{
+    listener::ListenerStatus,
+    sink::{
+        DroppedBySender, LatencyStatus, LedgerStatus, QueueStatus, SenderDrops, SinkMode,
+        SinkStatus, quantile,
+    },
 };
 
 /// Counts by label. A router writes every label of a fixed set. Another version of tapfan may have other labels.
@@ -156,39 +160,6 @@ pub struct LogStatus {
     /// The number of log lines that were lost, because the reader of stderr was too slow, or because a write to stderr
     /// failed.
     pub lines_lost: u64,
-}
-
-/// A listener.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct ListenerStatus {
-    /// The address as it was configured. It is the label `listener` in logs and metrics.
-    pub name: String,
-    /// The address to which the listener is bound; `null` for unix sockets. If the configured port is 0, it contains
-    /// the port that the system chose.
-    pub address: Option<String>,
-    /// True if the configuration no longer has this listener.
-    pub removed: bool,
-    /// The reason why senders cannot connect; `null` if they can. The only possible reason is that the socket file of
-    /// the listener was removed and cannot be created again.
-    #[serde(default)]
-    pub not_listening: Option<Failure>,
-    /// Open connections of senders.
-    pub connections: u64,
-    /// Connections accepted.
-    pub accepted: u64,
-    /// Frames that were received and offered to every sink.
-    pub frames: u64,
-    /// The bytes of the received frames on the wire.
-    pub bytes: u64,
-    /// The number of received frames, by dnstap message type. The types are named as in the schema of dnstap, or
-    /// `unknown`. Every type is present.
-    pub message_frames: Counts,
-    /// The number of errors, by reason. Every reason is present. `oversize`, `malformed` and `control` count frames.
-    /// The other reasons count connections.
-    pub errors: Counts,
-    /// The certificate that the listener presents, if it uses TLS.
-    pub certificates: Vec<CertificateStatus>,
 }
 
 /// A certificate that a listener or sink presents to its peers.

@@ -1,45 +1,44 @@
-//! A limit on warnings, so that a hostile or broken sender cannot fill the log.
+//! A limit on log lines, so that a hostile or broken sender cannot fill the log.
 
 use crate::lock::Mutex;
 use std::time::{Duration, Instant};
 
-/// Limits the warnings about the senders of one listener. The first few of each time window are logged, and the others
-/// are only counted.
+/// Limits the lines of one kind about the senders of one listener. The first few of each time window are logged, and
+/// the others are only counted.
 #[derive(Debug, Default)]
-pub(super) struct WarningLimit {
+pub(super) struct LineLimit {
     window: Mutex<Option<Window>>,
 }
 
 #[derive(Debug)]
 struct Window {
     began: Instant,
-    warnings: u64,
+    lines: u64,
 }
 
 const WINDOW: Duration = Duration::from_secs(10);
-const WARNINGS: u64 = 10;
+const LINES: u64 = 10;
 
-// === impl WarningLimit ===
+// === impl LineLimit ===
 
-impl WarningLimit {
-    /// Returns the number of warnings held back since the last logged warning, or `None` if this warning must be held
-    /// back, too.
+impl LineLimit {
+    /// Returns the number of lines held back since the last logged line, or `None` if this line must be held back, too.
     pub(super) fn admit(&self, now: Instant) -> Option<u64> {
         let mut window = self.window.lock();
         let current = window.get_or_insert(Window {
             began: now,
-            warnings: 0,
+            lines: 0,
         });
         let mut held_back = 0;
         if now.saturating_duration_since(current.began) >= WINDOW {
-            held_back = current.warnings.saturating_sub(WARNINGS);
+            held_back = current.lines.saturating_sub(LINES);
             *current = Window {
                 began: now,
-                warnings: 0,
+                lines: 0,
             };
         }
-        current.warnings += 1;
-        (current.warnings <= WARNINGS).then_some(held_back)
+        current.lines += 1;
+        (current.lines <= LINES).then_some(held_back)
     }
 }
 
@@ -48,8 +47,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ten_warnings_pass_in_a_window_and_the_next_window_reports_the_rest() {
-        let limit = WarningLimit::default();
+    fn ten_lines_pass_in_a_window_and_the_next_window_reports_the_rest() {
+        let limit = LineLimit::default();
         let start = Instant::now();
         for _ in 0..10 {
             assert_eq!(limit.admit(start), Some(0));
