@@ -602,7 +602,7 @@ async fn senders_at_sockets_get_finish_and_their_frames_are_written() {
     let tcp = TcpStream::connect(("127.0.0.1", port.parse::<u16>().expect("a port")));
     send(tcp.await.expect("listening"), &bytes).await;
     until("the streams to end", || {
-        running.stderr().matches("stream ended").count() == 2
+        running.stderr().matches("sender disconnected").count() == 2
     });
     let log = running.stderr();
     assert_eq!(log.matches("end=STOP").count(), 2, "{log}");
@@ -615,7 +615,7 @@ async fn senders_at_sockets_get_finish_and_their_frames_are_written() {
     bare.write_all(&bytes[head..]).await.expect("written");
     drop(bare);
     until("the streams to end", || {
-        running.stderr().matches("stream ended").count() == 3
+        running.stderr().matches("sender disconnected").count() == 3
     });
     assert_eq!(running.stderr().matches("end=STOP").count(), 3);
     // A sender that is killed sends no STOP.
@@ -624,7 +624,7 @@ async fn senders_at_sockets_get_finish_and_their_frames_are_written() {
     drop(killed);
     until("the stream to end", || {
         let log = running.stderr();
-        log.contains("frames=0 end=\"closed without STOP\"")
+        log.contains("frames=0 bytes=0 end=\"closed without STOP\"")
     });
     // A sender that is still connected when the program ends is asked to finish its stream.
     let mut last = UnixStream::connect(&socket).await.expect("listening");

@@ -4,7 +4,10 @@ use std::{collections::VecDeque, mem, time::Duration};
 
 use serde::Serialize;
 
-use super::verdict::{self, Lately};
+use super::{
+    paces::Paces,
+    verdict::{self, Lately},
+};
 use crate::health::{LedgerStatus, ListenerStatus, RouterStatus, SinkStatus, State};
 
 /// The number of recent points, one per second, in which a loss still counts as ongoing.
@@ -19,6 +22,7 @@ pub(super) struct History {
     seconds: u64,
     listeners: Vec<ListenerTrace>,
     sinks: Vec<SinkTrace>,
+    paces: Paces,
 }
 
 /// A listener's count of frames, and its rate since the previous sample.
@@ -95,6 +99,7 @@ impl History {
 
     /// Adds a snapshot, taken `elapsed` after the previous one.
     pub(super) fn look(&mut self, status: &RouterStatus, elapsed: Duration) {
+        self.paces.look(status, elapsed);
         self.record(
             status.listeners.iter().map(ListenerTrace::begin),
             status.sinks.iter().map(SinkSample::of),
@@ -113,6 +118,11 @@ impl History {
                 .map(|trace| SinkPoints::of(trace, count))
                 .collect(),
         }
+    }
+
+    /// Sets the rates of the senders in a status.
+    pub(super) fn set_paces(&self, status: &mut RouterStatus) {
+        self.paces.fill(status);
     }
 
     /// Returns the recent losses and deliveries of a sink. They are all zero before the first sample of the sink.

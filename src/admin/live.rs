@@ -71,6 +71,7 @@ impl Live {
     fn judged(&self, mut status: RouterStatus) -> RouterStatus {
         let history = self.history.lock();
         status.judge(|sink| history.lately(sink));
+        history.set_paces(&mut status);
         status
     }
 

@@ -9,6 +9,7 @@ mod hosts;
 mod live;
 mod log_level;
 mod metrics;
+mod paces;
 mod page;
 mod probes;
 mod routes;
@@ -22,8 +23,8 @@ mod write_deadline;
 pub use crate::health::{
     CertificateStatus, ConfigStatus, DroppedBySender, EndpointStatus, Failure, LatencyStatus,
     LedgerStatus, ListenerStatus, LogStatus, MemoryStatus, QueueStatus, ReloadStatus,
-    ReloadsStatus, RouterStatus, SenderDrops, SinkMode, SinkStatus, Timestamp, UnfinishedStatus,
-    Verdict, VerdictWord, quantile,
+    ReloadsStatus, RouterStatus, SenderDrops, SenderStatus, SinkMode, SinkStatus, Timestamp,
+    UnfinishedStatus, Verdict, VerdictWord, quantile,
 };
 pub use log_level::LogControl;
 pub use server::{AdminError, Server, Sockets};

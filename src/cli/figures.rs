@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::health::Timestamp;
+
 const COUNTS: [&str; 6] = ["", "k", "M", "G", "T", "P"];
 const BYTES: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 
@@ -40,6 +42,18 @@ pub(super) fn age(time: Duration) -> String {
         3600..86_400 => format!("{hours}h{}m", minutes % 60),
         86_400..8_640_000 => format!("{days}d{}h", hours % 24),
         _ => format!("{days}d"),
+    }
+}
+
+/// Formats the time of day in UTC: `12:00:00 UTC`. The date comes before it, unless it is the date of `now`.
+pub(super) fn clock(at: Timestamp, now: Timestamp) -> String {
+    let (at, now) = (at.to_string(), now.to_string());
+    let (date, time) = at.split_once('T').unwrap_or(("", &at));
+    let time = time.get(..8).unwrap_or(time);
+    if now.starts_with(date) {
+        format!("{time} UTC")
+    } else {
+        format!("{date} {time} UTC")
     }
 }
 

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::health::{
     ConfigStatus, Counts, DroppedBySender, EndpointStatus, Failure, Health, LatencyStatus,
     LedgerStatus, ListenerStatus, LogStatus, MemoryStatus, QueueStatus, ReloadStatus,
-    ReloadsStatus, RouterPhase, RouterStatus, SinkHealth, SinkMode, SinkStatus, State, Timestamp,
-    UnfinishedStatus,
+    ReloadsStatus, RouterPhase, RouterStatus, SenderStatus, SinkHealth, SinkMode, SinkStatus,
+    State, Timestamp, UnfinishedStatus,
 };
 
 /// Returns the time `seconds` after 2026-11-22T12:00:00Z, which is the time of the first poll in the tests.
@@ -65,11 +65,45 @@ pub(super) fn listener(name: &str, frames: u64) -> ListenerStatus {
         not_listening: None,
         connections: 2,
         accepted: 5,
+        senders: vec![
+            process(4711, "named", frames / 3 * 2),
+            sender("192.0.2.7:41802", frames / 3),
+        ],
+        other_senders: 0,
+        no_sender_since: None,
+        hint: None,
         frames,
         bytes: frames * 133,
         message_frames: counts(&[("CLIENT_QUERY", frames)]),
         errors: counts(&[("malformed", 3), ("probe", 0), ("oversize", 12)]),
         certificates: Vec::new(),
+    }
+}
+
+/// Returns a sender that connected an hour ago.
+pub(super) fn sender(peer: &str, frames: u64) -> SenderStatus {
+    SenderStatus {
+        connection: 1,
+        peer: peer.to_owned(),
+        pid: None,
+        uid: None,
+        program: None,
+        since: at(-3580),
+        frames,
+        bytes: frames * 133,
+        frames_per_second: None,
+        refused: 0,
+    }
+}
+
+fn process(pid: i32, program: &str, frames: u64) -> SenderStatus {
+    SenderStatus {
+        pid: Some(pid),
+        uid: Some(104),
+        program: Some(program.to_owned()),
+        refused: 15,
+        frames_per_second: Some(13_200.0),
+        ..sender(&format!("pid {pid}, uid 104"), frames)
     }
 }
 

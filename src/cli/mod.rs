@@ -20,6 +20,7 @@ mod readings;
 mod remote;
 mod replay;
 mod run;
+mod senders;
 mod signals;
 mod status;
 mod tapfile;

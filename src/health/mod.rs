@@ -31,8 +31,8 @@ pub use sink::SinkHealth;
 pub use snapshot::{
     CertificateStatus, ConfigStatus, Counts, DroppedBySender, Failure, LatencyStatus, LedgerStatus,
     ListenerStatus, LogStatus, MemoryStatus, QueueStatus, ReloadStatus, ReloadsStatus, RouterPhase,
-    RouterStatus, SenderDrops, SinkMode, SinkStatus, UnfinishedStatus, Verdict, VerdictWord,
-    quantile,
+    RouterStatus, SenderDrops, SenderStatus, SinkMode, SinkStatus, UnfinishedStatus, Verdict,
+    VerdictWord, quantile,
 };
 pub use timestamp::Timestamp;
 

@@ -8,13 +8,15 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::info;
 
 use super::{
-    Budgets, Counters, DrainSignals, ErrorReason, Settings,
+    Budgets, Counters, DrainSignals, ErrorReason, Senders, Settings,
     connections::Connections,
     intake::Intake,
     line_limit::LineLimit,
     path_events::PathEvents,
+    sender_lines::SenderLines,
     socket::Socket,
     socket_path::{Reachability, SocketPath},
+    welcome::Welcome,
 };
 use crate::{
     config::{Listen, ListenAddress},
@@ -42,6 +44,7 @@ pub(crate) struct Handle {
     settings: Arc<ArcSwap<Settings>>,
     /// `None` if the socket has no file, or if this process did not create the file.
     path: Option<Arc<SocketPath>>,
+    welcome: Arc<Welcome>,
 }
 
 /// The error of setting up a listener.
@@ -98,7 +101,9 @@ impl Listener {
             counters: Arc::default(),
             signals,
             closed: CancellationToken::new(),
+            senders: Arc::default(),
             warnings: LineLimit::default(),
+            sender_lines: SenderLines::default(),
             budgets,
         };
         Ok(Self {
@@ -109,6 +114,7 @@ impl Listener {
                 intake: Arc::new(intake),
                 settings: Arc::new(ArcSwap::from_pointee(settings)),
                 path,
+                welcome: Arc::new(Welcome::new(&listen.address, inherited)),
             },
         })
     }
@@ -134,6 +140,7 @@ impl Listener {
             intake,
             settings,
             path,
+            welcome,
         } = handle;
         let address = address.map(tracing::field::display);
         let from = inherited.then_some("inherited");
@@ -143,9 +150,19 @@ impl Listener {
         let watch = path
             .clone()
             .map(|path| AbortOnDropHandle::new(tokio::spawn(path.watch(PathEvents::of))));
-        accept_until_drain(&intake, &mut connections, &mut socket, &mut rebound).await;
+        let (senders, counters) = (Arc::clone(&intake.senders), Arc::clone(&intake.counters));
+        let keep = Arc::clone(&welcome).keep(Arc::clone(&intake.listener), senders, counters);
+        let keep = AbortOnDropHandle::new(tokio::spawn(keep));
+        accept_until_drain(
+            &intake,
+            &mut connections,
+            &mut socket,
+            &mut rebound,
+            &welcome,
+        )
+        .await;
         // After the drain has begun, the path must not be bound again.
-        drop(watch);
+        drop((watch, keep));
         let last = path.and_then(|path| path.close());
         // The connections that wait at an inherited socket are left for the next process that gets the socket.
         if !inherited {
@@ -179,6 +196,7 @@ async fn accept_until_drain(
     connections: &mut Connections,
     socket: &mut Socket,
     rebound: &mut Option<Rebound>,
+    welcome: &Welcome,
 ) {
     loop {
         select! {
@@ -188,6 +206,7 @@ async fn accept_until_drain(
             new = bound_again(rebound) => {
                 connections.admit_waiting(socket).await;
                 *socket = Socket::Unix(new);
+                welcome.has_changed();
             }
             accepted = socket.accept() => match accepted {
                 Ok(accepted) => connections.admit(accepted),
@@ -224,6 +243,15 @@ impl Handle {
         self.path.as_ref().map(|path| &path.reachability)
     }
 
+    pub(crate) fn senders(&self) -> &Arc<Senders> {
+        &self.intake.senders
+    }
+
+    /// The parties that may connect.
+    pub(crate) fn welcome(&self) -> &Arc<Welcome> {
+        &self.welcome
+    }
+
     /// Requests a check of the socket's file. If the file is gone, the path is bound again.
     pub(crate) fn look(&self) {
         if let Some(path) = &self.path {
@@ -234,7 +262,9 @@ impl Handle {
     /// Changes the permissions of the socket's file, and of a file that replaces it later.
     pub(crate) fn change_permissions(&self, change: &PermissionChange) -> Result<(), BindError> {
         let path = self.path.as_ref();
-        path.map_or(Ok(()), |path| path.change_permissions(change))
+        let changed = path.map_or(Ok(()), |path| path.change_permissions(change));
+        self.welcome.has_changed();
+        changed
     }
 
     /// Uses `settings` for new connections. Open connections keep their settings.

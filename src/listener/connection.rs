@@ -15,9 +15,15 @@ use tokio::{
     select,
     time::{timeout, timeout_at},
 };
-use tracing::{debug, info};
+use tracing::debug;
 
-use super::{Cut, Cutter, End, ErrorReason, intake::Intake, unfinished::Holder};
+use super::{
+    Cut, Cutter, End, ErrorReason,
+    intake::Intake,
+    sender_lines::{Ended, Refused},
+    senders::Connected,
+    unfinished::Holder,
+};
 use crate::{
     coalescing,
     config::{ListenLimits, quantity::Size},
@@ -31,35 +37,17 @@ struct Connection<'a> {
     peer: &'a str,
     /// Marks the chunks of this connection.
     source: Source,
+    /// Shows the sender in the status.
+    sender: Connected,
     stream: Stream,
     mode: Mode,
     cutter: Cutter,
     holder: Holder,
     /// The deadline of writing FINISH.
     deadline: Duration,
-    totals: Totals,
+    refused: Refused,
     /// The end of the stream, for the log.
     ended: Ended,
-}
-
-/// The ways in which a stream ends, in the words of the log.
-#[derive(Debug, Clone, Copy)]
-enum Ended {
-    /// The sender sent STOP.
-    Stop,
-    /// The sender closed the connection before it sent STOP, or the connection was lost.
-    WithoutStop,
-    /// tapfan closed the connection, because of an error or at the end of the drain.
-    ByTapfan,
-}
-
-/// Counts of frames since the connection began.
-#[derive(Debug, Default)]
-struct Totals {
-    frames: u64,
-    malformed: u64,
-    oversize: u64,
-    control: u64,
 }
 
 /// The events that a connection waits for.
@@ -106,20 +94,34 @@ pub(super) async fn serve(intake: &Intake, mut stream: Stream, limits: ListenLim
     // The handshake refuses every other content type, so this is the content type of every stream.
     let content_type = str::from_utf8(CONTENT_TYPE).unwrap_or_default();
     debug!(listener = %intake.listener, %peer, ?mode, content_type, "stream started");
+    let source = Source::within(&intake.budgets.memory, Arc::clone(&intake.listener), &peer);
+    let sender = intake.senders.add(&source, stream.process());
     let mut connection = Connection {
         intake,
         peer: &peer,
-        source: Source::within(&intake.budgets.memory, Arc::clone(&intake.listener), &peer),
+        source,
+        sender,
         stream,
         mode,
         cutter: Cutter::new(limits.frame),
         holder: intake.budgets.unfinished.holder(),
         deadline: limits.handshake,
-        totals: Totals::default(),
+        refused: Refused::default(),
         ended: Ended::ByTapfan,
     };
+    intake
+        .sender_lines
+        .connected(&intake.listener, &connection.sender);
     connection.run().await;
-    connection.log_totals();
+    let Connection {
+        sender,
+        refused,
+        ended,
+        ..
+    } = connection;
+    intake
+        .sender_lines
+        .disconnected(&intake.listener, &sender, refused, ended);
 }
 
 // === impl Connection ===
@@ -212,7 +214,7 @@ impl Connection<'_> {
         if let Some(chunk) = cut.chunk {
             coalescing::have_read(chunk.len());
             self.intake.counters.count_chunk(&chunk);
-            self.totals.frames += chunk.len() as u64;
+            self.sender.count_chunk(&chunk);
             self.intake.router.offer(&chunk.brought_by(&self.source));
         }
         cut.end
@@ -221,12 +223,14 @@ impl Connection<'_> {
     /// Counts the frames that were removed or skipped. Only the first of each kind is logged, because a broken sender
     /// sends thousands.
     fn report_bad_frames(&mut self, cut: &Cut) {
-        let (intake, peer, totals) = (self.intake, self.peer, &mut self.totals);
+        let (intake, peer, refused) = (self.intake, self.peer, &mut self.refused);
+        let sender = &self.sender;
         let report = |reason, frames, total: &mut u64, error: fmt::Arguments<'_>| {
             if frames == 0 {
                 return;
             }
             intake.counters.error(reason, frames);
+            sender.count_refused(frames);
             if *total == 0 {
                 intake.warn(
                     reason,
@@ -240,7 +244,7 @@ impl Connection<'_> {
             report(
                 ErrorReason::Malformed,
                 cut.malformed,
-                &mut totals.malformed,
+                &mut refused.malformed,
                 format_args!("removed a frame that is not a dnstap message: {malformation}"),
             );
         }
@@ -248,7 +252,7 @@ impl Connection<'_> {
         report(
             ErrorReason::Oversize,
             cut.oversize,
-            &mut totals.oversize,
+            &mut refused.oversize,
             format_args!(
                 "skipped a frame of {length} bytes, more than the {limit} that max_frame allows"
             ),
@@ -258,7 +262,7 @@ impl Connection<'_> {
         report(
             ErrorReason::Control,
             cut.control,
-            &mut totals.control,
+            &mut refused.control,
             format_args!("skipped a control frame that has no meaning in mid-stream: {kind}"),
         );
     }
@@ -304,34 +308,6 @@ impl Connection<'_> {
         if self.cutter.frame_began().is_some() {
             let error = "the drain ended in the middle of a frame, which is lost";
             self.intake.refuse(ErrorReason::Io, self.peer, &error);
-        }
-    }
-
-    fn log_totals(&self) {
-        let (listener, peer, end) = (&self.intake.listener, self.peer, self.ended.label());
-        let Totals {
-            frames,
-            malformed,
-            oversize,
-            control,
-        } = self.totals;
-        if malformed + oversize + control == 0 {
-            debug!(%listener, %peer, frames, end, "stream ended");
-        } else if let Some(held_back) = self.intake.warnings.admit(Instant::now()) {
-            let held_back = (held_back > 0).then_some(held_back);
-            info!(%listener, %peer, frames, malformed, oversize, control, end, held_back, "a stream with bad frames ended");
-        }
-    }
-}
-
-// === impl Ended ===
-
-impl Ended {
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Stop => "STOP",
-            Self::WithoutStop => "closed without STOP",
-            Self::ByTapfan => "closed by tapfan",
         }
     }
 }

@@ -6,7 +6,9 @@ use tokio::select;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::{Counters, ErrorReason, Unfinished, line_limit::LineLimit};
+use super::{
+    Counters, ErrorReason, Senders, Unfinished, line_limit::LineLimit, sender_lines::SenderLines,
+};
 use crate::{
     config::ListenLimits,
     memory::Budget,
@@ -25,7 +27,9 @@ pub(super) struct Intake {
     /// Asks senders to end their streams. It is cancelled later than [`DrainSignals::drain`], after the listener's
     /// socket is closed, so that a sender that ends immediately cannot connect again.
     pub(super) closed: CancellationToken,
+    pub(super) senders: Arc<Senders>,
     pub(super) warnings: LineLimit,
+    pub(super) sender_lines: SenderLines,
     pub(super) budgets: Budgets,
 }
 

@@ -13,11 +13,14 @@ mod cutter;
 mod intake;
 mod line_limit;
 mod path_events;
+mod sender_lines;
+mod senders;
 mod socket;
 mod socket_path;
 #[cfg(test)]
 mod tests;
 mod unfinished;
+mod welcome;
 
 pub use accept::ListenerSetupError;
 pub use counters::{Counters, ErrorReason, Snapshot};
@@ -26,4 +29,6 @@ pub use unfinished::Unfinished;
 
 pub(crate) use accept::{Handle, Listener};
 pub(crate) use intake::{Budgets, DrainSignals, Settings};
+pub(crate) use senders::{Listed, Sender, Senders};
 pub(crate) use socket_path::Reachability;
+pub(crate) use welcome::Welcome;

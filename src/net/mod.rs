@@ -9,6 +9,7 @@ mod liveness;
 mod own;
 mod patience;
 mod peer_check;
+mod peer_process;
 mod resolve;
 mod socket;
 mod stream;
@@ -31,7 +32,7 @@ pub use tls::server_name;
 pub use tls::{ClientTls, ServerTls, TlsError, TlsWords};
 
 pub(crate) use address::UNIX_PATH_LIMIT;
-pub(crate) use bind::{BoundUnix, PermissionChange, bind_tcp, bind_unix};
+pub(crate) use bind::{Admitted, BoundUnix, PermissionChange, bind_tcp, bind_unix};
 #[cfg(feature = "cli")]
 pub(crate) use bind::{probe_tcp, probe_unix};
 pub(crate) use descriptors::{Descriptors, Incoming};
@@ -39,6 +40,7 @@ pub(crate) use liveness::Liveness;
 pub(crate) use own::{OwnListener, OwnListeners, OwnPlace, real_path, takes_all};
 pub(crate) use patience::Patience;
 pub(crate) use peer_check::PeerCheck;
+pub(crate) use peer_process::PeerProcess;
 #[cfg(all(test, feature = "resolver"))]
 pub(crate) use resolve::test_server;
 pub(crate) use resolve::{Answer, Literal};

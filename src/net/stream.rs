@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    Counted, Liveness, Uptake, UptakeLevel,
+    Counted, Liveness, PeerProcess, Uptake, UptakeLevel,
     tcp_info::{awaits_answer, last_acknowledged, sending},
 };
 
@@ -61,13 +61,17 @@ impl Stream {
             let address = self.tcp().and_then(|io| io.peer_addr().ok());
             return address.map_or_else(|| "a peer that is gone".to_owned(), |it| it.to_string());
         };
-        match io.peer_cred() {
-            Ok(peer) => match peer.pid() {
-                // 0 stands for a process outside our PID namespace.
-                Some(pid) if pid > 0 => format!("pid {pid}, uid {}", peer.uid()),
-                _ => format!("uid {}", peer.uid()),
-            },
-            Err(_) => "an unknown process".to_owned(),
+        PeerProcess::of(io).map_or_else(
+            || "an unknown process".to_owned(),
+            |process| process.to_string(),
+        )
+    }
+
+    /// The process at the other end of a unix socket; `None` for TCP, or if the system does not say it.
+    pub(crate) fn process(&self) -> Option<PeerProcess> {
+        match self {
+            Self::Unix(io) => PeerProcess::of(io),
+            _ => None,
         }
     }
 

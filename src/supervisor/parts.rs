@@ -14,9 +14,9 @@ use crate::{
     dnstap::MessageType,
     health::{
         CertificateStatus, DroppedBySender, Failure, ListenerStatus, QueueStatus, SenderDrops,
-        SinkHealth, SinkMode, SinkStatus,
+        SenderStatus, SinkHealth, SinkMode, SinkStatus,
     },
-    listener::{Counters, ErrorReason, Reachability},
+    listener::{Counters, ErrorReason, Listed, Reachability, Sender, Senders, Welcome},
     router::{Losses, Queues},
 };
 
@@ -26,6 +26,8 @@ pub(super) struct ListenerPart {
     pub(super) name: Arc<str>,
     address: Option<SocketAddr>,
     counters: Arc<Counters>,
+    senders: Arc<Senders>,
+    welcome: Arc<Welcome>,
     pub(super) certificates: Arc<[Certificate]>,
     reachability: Option<Arc<Reachability>>,
     /// True if it is no longer in the configuration.
@@ -51,6 +53,8 @@ impl ListenerPart {
             name: Arc::clone(listener.name()),
             address: listener.address,
             counters: Arc::clone(listener.counters()),
+            senders: Arc::clone(listener.running.senders()),
+            welcome: Arc::clone(listener.running.welcome()),
             certificates: Arc::clone(&listener.material.certificates),
             reachability: listener.running.reachability().cloned(),
             removed: false,
@@ -63,6 +67,12 @@ impl ListenerPart {
 
     pub(super) fn status(&self) -> ListenerStatus {
         let counts = self.counters.snapshot();
+        let Listed {
+            senders,
+            others,
+            idle_since,
+            had_any,
+        } = self.senders.listed();
         let lost = self.reachability.as_ref().and_then(|it| it.get());
         ListenerStatus {
             name: self.name.to_string(),
@@ -74,6 +84,12 @@ impl ListenerPart {
             }),
             connections: counts.connections,
             accepted: counts.accepted,
+            senders: senders.iter().map(|sender| (&**sender).into()).collect(),
+            other_senders: others,
+            no_sender_since: idle_since.map(Into::into),
+            hint: (!had_any)
+                .then(|| self.welcome.hint(&self.counters))
+                .flatten(),
             frames: counts.frames,
             bytes: counts.bytes,
             message_frames: MessageType::ALL
@@ -83,6 +99,26 @@ impl ListenerPart {
                 .map(|reason| (reason.label().into(), counts.errors(reason)))
                 .into(),
             certificates: self.certificates.iter().map(Into::into).collect(),
+        }
+    }
+}
+
+// === impl SenderStatus ===
+
+impl From<&Sender> for SenderStatus {
+    fn from(sender: &Sender) -> Self {
+        let counts = sender.counts();
+        Self {
+            connection: sender.number,
+            peer: sender.peer.clone(),
+            pid: sender.process.as_ref().and_then(|process| process.pid),
+            uid: sender.process.as_ref().map(|process| process.uid),
+            program: sender.program.clone(),
+            since: sender.since.into(),
+            frames: counts.frames,
+            bytes: counts.bytes,
+            frames_per_second: None,
+            refused: counts.refused,
         }
     }
 }

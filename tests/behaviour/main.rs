@@ -59,6 +59,7 @@ mod reload_certificates;
 mod reload_thousand;
 mod renewal;
 mod replay;
+mod senders;
 mod sharing;
 mod slow_collectors;
 mod socket_taken_away;

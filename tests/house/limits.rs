@@ -241,9 +241,9 @@ fn the_guide_has_the_limits_of_listeners_and_memory() {
     ));
     let in_a_row = of.count("src/frame_stream/allowance.rs", "IN_A_ROW");
     guide.says(format!("more than {in_a_row} `control` frames in a row"));
-    let warnings = word(of.count("src/listener", "WARNINGS"));
+    let lines = word(of.count("src/listener", "LINES"));
     let window = of.time("src/listener", "WINDOW");
-    guide.says(format!("at most {warnings} refusals in {window} and then"));
+    guide.says(format!("at most {lines} refusals in {window} and then"));
     let pause = of.time("src/listener", "LONGEST_PAUSE");
     guide.says(format!(
         "tapfan retries at least every {pause}, and immediately on SIGHUP"
@@ -335,6 +335,10 @@ fn the_documents_of_log_and_alerts_have_the_limits_of_the_sources() {
     log.says(format!(
         "for at most {at_most}. It gives up earlier if stderr accepts nothing for {idle}"
     ));
+    let lines = word(of.count("src/listener/line_limit.rs", "LINES"));
+    let window = of.time("src/listener/line_limit.rs", "WINDOW");
+    log.says(format!("at most {lines} lines `sender connected`"));
+    log.says(format!("{lines} lines `sender disconnected` in {window}"));
     let losses = of.time("src/supervisor/drops.rs", "PERIOD");
     log.says(format!("one line per sink in {losses}"));
     log.says(format!(

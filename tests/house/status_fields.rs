@@ -16,6 +16,7 @@ use crate::{
 const TABLES: &[(&str, &str)] = &[
     ("RouterStatus", "## Status"),
     ("ListenerStatus", "### A listener"),
+    ("SenderStatus", "### A sender"),
     ("SinkStatus", "### A sink"),
     ("EndpointStatus", "### An endpoint"),
     ("CertificateStatus", "### A certificate"),

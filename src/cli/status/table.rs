@@ -6,15 +6,19 @@ use ratatui::text::Span;
 
 use super::super::{
     facts::{fill, identity, is_alarming, next_attempt, reasons, summary},
-    figures::{age, percent},
+    figures::{age, bytes, percent, rate},
     paint::{self, Paint},
+    senders,
 };
 use crate::health::{
-    EndpointStatus, ListenerStatus, RouterPhase, RouterStatus, SinkStatus, State, Timestamp,
-    VerdictWord,
+    EndpointStatus, ListenerStatus, RouterPhase, RouterStatus, SenderStatus, SinkStatus, State,
+    Timestamp, VerdictWord,
 };
 
 const WIDTH: usize = 80;
+
+/// The number of senders of a listener that are shown.
+const SENDERS: usize = 5;
 
 /// A row of a table, with detail lines below it.
 struct Row {
@@ -66,7 +70,10 @@ pub(super) fn table(status: &RouterStatus, sinks: &[&SinkStatus], paint: Paint) 
             ("SENDERS", Side::Right),
             ("FRAMES", Side::Right),
         ];
-        let rows: Vec<Row> = status.listeners.iter().map(listener_row).collect();
+        let listeners = status.listeners.iter();
+        let rows: Vec<Row> = listeners
+            .map(|listener| listener_row(listener, status.now))
+            .collect();
         text.push('\n');
         text.push_str(&layout(&heads, &rows, paint));
     }
@@ -180,7 +187,7 @@ fn endpoint_lines(endpoint: &EndpointStatus, now: Timestamp) -> Vec<String> {
         .collect()
 }
 
-fn listener_row(listener: &ListenerStatus) -> Row {
+fn listener_row(listener: &ListenerStatus, now: Timestamp) -> Row {
     let mut below = Vec::new();
     if listener.removed {
         below.push(
@@ -190,6 +197,7 @@ fn listener_row(listener: &ListenerStatus) -> Row {
     if let Some(lost) = &listener.not_listening {
         below.push(format!("no sender can connect: {}", lost.error));
     }
+    below.extend(sender_lines(listener, now));
     let refused = reasons(&listener.errors);
     if !refused.is_empty() {
         below.push(format!("refused: {refused}"));
@@ -202,6 +210,32 @@ fn listener_row(listener: &ListenerStatus) -> Row {
         ],
         below,
     }
+}
+
+/// Describes the busiest senders, or since when there is none.
+fn sender_lines(listener: &ListenerStatus, now: Timestamp) -> Vec<String> {
+    let mut lines = Vec::from_iter(senders::absence(listener, now));
+    lines.extend(listener.hint.clone());
+    let all = senders::busiest_first(listener);
+    lines.extend(all.iter().take(SENDERS).map(|one| sender_line(one, now)));
+    let others = all.len().saturating_sub(SENDERS) as u64 + listener.other_senders;
+    if others > 0 {
+        lines.push(format!("and {others} more; `tapfan top` lists them"));
+    }
+    lines
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn sender_line(sender: &SenderStatus, now: Timestamp) -> String {
+    let (name, since) = (senders::name(sender), age(now.since(sender.since)));
+    let (frames, bytes) = (sender.frames, bytes(sender.bytes as f64));
+    let pace = sender.frames_per_second;
+    let pace = pace.map_or_else(String::new, |pace| format!(", {}/s", rate(pace)));
+    let refused = match sender.refused {
+        0 => String::new(),
+        refused => format!(", {refused} refused"),
+    };
+    format!("{name} for {since}: {frames} frames, {bytes}{pace}{refused}")
 }
 
 fn layout(heads: &[(&str, Side)], rows: &[Row], paint: Paint) -> String {
@@ -282,7 +316,7 @@ impl Cell {
 mod tests {
     use super::*;
     use crate::{
-        cli::fixture::{at, down, endpoint, refused, router, sink},
+        cli::fixture::{at, down, endpoint, refused, router, sender, sink},
         health::Failure,
     };
 
@@ -310,6 +344,30 @@ mod tests {
             "{text}"
         );
         insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn a_listener_shows_its_busiest_senders_or_who_may_connect() {
+        let mut status = router(vec![sink("a", "unix:///a")]);
+        let busy = &mut status.listeners[0];
+        busy.senders = (0..9)
+            .map(|port| sender(&format!("192.0.2.1:{port}"), port))
+            .collect();
+        busy.other_senders = 3;
+        let mut alone = busy.clone();
+        alone.senders.clear();
+        alone.other_senders = 0;
+        alone.no_sender_since = Some(at(-300));
+        alone.hint = Some("these may connect: root".to_owned());
+        status.listeners.push(alone);
+        let text = shown(&status);
+        for expected in [
+            "    192.0.2.1:4 for 59m40s: 4 frames, 532B\n    and 7 more; `tapfan top` lists them\n",
+            "    no sender for 5m0s, since 11:55:00 UTC\n    these may connect: root\n",
+        ] {
+            assert!(text.contains(expected), "{text}");
+        }
+        assert!(!text.contains("192.0.2.1:3 "), "{text}");
     }
 
     #[test]

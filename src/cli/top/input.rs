@@ -15,10 +15,11 @@ pub(super) enum Flow {
 const PAGE: isize = 10;
 
 /// The keys with their descriptions in the help.
-pub(super) const KEYS: [(&str, &str); 7] = [
-    ("Up Down, k j", "move the selection; scroll in a history"),
+pub(super) const KEYS: [(&str, &str); 8] = [
+    ("Up Down, k j", "move the selection; scroll in a list"),
     ("PgUp PgDn, g G", "move by ten; to the first, to the last"),
     ("Enter", "show the history of the selected sink"),
+    ("w", "show who sends"),
     ("Left Right, h l", "in a history: previous sink, next sink"),
     ("Esc, Backspace", "back"),
     ("?", "show or hide this help"),
@@ -69,6 +70,10 @@ fn move_about(model: &mut Model, code: KeyCode) {
             model.screen = Screen::History;
             model.scrolled = 0;
         }
+        (Screen::Sinks, KeyCode::Char('w')) => {
+            model.screen = Screen::Senders;
+            model.scrolled = 0;
+        }
         (Screen::Sinks, KeyCode::Char(key)) if rows == 0 => {
             let mut sorts = Sort::ALL.into_iter();
             if let Some(sort) = sorts.find(|sort| sort.key() == key) {
@@ -80,7 +85,7 @@ fn move_about(model: &mut Model, code: KeyCode) {
         (Screen::Sinks, _) => model.select(rows),
         (Screen::History, KeyCode::Left | KeyCode::Char('h')) => model.turn_to(-1),
         (Screen::History, KeyCode::Right | KeyCode::Char('l')) => model.turn_to(1),
-        (Screen::History, _) => model.scroll(rows),
+        (Screen::History | Screen::Senders, _) => model.scroll(rows),
     }
 }
 
@@ -149,6 +154,19 @@ mod tests {
         press(&mut model, &[KeyCode::Esc]);
         assert_eq!((model.screen, selected(&model)), (Screen::Sinks, "a"));
         assert_eq!(press(&mut model, &[KeyCode::Esc]), Flow::Continue);
+    }
+
+    #[test]
+    fn w_shows_the_senders_until_they_are_left() {
+        let mut model = model();
+        press(&mut model, &[KeyCode::Char('w')]);
+        assert_eq!(model.screen, Screen::Senders);
+        press(&mut model, &[KeyCode::End]);
+        assert_eq!(model.scrolled, 2, "the listener and its two senders");
+        press(&mut model, &[KeyCode::Home, KeyCode::Down]);
+        assert_eq!(model.scrolled, 1);
+        press(&mut model, &[KeyCode::Esc]);
+        assert_eq!(model.screen, Screen::Sinks);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The data that the screen shows, and the user's choices.
 
-use std::{cmp::Ordering, time::Duration};
+use std::{cmp::Ordering, iter, time::Duration};
 
 use super::watched::Watched;
 use crate::{
@@ -8,9 +8,10 @@ use crate::{
     cli::{
         facts::{fill, is_alarming},
         figures::age,
+        senders,
     },
     closed_set::closed_set,
-    health::State,
+    health::{ListenerStatus, SenderStatus, State},
 };
 
 /// Everything that the screen shows, except the time.
@@ -28,7 +29,8 @@ pub(super) struct Model {
     pub(super) reversed: bool,
     pub(super) screen: Screen,
     pub(super) help: bool,
-    /// The number of events that are above the visible part of the history, because the user scrolled down.
+    /// The number of lines that are above the visible part of the history or of the senders, because the user scrolled
+    /// down.
     pub(super) scrolled: usize,
     /// The name of the selected sink. A row number would select another sink after the rows have moved.
     selected: Option<String>,
@@ -40,6 +42,18 @@ pub(super) enum Screen {
     Sinks,
     /// The history of the selected sink.
     History,
+    /// The senders of every listener.
+    Senders,
+}
+
+/// A row of the list of senders.
+#[derive(Debug)]
+pub(super) enum SenderRow<'a> {
+    Listener(&'a ListenerStatus),
+    /// A sender of the listener above.
+    Sender(&'a SenderStatus),
+    /// The number of senders of the listener above that the router does not list.
+    Others(u64),
 }
 
 closed_set! {
@@ -116,12 +130,31 @@ impl Model {
         self.scrolled = 0;
     }
 
-    /// Scrolls a history by `by` events. Stops at the first and at the last event.
+    /// Returns the listeners, each followed by its senders.
+    pub(super) fn sender_rows(&self) -> Vec<SenderRow<'_>> {
+        let status = self.watched.status.iter();
+        let listeners = status.flat_map(|status| &status.listeners);
+        listeners
+            .flat_map(|listener| {
+                let senders = senders::busiest_first(listener).into_iter();
+                let others = (listener.other_senders > 0)
+                    .then_some(SenderRow::Others(listener.other_senders));
+                iter::once(SenderRow::Listener(listener))
+                    .chain(senders.map(SenderRow::Sender))
+                    .chain(others)
+            })
+            .collect()
+    }
+
+    /// Scrolls a history or the senders by `by` lines. Stops at the first and at the last line.
     pub(super) fn scroll(&mut self, by: isize) {
-        let events = self
-            .selected_sink()
-            .map_or(0, |sink| self.watched.events.of(&sink.name).count());
-        let last = events.saturating_sub(1);
+        let lines = match self.screen {
+            Screen::Senders => self.sender_rows().len(),
+            _ => self
+                .selected_sink()
+                .map_or(0, |sink| self.watched.events.of(&sink.name).count()),
+        };
+        let last = lines.saturating_sub(1);
         self.scrolled = self.scrolled.saturating_add_signed(by).min(last);
     }
 

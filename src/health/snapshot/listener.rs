@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CertificateStatus, Counts, Failure};
+use super::{CertificateStatus, Counts, Failure, Timestamp};
 
 /// A listener.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ListenerStatus {
     /// The address as it was configured. It is the label `listener` in logs and metrics.
@@ -23,6 +23,19 @@ pub struct ListenerStatus {
     pub connections: u64,
     /// Connections accepted.
     pub accepted: u64,
+    /// The connected senders in the order in which they connected; at most 64: those that sent the most frames, and the
+    /// newest ones. An open connection becomes a sender when its handshake is complete.
+    #[serde(default)]
+    pub senders: Vec<SenderStatus>,
+    /// The number of all other connected senders.
+    #[serde(default)]
+    pub other_senders: u64,
+    /// The time since which no sender is connected; `null` if one is.
+    #[serde(default)]
+    pub no_sender_since: Option<Timestamp>,
+    /// The parties that may connect, as a sentence. `null` if a sender has connected since the start of the listener.
+    #[serde(default)]
+    pub hint: Option<String>,
     /// Frames that were received and offered to every sink.
     pub frames: u64,
     /// The bytes of the received frames on the wire.
@@ -35,4 +48,31 @@ pub struct ListenerStatus {
     pub errors: Counts,
     /// The certificate that the listener presents, if it uses TLS.
     pub certificates: Vec<CertificateStatus>,
+}
+
+/// A sender that is connected to a listener.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SenderStatus {
+    /// The number of its connection, unique in the life of the router's process.
+    pub connection: u64,
+    /// Its address, or its process on a unix socket, as in log lines.
+    pub peer: String,
+    /// The number of its process; `null` on other sockets than unix sockets, and in another PID namespace.
+    pub pid: Option<i32>,
+    /// The user of its process; `null` on other sockets than unix sockets.
+    pub uid: Option<u32>,
+    /// The name of its program, of at most 15 bytes; `null` if the system does not say it.
+    pub program: Option<String>,
+    /// The time at which its handshake was complete.
+    pub since: Timestamp,
+    /// Its frames that were offered to every sink.
+    pub frames: u64,
+    /// Bytes of these frames on the wire.
+    pub bytes: u64,
+    /// Frames per second in the last ten seconds; `null` if nothing measures it, or not long enough yet.
+    pub frames_per_second: Option<f64>,
+    /// Its frames that were refused: those that were too long or not dnstap messages, and control frames without a
+    /// meaning.
+    pub refused: u64,
 }

@@ -12,7 +12,7 @@ use super::Timestamp;
 use crate::closed_set::closed_set;
 
 pub use self::{
-    listener::ListenerStatus,
+    listener::{ListenerStatus, SenderStatus},
     sink::{
         DroppedBySender, LatencyStatus, LedgerStatus, QueueStatus, SenderDrops, SinkMode,
         SinkStatus, quantile,

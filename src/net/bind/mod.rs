@@ -1,5 +1,6 @@
 //! Listening sockets: unix sockets with their permissions, and TCP.
 
+mod admitted;
 mod error;
 #[cfg(feature = "cli")]
 mod probe;
@@ -19,6 +20,7 @@ use nix::unistd::{Group, User, getegid, geteuid};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 
+pub(crate) use self::admitted::Admitted;
 pub use self::error::BindError;
 #[cfg(feature = "cli")]
 pub(crate) use self::probe::{probe_tcp, probe_unix};

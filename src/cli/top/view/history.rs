@@ -5,13 +5,13 @@ use ratatui::text::{Line, Span};
 use super::{
     Page, Theme,
     chart::{bar, chart, spark, spark_of},
-    clock, cut,
+    cut,
 };
 use crate::{
     admin::{RouterStatus, SinkStatus},
     cli::{
         facts::{fill, next_attempt, reasons},
-        figures::{age, bytes, count, latency, percent, rate},
+        figures::{age, bytes, clock, count, latency, percent, rate},
         top::{model::Model, series::KEPT, watched::SinkHistory},
     },
 };
@@ -212,7 +212,7 @@ fn events(model: &Model, sink: &SinkStatus, page: &mut Page<'_>) {
             1 => String::new(),
             times => format!(" ({times} times)"),
         };
-        let clock = clock(event.at);
+        let clock = clock(event.at, event.at);
         let time = clock.trim_end_matches(" UTC");
         // The text is shortened, so that the count at the end of the line stays visible.
         let width = page.width().saturating_sub(time.len() + 2 + times.len());

@@ -3,6 +3,7 @@
 mod chart;
 mod help;
 mod history;
+mod senders;
 mod sinks;
 mod theme;
 
@@ -20,9 +21,9 @@ use super::model::{Model, Screen};
 use crate::{
     cli::{
         facts::{identity, is_alarming, summary},
-        figures::age,
+        figures::{age, clock},
     },
-    health::{RouterPhase, RouterStatus, SinkStatus, Timestamp},
+    health::{RouterPhase, RouterStatus, SinkStatus},
 };
 
 /// Draws the whole screen for the local time `now`.
@@ -37,6 +38,7 @@ pub(super) fn draw(model: &Model, now: Instant, theme: Theme, area: Rect, buffer
         (None, _) => {}
         (Some(status), Screen::Sinks) => sinks::draw(model, status, theme, &mut page),
         (Some(status), Screen::History) => history::draw(model, status, theme, &mut page),
+        (Some(status), Screen::Senders) => senders::draw(model, status, &mut page),
     }
     if model.help {
         help::draw(area, buffer);
@@ -107,7 +109,7 @@ fn head(model: &Model, now: Instant, theme: Theme, page: &mut Page<'_>) {
                 RouterPhase::Draining => "DRAINING, running for",
             };
             let age = age(status.now.since(status.started));
-            let clock = clock(status.now);
+            let clock = clock(status.now, status.now);
             let left = format!("tapfan {}  {phase} {age}  {whereabouts}", status.version);
             // The time of day is shown at the right end even on a narrow screen, because it shows that the display is
             // updated.
@@ -165,13 +167,6 @@ fn refusal(status: &RouterStatus, theme: Theme) -> Option<Line<'static>> {
     let since = age(status.now.since(last.at));
     let text = format!("the last reload was refused, {since} ago: {error}");
     Some(Line::from(Span::styled(text, theme.alarm())))
-}
-
-/// Returns the time of day, in UTC.
-fn clock(at: Timestamp) -> String {
-    let text = at.to_string();
-    let time = text.split_once('T').map_or("", |(_, time)| time);
-    format!("{} UTC", time.get(..8).unwrap_or(time))
 }
 
 /// Shortens a text to `width` characters, with an ellipsis.

@@ -154,6 +154,39 @@ fn the_help_lists_the_keys() {
 }
 
 #[test]
+fn the_senders_of_each_listener_are_listed() {
+    let now = Instant::now();
+    let mut status = router(vec![sink("a", "unix:///a")]);
+    status.listeners[0].other_senders = 7;
+    let mut alone = listener("tcp://0.0.0.0:6000", 0);
+    alone.senders.clear();
+    alone.no_sender_since = Some(at(-300));
+    status.listeners.push(alone);
+    let mut model = Model::new("127.0.0.1:9180".to_owned(), PACE);
+    model.watched.seen(status, now);
+    let all = screen(&model, now, (80, 24)).to_string();
+    let absent = "no sender for 5m0s";
+    assert!(all.contains(absent), "{all}");
+    model.screen = Screen::Senders;
+    insta::assert_snapshot!(screen(&model, now, (80, 10)), @r#"
+    "tapfan 0.1.0  running for 1h0m  127.0.0.1:9180                      12:00:00 UTC"
+    "Every sink is getting its taps; the sink is up; with /etc/tapfan/Tapfile (pid 47"
+    "SENDER                                 FOR  FRAMES/s   FRAMES     BYTES  REFUSED"
+    "unix:///run/tapfan/dnstap.sock                                                  "
+    "  named (pid 4711, uid 104)         59m40s     13.2k    47.5M    5.9GiB       15"
+    "  192.0.2.7:41802                   59m40s         -    23.8M    2.9GiB        0"
+    "  and 7 more                                                                    "
+    "tcp://0.0.0.0:6000  no sender for 5m0s, since 11:55:00 UTC                      "
+    "                                                                                "
+    "q quit  ? help  Esc back  Up Down scroll                                        "
+    "#);
+    model.scroll(2);
+    let scrolled = screen(&model, now, (80, 10)).to_string();
+    assert!(!scrolled.contains("named"), "{scrolled}");
+    assert!(scrolled.contains("192.0.2.7:41802"), "{scrolled}");
+}
+
+#[test]
 fn a_router_with_another_tapfile_is_reported() {
     let now = Instant::now();
     let mut model = model(now);

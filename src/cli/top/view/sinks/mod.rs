@@ -11,6 +11,7 @@ use crate::{
     cli::{
         facts::{is_alarming, next_attempt, reasons},
         figures::{age, bytes, rate},
+        senders,
         top::{model::Model, series::KEPT},
     },
 };
@@ -33,7 +34,7 @@ pub(super) fn draw(model: &Model, status: &RouterStatus, theme: Theme, page: &mu
         page.y += free.min(1);
         selected(model, status, sink, theme, page);
     }
-    let keys = "q quit  ? help  Enter history  sort: c n s o f d, r reverse";
+    let keys = "q quit  ? help  Enter history  w who sends  sort: c n s o f d, r reverse";
     page.foot(&Line::from(Span::styled(keys, Theme::aside())));
 }
 
@@ -70,7 +71,9 @@ fn listeners(model: &Model, status: &RouterStatus, theme: Theme, room: u16, page
             "{name:<width$} {senders:>7} {frames:>8} {size:>9}"
         ))];
         let room = page.width().saturating_sub(width + 29).min(60);
-        if let Some(history) = history.filter(|_| room >= 8) {
+        if let Some(absence) = senders::absence(listener, status.now) {
+            spans.push(Span::from(format!("  {}", cut(&absence, room))));
+        } else if let Some(history) = history.filter(|_| room >= 8) {
             let text = format!("  {}", spark(&history.frames.columns(room, 60)));
             spans.push(Span::styled(text, theme.chart()));
         }
