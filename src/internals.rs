@@ -31,7 +31,8 @@ pub mod spool {
     //! The storage engine of a disk spool.
 
     pub use crate::spool::{
-        Appended, Batch, Counters, Entry, Folder, Fs, LEAST_SEGMENTS, Listed, Now, Owner,
-        Recovered, Remembered, Settings, Spool, SpoolError, Status, Sync, WhenFull,
+        Appended, Batch, Counters, Entry, Flaw, FlawKind, Folder, Frames, Fs, Inspection,
+        LEAST_SEGMENTS, Listed, Now, Overview, Owner, Piece, Recovered, Remembered, Removal,
+        Settings, Spool, SpoolError, Status, Sync, WhenFull,
     };
 }

@@ -200,19 +200,27 @@ fn help() -> (String, BTreeSet<String>) {
         String::from_utf8(output.stdout).expect("text")
     };
     let mut text = help(&["--help"]);
-    let (_, list) = text.split_once("Commands:\n").expect("commands");
-    let commands: BTreeSet<String> = list
-        .lines()
+    let commands = commands_of(&text);
+    for command in commands.iter().filter(|command| *command != "help") {
+        let of_command = help(&[command, "--help"]);
+        for inner in commands_of(&of_command).iter().filter(|it| *it != "help") {
+            text.push_str(&help(&[command, inner, "--help"]));
+        }
+        text.push_str(&of_command);
+    }
+    (text, commands)
+}
+
+/// Returns the names of the commands that a help lists.
+fn commands_of(help: &str) -> BTreeSet<String> {
+    let (_, list) = help.split_once("Commands:\n").unwrap_or_default();
+    list.lines()
         .take_while(|line| !line.is_empty())
         // A long description continues on lines with deeper indentation.
         .filter_map(|line| line.strip_prefix("  ")?.split(' ').next())
         .filter(|name| !name.is_empty())
         .map(str::to_owned)
-        .collect();
-    for command in commands.iter().filter(|command| *command != "help") {
-        text.push_str(&help(&[command, "--help"]));
-    }
-    (text, commands)
+        .collect()
 }
 
 #[test]

@@ -1,20 +1,22 @@
-//! Fuzzes the start of a spool, and reading from it. The input describes either the files in the folder of the spool,
+//! Fuzzes the start of a spool, reading from it, and the look at it that changes nothing. The input describes either the files in the folder of the spool,
 //! or damage to files that a spool has written.
 //!
 //! Frames must be read in order, and frames that cannot be read must be counted as lost. Frames that are appended later
-//! must be read, too.
+//! must be read, too. The look must predict which frames are read and how many are lost.
 
 #![no_main]
 
 use std::{
     collections::BTreeMap,
+    ops::{ControlFlow, Range},
+    path::Path,
     time::{Duration, Instant, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use tapfan::internals::spool::{
-    Appended, Entry, Now, Recovered, Settings, Spool, SpoolError, Sync, WhenFull,
+    Appended, Entry, Inspection, Now, Piece, Recovered, Settings, Spool, SpoolError, Sync, WhenFull,
 };
 use tapfan_fuzz::Folder;
 
@@ -108,6 +110,51 @@ fn damage(folder: &Folder, data: &[u8]) {
     });
 }
 
+/// What an inspection shows of the spool.
+struct Look {
+    frames: Range<u64>,
+    /// The number of unconfirmed frames that can be read.
+    left: u64,
+    /// The number of unconfirmed frames that are lost.
+    lost: u64,
+}
+
+/// Looks at the spool, which must not change a file.
+fn look(folder: &Folder) -> Option<Look> {
+    let content = |folder: &Folder| {
+        let mut all = Vec::new();
+        folder.change(|name, content| all.push((name.to_owned(), content.clone())));
+        all
+    };
+    let before = content(folder);
+    let inspection = Inspection::open(folder.clone(), Path::new("/spool")).ok()??;
+    let mut look = Look {
+        frames: inspection.overview().frames,
+        left: 0,
+        lost: 0,
+    };
+    let mut end = look.frames.start;
+    let _ = inspection.walk(true, |piece| {
+        match piece {
+            Piece::Frames(frames) => {
+                assert!(frames.first >= end && frames.count > 0);
+                end = frames.first + frames.count;
+                look.left += frames.count;
+            }
+            Piece::Flaw(flaw) => look.lost += flaw.lost.end - flaw.lost.start,
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    let _ = inspection.walk(false, |_| ControlFlow::<()>::Continue(()));
+    let walked = inspection.walk_bad(|_, frames| {
+        assert!(frames.count > 0);
+        ControlFlow::<()>::Continue(())
+    });
+    assert!(walked.is_ok());
+    assert_eq!(content(folder), before);
+    Some(look)
+}
+
 /// Reads all frames, and checks their order and the counts of the spool.
 fn drain(spool: &mut Spool<Folder>, limit: usize) -> u64 {
     let start = spool.status();
@@ -131,6 +178,7 @@ fuzz_target!(|data: &[u8]| {
         [_, data @ ..] => damage(&folder, data),
         [] => return,
     }
+    let look = look(&folder);
     // The spool may refuse the files, because they may belong to another sink or to a newer version.
     let Ok((mut spool, recovered)) = open(&folder) else {
         return;
@@ -140,6 +188,15 @@ fuzz_target!(|data: &[u8]| {
         spool.status().confirmed..spool.status().next
     );
     let left = drain(&mut spool, 64);
+    let corrupt = spool.status().counters.corrupt;
+    match look {
+        Some(look) => {
+            assert_eq!(look.frames, recovered.frames);
+            assert_eq!((look.left, look.lost), (left, corrupt));
+        }
+        // The folder has no file of a spool, or its files cannot be read.
+        None => assert_eq!((left, corrupt), (0, 0)),
+    }
     spool.seek(0);
     drop(spool);
     let (mut spool, again) = open(&folder).expect("opens again");

@@ -64,6 +64,14 @@ impl Fs for Folder {
         files.get(name).cloned().ok_or(ErrorKind::NotFound.into())
     }
 
+    fn open_to_read(&self, name: &str) -> io::Result<Content> {
+        self.open(name)
+    }
+
+    fn is_locked(&self, _: &str) -> io::Result<Option<bool>> {
+        Ok(None)
+    }
+
     fn read_at(&self, file: &Content, buffer: &mut [u8], at: u64) -> io::Result<usize> {
         let content = file.borrow();
         let at = usize::try_from(at).unwrap_or(usize::MAX).min(content.len());

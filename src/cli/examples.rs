@@ -23,6 +23,11 @@ pub(super) fn of(command: &str) -> &'static [Example] {
         "replay" => REPLAY,
         "status" => STATUS,
         "top" => TOP,
+        "spool" => SPOOL,
+        "spool list" => SPOOL_LIST,
+        "spool check" => SPOOL_CHECK,
+        "spool cat" => SPOOL_CAT,
+        "spool drop" => SPOOL_DROP,
         "completions" => COMPLETIONS,
         "man" => MAN,
         _ => &[],
@@ -145,6 +150,55 @@ const TOP: &[Example] = &[
     ),
 ];
 
+const SPOOL: &[Example] = &[
+    example(
+        "tapfan spool list /var/lib/tapfan",
+        "Lists the spools in the subfolders of this folder",
+    ),
+    example(
+        "tapfan spool cat /var/lib/tapfan/siem -w siem.fstrm",
+        "Writes the frames that the collector has not confirmed to a capture",
+    ),
+];
+
+const SPOOL_LIST: &[Example] = &[
+    example(
+        "tapfan spool list /var/lib/tapfan",
+        "Lists the spools in the subfolders of this folder",
+    ),
+    example(
+        "tapfan spool list --json /var/lib/tapfan/siem",
+        "Prints the state of one spool as JSON, for other programs",
+    ),
+];
+
+const SPOOL_CHECK: &[Example] = &[example(
+    "tapfan spool check /var/lib/tapfan",
+    "Reads all spools in the subfolders of this folder, and reports damage",
+)];
+
+const SPOOL_CAT: &[Example] = &[
+    example(
+        "tapfan spool cat /var/lib/tapfan/siem -w siem.fstrm",
+        "Writes the frames that the collector has not confirmed to a capture",
+    ),
+    example(
+        "tapfan spool cat --all /var/lib/tapfan/siem > all.fstrm",
+        "Also writes confirmed frames, and frames from damaged files",
+    ),
+];
+
+const SPOOL_DROP: &[Example] = &[
+    example(
+        "tapfan spool drop /var/lib/tapfan/old",
+        "Prints how many frames would be lost, and deletes nothing",
+    ),
+    example(
+        "tapfan spool drop --yes /var/lib/tapfan/old",
+        "Deletes the spool",
+    ),
+];
+
 const COMPLETIONS: &[Example] = &[
     example(
         "tapfan completions bash > /etc/bash_completion.d/tapfan",
@@ -172,10 +226,22 @@ mod tests {
     use super::*;
     use crate::cli::Cli;
 
+    /// Returns the commands, and the commands of these commands, with their full names.
+    fn commands() -> Vec<(String, clap::Command)> {
+        let mut all = Vec::new();
+        for command in Cli::command().get_subcommands() {
+            all.push((command.get_name().to_owned(), command.clone()));
+            for inner in command.get_subcommands() {
+                let name = format!("{} {}", command.get_name(), inner.get_name());
+                all.push((name, inner.clone()));
+            }
+        }
+        all
+    }
+
     #[test]
     fn every_example_is_a_command_line_of_this_program() {
-        for command in Cli::command().get_subcommands() {
-            let name = command.get_name();
+        for (name, command) in &commands() {
             assert!(!of(name).is_empty(), "{name}");
             for Example { line, effect } in of(name) {
                 let line = line.split(" > ").next().unwrap_or_default();

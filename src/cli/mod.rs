@@ -22,6 +22,7 @@ mod replay;
 mod run;
 mod senders;
 mod signals;
+mod spool;
 mod status;
 mod tapfile;
 mod top;
@@ -95,6 +96,9 @@ enum Command {
     /// Shows the sinks of a running router live, with their history
     #[command(after_help = examples::help("top"))]
     Top(top::TopArgs),
+    /// Lists, checks, reads and deletes the spools in which sinks keep frames
+    #[command(after_help = examples::help("spool"))]
+    Spool(spool::SpoolArgs),
     /// Prints the completions of this program for a shell
     #[command(after_help = examples::help("completions"))]
     Completions(completions::CompletionsArgs),
@@ -133,6 +137,7 @@ pub fn main() -> ExitCode {
         Command::Replay { args, .. } => replay::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Top(args) => top::run(&args),
+        Command::Spool(args) => spool::run(&args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
     }
@@ -179,6 +184,7 @@ impl Command {
             Self::Init(_)
             | Self::Status(_)
             | Self::Top(_)
+            | Self::Spool(_)
             | Self::Completions(_)
             | Self::Man(_) => (&LogArgs::DEFAULT, "error"),
         };

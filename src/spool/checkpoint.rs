@@ -45,6 +45,20 @@ pub(super) struct Checkpoint {
     pub(super) owner: Owner,
 }
 
+/// The content of a slot, as it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Slot {
+    Valid(Checkpoint),
+    /// No checkpoint was written to this slot yet.
+    Empty,
+    Damaged,
+}
+
+/// The offset of a slot in the checkpoint file.
+pub(super) fn offset(slot: u64) -> u64 {
+    slot * DISTANCE
+}
+
 /// The state of the checkpoint file when the spool was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remembered {
@@ -116,18 +130,34 @@ impl Checkpoint {
     }
 }
 
-/// Returns the newest valid checkpoint of an open file, and the slot of this checkpoint.
-fn newest<F: Fs>(fs: &F, file: &F::File) -> io::Result<Option<(Checkpoint, u64)>> {
-    let mut newest: Option<(Checkpoint, u64)> = None;
-    for slot in 0..2 {
+/// Reads both slots of an open checkpoint file.
+pub(super) fn slots<F: Fs>(fs: &F, file: &F::File) -> io::Result<[Slot; 2]> {
+    let slot = |index: u64| -> io::Result<Slot> {
         let mut bytes = [0; SLOT];
-        let read = read_full(fs, file, &mut bytes, slot * DISTANCE)?;
-        let found = Checkpoint::decode(&bytes).filter(|_| read == SLOT);
-        let newer = found
-            .filter(|found| newest.is_none_or(|(newest, _)| newest.generation < found.generation));
-        newest = newer.map(|found| (found, slot)).or(newest);
-    }
-    Ok(newest)
+        let read = read_full(fs, file, &mut bytes, index * DISTANCE)?;
+        Ok(match Checkpoint::decode(&bytes) {
+            Some(checkpoint) if read == SLOT => Slot::Valid(checkpoint),
+            _ if bytes == [0; SLOT] => Slot::Empty,
+            _ => Slot::Damaged,
+        })
+    };
+    Ok([slot(0)?, slot(1)?])
+}
+
+/// Returns the newest valid checkpoint of the two slots, and the slot of this checkpoint.
+pub(super) fn newest(slots: &[Slot; 2]) -> Option<(Checkpoint, u64)> {
+    let valid = (0..).zip(slots).filter_map(|(index, slot)| match slot {
+        Slot::Valid(checkpoint) => Some((*checkpoint, index)),
+        Slot::Empty | Slot::Damaged => None,
+    });
+    // On a tie, this returns the first slot.
+    valid.reduce(|newest, other| {
+        if newest.0.generation < other.0.generation {
+            other
+        } else {
+            newest
+        }
+    })
 }
 
 // === impl CheckpointFile ===
@@ -144,7 +174,7 @@ impl<F: Fs> CheckpointFile<F> {
         } else {
             fs.create(NAME)?
         };
-        let found = newest(fs, &file)?;
+        let found = newest(&slots(fs, &file)?);
         let none = Checkpoint {
             version: VERSION,
             generation: 0,

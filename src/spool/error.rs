@@ -8,7 +8,7 @@ use super::segment::{Owner, VERSION};
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
     /// A system call failed.
-    #[error("cannot {doing} {path}: {source}{hint}", path = .path.display(), hint = hint(.source))]
+    #[error("cannot {doing} {path}: {source}{hint}", path = .path.display(), hint = hint(.doing, .source))]
     Io {
         /// The verb of the call, such as `create`.
         doing: &'static str,
@@ -83,8 +83,11 @@ impl SpoolError {
     }
 }
 
-fn hint(error: &io::Error) -> &'static str {
+fn hint(doing: &str, error: &io::Error) -> &'static str {
     match error.kind() {
+        io::ErrorKind::PermissionDenied if doing == "read" => {
+            "; the user of the router and root can read it"
+        }
         io::ErrorKind::NotFound => {
             "; tapfan does not create the folder of a spool: does this one exist?"
         }

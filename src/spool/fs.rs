@@ -8,7 +8,8 @@ use std::{
     io::{self, ErrorKind, IoSlice},
     os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    time::SystemTime,
+    thread,
+    time::{Duration, SystemTime},
 };
 
 use rustix::{
@@ -49,6 +50,21 @@ pub trait Fs {
     ///
     /// If the system call fails.
     fn open(&self, name: &str) -> io::Result<Self::File>;
+
+    /// Opens an existing file only for reading. Does not follow a symbolic link.
+    ///
+    /// # Errors
+    ///
+    /// If the system call fails.
+    fn open_to_read(&self, name: &str) -> io::Result<Self::File>;
+
+    /// Returns whether a process has locked a file with [`lock`](Self::lock). Returns false if there is no such file, and
+    /// `None` if the file system does not support locks.
+    ///
+    /// # Errors
+    ///
+    /// If the system call fails.
+    fn is_locked(&self, name: &str) -> io::Result<Option<bool>>;
 
     /// Reads at the offset `at`, up to the length of `buffer`. Returns the number of bytes. The number is 0 only at the
     /// end of the file.
@@ -122,6 +138,10 @@ pub struct Folder(PathBuf);
 /// The umask of the process can reduce the permissions further.
 const MODE: u32 = 0o640;
 
+/// The number of times that [`Folder::lock`] tries again, and the pause before each of these attempts.
+const ATTEMPTS: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(10);
+
 /// Writes all bytes of `parts` at the offset `at`.
 pub(super) fn write_all<F: Fs>(
     fs: &F,
@@ -183,11 +203,18 @@ impl Fs for Folder {
     fn lock(&self, name: &str) -> io::Result<Option<File>> {
         let mut options = options();
         let file = options.create(true).truncate(false).open(self.path(name))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(file)),
-            // Some network file systems do not support `flock`.
-            Err(Errno::NOSYS | Errno::NOLCK | Errno::OPNOTSUPP) => Ok(None),
-            Err(error) => Err(error.into()),
+        let mut attempts = 0;
+        loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Some(file)),
+                // `is_locked` in another process has a shared lock for a few microseconds.
+                Err(Errno::WOULDBLOCK) if attempts < ATTEMPTS => {
+                    attempts += 1;
+                    thread::sleep(PAUSE);
+                }
+                Err(error) if has_no_locks(error) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 
@@ -218,6 +245,27 @@ impl Fs for Folder {
 
     fn open(&self, name: &str) -> io::Result<File> {
         options().open(self.path(name))
+    }
+
+    fn open_to_read(&self, name: &str) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.read(true).custom_flags(no_follow());
+        options.open(self.path(name))
+    }
+
+    fn is_locked(&self, name: &str) -> io::Result<Option<bool>> {
+        let file = match self.open_to_read(name) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Some(false)),
+            file => file?,
+        };
+        // No call asks for the state of such a lock without taking it. A shared lock does not disturb others that ask,
+        // and it ends when the file is closed at the end of this function.
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(Some(false)),
+            Err(Errno::WOULDBLOCK) => Ok(Some(true)),
+            Err(error) if has_no_locks(error) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn read_at(&self, file: &File, buffer: &mut [u8], at: u64) -> io::Result<usize> {
@@ -252,11 +300,19 @@ impl Fs for Folder {
 
 fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
-    let no_follow = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
     options
         .read(true)
         .write(true)
         .mode(MODE)
-        .custom_flags(no_follow);
+        .custom_flags(no_follow());
     options
+}
+
+fn no_follow() -> i32 {
+    i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default()
+}
+
+/// Returns whether an error of `flock` says that the file system does not support locks, as some network file systems do.
+fn has_no_locks(error: Errno) -> bool {
+    matches!(error, Errno::NOSYS | Errno::NOLCK | Errno::OPNOTSUPP)
 }

@@ -98,6 +98,19 @@ impl Header {
         (length > 0 && length <= LONGEST).then_some(HEADER + length)
     }
 
+    /// Returns the length of the record at the start of `bytes`, if its header can be that of a record whose frames have
+    /// numbers of at least `from`. Nearly all bytes that do not come from a header are refused, without a checksum.
+    pub(super) fn plausible_length(bytes: &[u8], from: u64) -> Option<usize> {
+        let length = Self::claimed_length(bytes)?;
+        let word = |at: usize| Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk()?));
+        let first = u64::from_be_bytes(*bytes.get(16..)?.first_chunk()?);
+        let (frames, context) = (word(8)?, word(12)?);
+        let span = from..from.saturating_add(u64::from(u32::MAX)).min(LAST);
+        let is_plausible =
+            frames > 0 && context as usize <= length - HEADER && span.contains(&first);
+        is_plausible.then_some(length)
+    }
+
     /// Returns the header if `bytes` are exactly one valid record. Returns `None` otherwise.
     pub(super) fn check(bytes: &[u8]) -> Option<Self> {
         let (header, body) = bytes.split_first_chunk::<HEADER>()?;

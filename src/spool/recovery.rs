@@ -61,7 +61,7 @@ struct Tail {
 }
 
 /// The name of the file whose lock protects the folder.
-const LOCK: &str = "lock";
+pub(super) const LOCK: &str = "lock";
 
 // === impl Spool ===
 

@@ -54,6 +54,15 @@ pub(super) enum Rest {
 /// The number of bytes of one read. If a record is longer, the read is longer.
 const BLOCK: usize = 256 << 10;
 
+// === impl Found ===
+
+impl Found {
+    /// The offset of the record in its segment.
+    pub(super) fn at(&self) -> u64 {
+        self.at
+    }
+}
+
 // === impl Scanner ===
 
 impl<F: Fs> Scanner<F> {
@@ -123,6 +132,34 @@ impl<F: Fs> Scanner<F> {
     pub(super) fn pass(&mut self, found: &Found) {
         self.at = found.at + found.header.length() as u64;
         self.expected = found.header.end();
+    }
+
+    /// Finds a valid record whose frames have numbers of at least `from`, at any offset behind the last one. Use it for a
+    /// part of a segment that [`find`](Self::find) cannot read. Returns `None` at the end of the file.
+    ///
+    /// `patience` is the number of bytes for which this function may still compute checksums. Bytes in frames can look like
+    /// headers of long records, and each of them costs a checksum. Records for which no patience is left are not found.
+    pub(super) fn search(
+        &mut self,
+        fs: &F,
+        from: u64,
+        patience: &mut u64,
+    ) -> io::Result<Option<Found>> {
+        while self.at < self.length {
+            let at = self.at;
+            let head = self.load(fs, at, record::HEADER)?;
+            let length = Header::plausible_length(head, from);
+            let length = length.filter(|length| at + *length as u64 <= self.length);
+            let left = length.and_then(|length| patience.checked_sub(length as u64));
+            if let (Some(length), Some(left)) = (length, left) {
+                *patience = left;
+                if let Some(header) = Header::check(self.load(fs, at, length)?) {
+                    return Ok(Some(Found { header, at }));
+                }
+            }
+            self.at += 1;
+        }
+        Ok(None)
     }
 
     fn check(&mut self, fs: &F, at: u64) -> io::Result<Option<Header>> {

@@ -75,6 +75,13 @@ pub(super) fn bad_name(first: u64, at: u64) -> String {
     format!("{first:0DIGITS$}-{at:010}{BAD}")
 }
 
+/// Returns the number of the first frame of the segment whose rest is in a file with this name. Returns `None` if it is not
+/// a file with an unreadable part.
+pub(super) fn bad_first(name: &str) -> Option<u64> {
+    let (stem, _) = name.strip_suffix(BAD)?.split_once('-')?;
+    stem.parse().ok()
+}
+
 // === impl Kind ===
 
 impl Kind {

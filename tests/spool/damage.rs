@@ -8,6 +8,7 @@ use tapfan::internals::spool::{Appended, Remembered, Spool, SpoolError, WhenFull
 use crate::{
     disk::{Call, Disk, Fault},
     frames::{Frame, drain, entry, frame, frames, now, settings, within},
+    inspect::look,
 };
 
 /// The length of the header of a segment, in bytes. A segment is a file of the spool.
@@ -110,6 +111,7 @@ impl Built {
 
     #[track_caller]
     fn check_from(&self, disk: &Disk, confirmed: u64, lost: Range<u64>) -> Spool<Disk> {
+        let look = look(disk).expect("a spool");
         let mut spool = open(disk).expect("opens");
         let is_lost = |number: &u64| lost.contains(number);
         let end = self.frames.len() as u64;
@@ -117,10 +119,13 @@ impl Built {
             .filter(|number| !is_lost(number))
             .map(|number| (number, self.frame(number)))
             .collect();
+        assert_eq!(look.overview.frames, confirmed..end);
+        assert_eq!(look.frames, expected);
         assert_eq!(spool.status().next, end);
         assert_eq!(drain(&mut spool, 50), expected);
         let corrupt = (confirmed..end).filter(is_lost).count() as u64;
         assert_eq!(spool.status().counters.corrupt, corrupt);
+        assert_eq!(look.lost(), corrupt);
         // Frames that are appended after the damage must not be lost.
         let new = frame(u32::MAX, 5);
         let appended = spool.append(&entry(std::slice::from_ref(&new), b""), now());

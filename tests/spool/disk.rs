@@ -390,6 +390,14 @@ impl Fs for Disk {
         Ok(Handle { inode, lock: None })
     }
 
+    fn open_to_read(&self, name: &str) -> io::Result<Handle> {
+        self.open(name)
+    }
+
+    fn is_locked(&self, _: &str) -> io::Result<Option<bool>> {
+        Ok(Some(self.0.borrow().is_locked))
+    }
+
     fn read_at(&self, file: &Handle, buffer: &mut [u8], at: u64) -> io::Result<usize> {
         let mut state = self.0.borrow_mut();
         state.call(Call::Read, "")?;

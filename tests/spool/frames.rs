@@ -32,7 +32,14 @@ pub(crate) fn entry(frames: &[Frame], context: &[u8]) -> Entry {
 }
 
 pub(crate) fn frames(batch: &Batch) -> Vec<Frame> {
-    let mut rest = &batch.payload[..];
+    let frames = wire_frames(&batch.payload);
+    assert_eq!(frames.len() as u64, batch.frames);
+    frames
+}
+
+/// Splits frames in their wire form.
+pub(crate) fn wire_frames(payload: &[u8]) -> Vec<Frame> {
+    let mut rest = payload;
     let mut frames = Vec::new();
     while let Some((length, behind)) = rest.split_first_chunk::<4>() {
         let (frame, behind) = behind.split_at(u32::from_be_bytes(*length) as usize);
@@ -40,7 +47,6 @@ pub(crate) fn frames(batch: &Batch) -> Vec<Frame> {
         rest = behind;
     }
     assert!(rest.is_empty());
-    assert_eq!(frames.len() as u64, batch.frames);
     frames
 }
 

@@ -9,6 +9,7 @@ use tapfan::internals::spool::{Appended, Counters, Spool, Status, Sync, WhenFull
 use crate::{
     disk::{Call, Disk, Fault},
     frames::{self, Frame, drain, entry, frame, now, settings, within},
+    inspect::look,
 };
 
 #[derive(Debug, Clone)]
@@ -304,6 +305,7 @@ impl Model {
             None => self.disk.restart(),
             Some(seed) => self.disk.lose_power(seed),
         }
+        let look = look(&self.disk);
         self.open();
         let status = self.spool().status();
         if has_forgotten {
@@ -327,6 +329,14 @@ impl Model {
             status.next
         );
         let left = drain(self.spool(), 100);
+        match &look {
+            Some(look) => {
+                assert_eq!(look.overview.frames, status.confirmed..status.next);
+                assert_eq!(look.frames, left);
+                assert_eq!(look.lost(), self.spool().status().counters.corrupt);
+            }
+            None => assert_eq!((status.confirmed, status.next), (0, 0)),
+        }
         let mut last = None;
         for (number, frame) in &left {
             assert!(last < Some(*number) && *number >= status.confirmed, "order");

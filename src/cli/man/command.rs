@@ -49,7 +49,9 @@ pub(super) fn page(command: &Command, commands: &[String]) -> io::Result<Page> {
         man.render_subcommands_section(&mut text)?;
     }
     let mut end = Roff::new();
-    let examples = examples::of(command.get_name());
+    // The words of the command line after `tapfan`, such as `spool list`. No command has a hyphen in its name.
+    let words = name.strip_prefix("tapfan-").unwrap_or_default();
+    let examples = examples::of(&words.replace('-', " "));
     if !examples.is_empty() {
         add_examples(&mut end, examples);
     }

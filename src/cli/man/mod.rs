@@ -52,7 +52,7 @@ fn write(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns a page for the program, one for each of its commands, and one for the Tapfile.
+/// Returns a page for the program, one for each of its commands and of their own commands, and one for the Tapfile.
 fn pages() -> io::Result<Vec<Page>> {
     let mut cli = Cli::command().disable_help_subcommand(true);
     cli.build();
@@ -61,6 +61,9 @@ fn pages() -> io::Result<Vec<Page>> {
     let mut pages = vec![command::page(&cli, &names)?];
     for command in commands {
         pages.push(command::page(command, &names)?);
+        for inner in command.get_subcommands() {
+            pages.push(command::page(inner, &names)?);
+        }
     }
     pages.push(tapfile::page()?);
     Ok(pages)
@@ -145,6 +148,11 @@ mod tests {
             "tapfan-replay.1",
             "tapfan-status.1",
             "tapfan-top.1",
+            "tapfan-spool.1",
+            "tapfan-spool-list.1",
+            "tapfan-spool-check.1",
+            "tapfan-spool-cat.1",
+            "tapfan-spool-drop.1",
             "tapfan-completions.1",
             "tapfan-man.1",
             "Tapfile.5",
@@ -154,6 +162,11 @@ mod tests {
         for part in ["SH OPTIONS", "SH EXAMPLES", "SH \"EXIT STATUS\"", "Tapfile"] {
             assert!(run.contains(part), "{part}: {run}");
         }
+        let cat = text("tapfan-spool-cat");
+        assert!(
+            cat.contains("tapfan spool cat") && cat.contains("\\-\\-all"),
+            "{cat}"
+        );
     }
 
     #[test]

@@ -1,0 +1,166 @@
+//! `tapfan spool`: shows the spools of sinks, checks them, reads their frames, and deletes them.
+//!
+//! All commands except `drop` change nothing, so they can be used while a router runs.
+
+mod cat;
+mod check;
+mod drop;
+mod list;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Args, Subcommand, ValueHint};
+
+use super::{FAILED, examples, fail};
+use crate::spool::{Folder, Inspection, Overview, Owner, SpoolError};
+
+/// Arguments of `tapfan spool`.
+#[derive(Debug, Args)]
+pub(super) struct SpoolArgs {
+    #[command(subcommand)]
+    command: SpoolCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum SpoolCommand {
+    /// Lists spools: their sinks, frames and sizes, the age of the oldest frame, and whether a router uses them
+    #[command(after_help = examples::help("spool list"))]
+    List(list::ListArgs),
+    /// Reads spools completely, and reports damage; the exit status is 1 if there is any
+    #[command(after_help = examples::help("spool check"))]
+    Check(check::CheckArgs),
+    /// Writes the frames that no collector has confirmed as a capture, for `tapfan dump` and `tapfan replay`
+    #[command(after_help = examples::help("spool cat"))]
+    Cat(cat::CatArgs),
+    /// Deletes a spool, and gives up its frames
+    #[command(after_help = examples::help("spool drop"))]
+    Drop(drop::DropArgs),
+}
+
+/// The folder of one spool.
+#[derive(Debug, Args)]
+struct OneArgs {
+    /// The folder of the spool, as in the `spool` line of the Tapfile
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    folder: PathBuf,
+}
+
+/// A folder with spools.
+#[derive(Debug, Args)]
+struct ManyArgs {
+    /// The folder of a spool, or a folder whose subfolders are spools
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    folder: PathBuf,
+}
+
+/// A spool that was found.
+struct Found {
+    folder: PathBuf,
+    opened: Result<Inspection, SpoolError>,
+}
+
+pub(super) fn run(args: &SpoolArgs) -> ExitCode {
+    match &args.command {
+        SpoolCommand::List(args) => list::run(args),
+        SpoolCommand::Check(args) => check::run(args),
+        SpoolCommand::Cat(args) => cat::run(args),
+        SpoolCommand::Drop(args) => drop::run(args),
+    }
+}
+
+// === impl OneArgs ===
+
+impl OneArgs {
+    /// Opens the spool.
+    fn open(&self) -> Result<Inspection, ExitCode> {
+        let folder = self.folder.display();
+        let error = match open(&self.folder) {
+            Ok(Some(inspection)) => return Ok(inspection),
+            Ok(None) => format!("there is no spool in {folder}{}", self.others()),
+            Err(error) => error.to_string(),
+        };
+        Err(fail(FAILED, format_args!("{error}")))
+    }
+
+    /// Names the spools in the subfolders.
+    fn others(&self) -> String {
+        let found = in_folder(&self.folder).unwrap_or_default();
+        let folders: Vec<String> = found
+            .iter()
+            .map(|it| it.folder.display().to_string())
+            .collect();
+        match folders.as_slice() {
+            [] => String::new(),
+            folders => format!("; its subfolders have some: {}", folders.join(", ")),
+        }
+    }
+}
+
+// === impl ManyArgs ===
+
+impl ManyArgs {
+    /// Finds the spools. Returns an error if there is none.
+    fn find(&self) -> Result<Vec<Found>, ExitCode> {
+        let folder = self.folder.display();
+        match in_folder(&self.folder) {
+            Ok(found) if found.is_empty() => Err(fail(
+                FAILED,
+                format_args!("there is no spool in {folder} or in its subfolders"),
+            )),
+            Ok(found) => Ok(found),
+            Err(error) => Err(fail(FAILED, format_args!("cannot read {folder}: {error}"))),
+        }
+    }
+}
+
+/// Returns the spools in a folder and in its subfolders, in the order of their paths.
+fn in_folder(folder: &Path) -> io::Result<Vec<Found>> {
+    let mut folders = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            folders.push(path);
+        }
+    }
+    folders.push(folder.to_owned());
+    folders.sort();
+    let found = folders.into_iter().filter_map(|folder| {
+        let opened = open(&folder).transpose()?;
+        Some(Found { folder, opened })
+    });
+    Ok(found.collect())
+}
+
+fn open(folder: &Path) -> Result<Option<Inspection>, SpoolError> {
+    Inspection::open(Folder::new(folder), folder)
+}
+
+/// Describes a number of frames and their sequence numbers: `3 frames (7 to 9)`.
+fn frames(range: &std::ops::Range<u64>) -> String {
+    match range.end.saturating_sub(range.start) {
+        0 => "no frame".to_owned(),
+        1 => format!("1 frame ({})", range.start),
+        many => format!("{many} frames ({} to {})", range.start, range.end - 1),
+    }
+}
+
+/// The name of the sink to which a spool belongs.
+fn sink(overview: &Overview) -> String {
+    let name = overview.owner.as_ref().map(Owner::to_string);
+    name.unwrap_or_else(|| "?".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_counted_and_named() {
+        let texts = [3..3, 3..4, 3..6].map(|range| frames(&range));
+        assert_eq!(texts, ["no frame", "1 frame (3)", "3 frames (3 to 5)"]);
+    }
+}
