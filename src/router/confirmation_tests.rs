@@ -2,12 +2,14 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
+    future::poll_fn,
     sync::Arc,
     task::{Context, Poll, Waker},
 };
 
 use bytes::{BufMut, BytesMut};
 use proptest::prelude::*;
+use tokio_test::task::spawn;
 
 use super::{DropReason, LeftOut, Limits, Progress, Queue, Taken, Written};
 use crate::frame_stream::Chunk;
@@ -84,6 +86,59 @@ fn frames_are_delivered_when_they_are_confirmed() {
         (ledger.resent, ledger.delivered, ledger.held_bytes),
         (2, 5, 0)
     );
+}
+
+#[test]
+fn the_age_of_the_oldest_unconfirmed_frame_is_known() {
+    let queue = queue(ROOMY);
+    let mut pushed = Vec::new();
+    for first in [0, 2, 4] {
+        let chunk = chunk(first, 2);
+        pushed.push(chunk.received());
+        queue.push(&chunk);
+    }
+    assert_eq!(queue.oldest_unconfirmed(), None);
+    let mut first = poll(&queue).expect("frames").settle_unconfirmed(written(6));
+    queue.push(&chunk(6, 1));
+    let second = poll(&queue).expect("frames").settle_unconfirmed(written(1));
+    assert_eq!(queue.oldest_unconfirmed(), Some(pushed[0]));
+    first.confirm(1, 8);
+    assert_eq!(queue.oldest_unconfirmed(), Some(pushed[0]));
+    first.confirm(2, 16);
+    assert_eq!(queue.oldest_unconfirmed(), Some(pushed[1]));
+    drop(first);
+    assert!(queue.oldest_unconfirmed() > Some(pushed[2]));
+    assert_eq!(queue.oldest(), Some(pushed[1]));
+    drop(second);
+    assert_eq!(queue.oldest_unconfirmed(), None);
+    let again = poll(&queue).expect("frames").settle_unconfirmed(written(4));
+    assert_eq!(queue.oldest_unconfirmed(), Some(pushed[1]));
+    queue.abandon(DropReason::Shutdown);
+    assert_eq!(queue.oldest_unconfirmed(), None);
+    drop(again);
+    assert_eq!(queue.oldest_unconfirmed(), None);
+}
+
+#[test]
+fn the_consumer_can_wait_until_nothing_is_in_flight_or_unconfirmed() {
+    let queue = queue(ROOMY);
+    let mut settled = spawn(poll_fn(|cx| queue.poll_settled(cx)));
+    assert!(settled.poll().is_ready());
+    queue.push(&chunk(0, 3));
+    let taken = poll(&queue).expect("frames");
+    let mut settled = spawn(poll_fn(|cx| queue.poll_settled(cx)));
+    assert!(settled.poll().is_pending());
+    let waiting = taken.settle_unconfirmed(written(3));
+    assert!(settled.poll().is_pending());
+    drop(waiting);
+    assert!(settled.is_woken() && settled.poll().is_ready());
+    assert_eq!(queue.ledger().queued, 3);
+    // A confirmation ends the wait, too.
+    let mut waiting = poll(&queue).expect("frames").settle_unconfirmed(written(3));
+    let mut settled = spawn(poll_fn(|cx| queue.poll_settled(cx)));
+    assert!(settled.poll().is_pending());
+    waiting.confirm(3, 24);
+    assert!(settled.is_woken() && settled.poll().is_ready());
 }
 
 #[test]

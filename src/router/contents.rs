@@ -2,7 +2,7 @@
 //! guards them, so they always change together.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     task::{Context, Poll, Waker},
     time::Instant,
@@ -31,6 +31,11 @@ pub(super) struct Contents {
     /// The senders of the frames in `waiting`.
     pub(super) senders: Senders,
     pub(super) in_flight: Vec<Flight>,
+    /// The batches that have unconfirmed frames: the time at which the oldest of these frames was read from its sender,
+    /// and the number of the batch.
+    pub(super) unconfirmed: BTreeSet<(Instant, u64)>,
+    /// True while the consumer waits until no frame is in flight or unconfirmed.
+    pub(super) awaits_settlement: bool,
     /// The amount of those waiting frames that were written, but came back to the queue because they were not
     /// confirmed.
     pub(super) returned: Amount,
@@ -110,6 +115,8 @@ impl Contents {
             consumer: None,
             senders: Senders::default(),
             in_flight: Vec::new(),
+            unconfirmed: BTreeSet::new(),
+            awaits_settlement: false,
             returned: Amount::default(),
             first_position: position,
             next_position: position,
@@ -338,7 +345,22 @@ impl Contents {
         self.senders.clear();
         self.returned = Amount::default();
         self.in_flight.clear();
+        self.unconfirmed.clear();
         self.lifecycle = Lifecycle::Ended(reason);
+    }
+
+    /// Returns whether no frame is in flight or unconfirmed.
+    pub(super) fn is_settled(&self) -> bool {
+        self.ledger.in_flight == 0 && self.ledger.unconfirmed == 0
+    }
+
+    pub(super) fn poll_settled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.awaits_settlement = !self.is_settled();
+        if !self.awaits_settlement {
+            return Poll::Ready(());
+        }
+        self.register(cx);
+        Poll::Pending
     }
 
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {

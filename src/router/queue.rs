@@ -149,21 +149,38 @@ impl Queue {
         self.end_flight(|contents| contents.settle_unconfirmed(number, held, left_out, progress))
     }
 
-    pub(super) fn confirm(&self, confirmed: &VecDeque<Held>, bytes: u64) {
-        self.end_flight(|contents| contents.confirm(confirmed, bytes));
+    /// Counts `confirmed` as delivered. `before` and `after` say which frames of their batch were unconfirmed before
+    /// this call, and which ones still are.
+    pub(super) fn confirm(
+        &self,
+        confirmed: &VecDeque<Held>,
+        bytes: u64,
+        before: Option<(Instant, u64)>,
+        after: Option<(Instant, u64)>,
+    ) {
+        self.end_flight(|contents| {
+            contents.change_oldest(before, after);
+            contents.confirm(confirmed, bytes);
+        });
     }
 
-    pub(super) fn take_back(&self, unconfirmed: VecDeque<Held>) {
-        self.end_flight(|contents| contents.take_back(unconfirmed));
+    /// Returns unconfirmed frames to the queue. `before` is as for [`confirm`](Self::confirm).
+    pub(super) fn take_back(&self, unconfirmed: VecDeque<Held>, before: Option<(Instant, u64)>) {
+        self.end_flight(|contents| {
+            contents.change_oldest(before, None);
+            contents.take_back(unconfirmed);
+        });
     }
 
     /// Changes the contents at the end of a flight. Wakes the consumer if it waits for frames and a frame now waits.
-    /// Also wakes the consumer if it waits for the end of the queue and the queue has ended.
+    /// Also wakes the consumer if it waits for the end of the queue and the queue has ended, or if it waits until no
+    /// frame is in flight or unconfirmed.
     fn end_flight<T>(&self, change: impl FnOnce(&mut Contents) -> T) -> T {
         let (result, consumer) = {
             let mut contents = self.lock();
             let result = change(&mut contents);
-            let is_news = !contents.waiting.is_empty() || contents.is_over();
+            let is_settled = contents.awaits_settlement && contents.is_settled();
+            let is_news = !contents.waiting.is_empty() || contents.is_over() || is_settled;
             (result, contents.consumer.take_if(|_| is_news))
         };
         if let Some(consumer) = consumer {
@@ -186,6 +203,14 @@ impl Queue {
         }
         contents.register(cx);
         Poll::Pending
+    }
+
+    /// Waits until no frame is in flight or unconfirmed. Only the consumer of the queue may call this.
+    ///
+    /// The tasks of a driver that was aborted end a little later than the driver, and their frames return to the queue
+    /// only then.
+    pub(crate) fn poll_settled(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.lock().poll_settled(cx)
     }
 
     /// Returns whether the queue is closed and holds no frames. The ledger of such a queue no longer changes.
@@ -236,6 +261,14 @@ impl Queue {
     /// The time at which the oldest frame in the queue was read from its sender.
     pub(crate) fn oldest(&self) -> Option<Instant> {
         self.lock().oldest()
+    }
+
+    /// The time at which the oldest unconfirmed frame was read from its sender.
+    pub(crate) fn oldest_unconfirmed(&self) -> Option<Instant> {
+        self.lock()
+            .unconfirmed
+            .first()
+            .map(|(received, _)| *received)
     }
 
     /// Changes the contents, and wakes the consumer after the lock is released.

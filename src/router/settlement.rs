@@ -51,6 +51,7 @@ impl Contents {
             self.ledger.unconfirmed += frames as u64;
             self.ledger.unconfirmed_bytes += bytes as u64;
         }
+        self.change_oldest(None, oldest(&written, number));
         written
     }
 
@@ -134,6 +135,25 @@ impl Contents {
         }
     }
 
+    /// Replaces the entry of a batch in the set of unconfirmed batches.
+    pub(super) fn change_oldest(
+        &mut self,
+        before: Option<(Instant, u64)>,
+        after: Option<(Instant, u64)>,
+    ) {
+        if before == after {
+            return;
+        }
+        // When the queue was abandoned, the set was cleared, and it stays empty.
+        if let Lifecycle::Ended(_) = self.lifecycle {
+            return;
+        }
+        if let Some(before) = before {
+            self.unconfirmed.remove(&before);
+        }
+        self.unconfirmed.extend(after);
+    }
+
     fn deliver(&mut self, amount: Amount) {
         self.ledger.delivered += amount.frames as u64;
         self.ledger.held_bytes -= amount.bytes as u64;
@@ -168,6 +188,13 @@ impl Contents {
             self.wait(back);
         }
     }
+}
+
+/// Returns the time at which the oldest of these frames was read from its sender, with the number of their batch. `None`
+/// if there are no frames.
+pub(super) fn oldest(held: &VecDeque<Held>, number: u64) -> Option<(Instant, u64)> {
+    let received = held.iter().map(|held| held.chunk.received()).min()?;
+    Some((received, number))
 }
 
 /// Splits off the first `frames` frames of `held`. Splits off all frames if there are fewer.

@@ -62,7 +62,7 @@ impl Taken {
         let held = self.held.take().unwrap_or_default();
         let queue = &self.queue;
         let written = queue.settle_unconfirmed(self.number, held, &self.left_out, progress);
-        Written::new(Arc::clone(queue), written)
+        Written::new(Arc::clone(queue), self.number, written)
     }
 
     fn end(&mut self, progress: Progress) {

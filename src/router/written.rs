@@ -1,8 +1,12 @@
 //! Frames that were written and wait for a confirmation.
 
-use std::{collections::VecDeque, fmt, mem, sync::Arc};
+use std::{collections::VecDeque, fmt, mem, sync::Arc, time::Instant};
 
-use super::{held::Held, queue::Queue, settlement::split_to};
+use super::{
+    held::Held,
+    queue::Queue,
+    settlement::{oldest, split_to},
+};
 
 /// Frames that a connection has written and that are not confirmed yet.
 ///
@@ -11,14 +15,25 @@ use super::{held::Held, queue::Queue, settlement::split_to};
 /// this value exactly as long as the frames can still be confirmed.
 pub(crate) struct Written {
     queue: Arc<Queue>,
+    /// The number of the batch.
+    number: u64,
     held: VecDeque<Held>,
 }
 
 // === impl Written ===
 
 impl Written {
-    pub(super) fn new(queue: Arc<Queue>, held: VecDeque<Held>) -> Self {
-        Self { queue, held }
+    pub(super) fn new(queue: Arc<Queue>, number: u64, held: VecDeque<Held>) -> Self {
+        Self {
+            queue,
+            number,
+            held,
+        }
+    }
+
+    /// The entry of these frames in the queue's set of unconfirmed batches.
+    fn oldest(&self) -> Option<(Instant, u64)> {
+        oldest(&self.held, self.number)
     }
 
     /// The memory that the ledger counts for the frames, in bytes.
@@ -30,8 +45,9 @@ impl Written {
     /// Counts the first `frames` frames as delivered. `bytes` is the size of these frames on the wire.
     pub(crate) fn confirm(&mut self, frames: usize, bytes: u64) {
         if frames > 0 {
+            let before = self.oldest();
             let confirmed = split_to(&mut self.held, frames);
-            self.queue.confirm(&confirmed, bytes);
+            self.queue.confirm(&confirmed, bytes, before, self.oldest());
         }
     }
 }
@@ -39,7 +55,8 @@ impl Written {
 impl Drop for Written {
     fn drop(&mut self) {
         if !self.held.is_empty() {
-            self.queue.take_back(mem::take(&mut self.held));
+            let before = self.oldest();
+            self.queue.take_back(mem::take(&mut self.held), before);
         }
     }
 }

@@ -72,6 +72,15 @@ impl Queues {
         queues.filter_map(|entry| entry.queue.oldest()).min()
     }
 
+    /// The time at which the oldest unconfirmed frame of any queue was read from its sender.
+    pub fn oldest_unconfirmed(&self) -> Option<Instant> {
+        let accounts = self.accounts.lock();
+        let queues = accounts.entries.iter();
+        queues
+            .filter_map(|entry| entry.queue.oldest_unconfirmed())
+            .min()
+    }
+
     /// The sum of the bounds of all queues.
     pub fn limits(&self) -> Limits {
         let accounts = self.accounts.lock();

@@ -135,6 +135,8 @@ async fn assign(stack: &Stack, queues: &Queues, outlook: &mut Outlook) {
     for queue in held {
         // As long as the queue is not closed, the router can still offer frames to it.
         poll_fn(|cx| queue.poll_closed(cx)).await;
+        // The previous task of the sink has ended. If it was aborted, its frames may return to the queue a little later.
+        poll_fn(|cx| queue.poll_settled(cx)).await;
         queues.hand_over(&queue);
     }
 }
