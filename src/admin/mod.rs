@@ -21,10 +21,10 @@ mod watchdog;
 mod write_deadline;
 
 pub use crate::health::{
-    CertificateStatus, ConfigStatus, DroppedBySender, EndpointStatus, Failure, LatencyStatus,
-    LedgerStatus, ListenerStatus, LogStatus, MemoryStatus, QueueStatus, ReloadStatus,
-    ReloadsStatus, RouterStatus, SenderDrops, SenderStatus, SinkMode, SinkStatus, Timestamp,
-    UnfinishedStatus, Verdict, VerdictWord, quantile,
+    CertificateStatus, ConfigStatus, ConfirmStatus, DroppedBySender, EndpointStatus, Failure,
+    LatencyStatus, LedgerStatus, ListenerStatus, LogStatus, MemoryStatus, QueueStatus,
+    ReloadStatus, ReloadsStatus, RouterStatus, SenderDrops, SenderStatus, SinkMode, SinkStatus,
+    Timestamp, UnfinishedStatus, Verdict, VerdictWord, quantile,
 };
 pub use log_level::LogControl;
 pub use server::{AdminError, Server, Sockets};

@@ -3,10 +3,10 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::health::{
-    ConfigStatus, Counts, DroppedBySender, EndpointStatus, Failure, Health, LatencyStatus,
-    LedgerStatus, ListenerStatus, LogStatus, MemoryStatus, QueueStatus, ReloadStatus,
-    ReloadsStatus, RouterPhase, RouterStatus, SenderStatus, SinkHealth, SinkMode, SinkStatus,
-    State, Timestamp, UnfinishedStatus,
+    ConfigStatus, ConfirmStatus, Counts, DroppedBySender, EndpointStatus, Failure, Health,
+    LatencyStatus, LedgerStatus, ListenerStatus, LogStatus, MemoryStatus, QueueStatus,
+    ReloadStatus, ReloadsStatus, RouterPhase, RouterStatus, SenderStatus, SinkHealth, SinkMode,
+    SinkStatus, State, Timestamp, UnfinishedStatus,
 };
 
 /// Returns the time `seconds` after 2026-11-22T12:00:00Z, which is the time of the first poll in the tests.
@@ -138,6 +138,7 @@ pub(super) fn sink(name: &str, endpoint: &str) -> SinkStatus {
             capacity_bytes: 32 << 20,
             oldest_seconds: None,
         },
+        confirm: ConfirmStatus::default(),
         latency: LatencyStatus {
             bounds_seconds: vec![0.001, 0.01, 0.1, 1.0],
             counts: vec![71_000_000, 270_000, 10_000, 0, 0],

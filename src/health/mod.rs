@@ -29,10 +29,10 @@ pub use ledger::{DropReason, Drops, Ledger};
 pub(crate) use reporter::Reporter;
 pub use sink::SinkHealth;
 pub use snapshot::{
-    CertificateStatus, ConfigStatus, Counts, DroppedBySender, Failure, LatencyStatus, LedgerStatus,
-    ListenerStatus, LogStatus, MemoryStatus, QueueStatus, ReloadStatus, ReloadsStatus, RouterPhase,
-    RouterStatus, SenderDrops, SenderStatus, SinkMode, SinkStatus, UnfinishedStatus, Verdict,
-    VerdictWord, quantile,
+    CertificateStatus, ConfigStatus, ConfirmStatus, Counts, DroppedBySender, Failure,
+    LatencyStatus, LedgerStatus, ListenerStatus, LogStatus, MemoryStatus, QueueStatus,
+    ReloadStatus, ReloadsStatus, RouterPhase, RouterStatus, SenderDrops, SenderStatus, SinkMode,
+    SinkStatus, UnfinishedStatus, Verdict, VerdictWord, quantile,
 };
 pub use timestamp::Timestamp;
 

@@ -13,8 +13,8 @@ use crate::{
     config,
     dnstap::MessageType,
     health::{
-        CertificateStatus, DroppedBySender, Failure, ListenerStatus, QueueStatus, SenderDrops,
-        SenderStatus, SinkHealth, SinkMode, SinkStatus,
+        CertificateStatus, ConfirmStatus, DroppedBySender, Failure, ListenerStatus, QueueStatus,
+        SenderDrops, SenderStatus, SinkHealth, SinkMode, SinkStatus,
     },
     listener::{Counters, ErrorReason, Listed, Reachability, Sender, Senders, Welcome},
     router::{Losses, Queues},
@@ -162,6 +162,11 @@ impl SinkPart {
                 capacity_frames: limits.frames as u64,
                 capacity_bytes: limits.bytes as u64,
                 oldest_seconds: self.queues.oldest().map(seconds_since),
+            },
+            confirm: ConfirmStatus {
+                level: self.config.confirm.label().to_owned(),
+                unconfirmed_bytes: ledger.unconfirmed_bytes,
+                oldest_seconds: self.queues.oldest_unconfirmed().map(seconds_since),
             },
             latency: (&self.queues.latency()).into(),
             certificates: self.certificates.iter().map(Into::into).collect(),

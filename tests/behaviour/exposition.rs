@@ -85,8 +85,11 @@ impl Exposition {
                 .filter(|(series, _)| series.contains(&mark))
                 .map(|(_, frames)| frames)
                 .sum();
-            let accounted =
-                of("delivered_frames_total") + dropped + of("queue_frames") + of("inflight_frames");
+            let accounted = of("delivered_frames_total")
+                + dropped
+                + of("queue_frames")
+                + of("inflight_frames")
+                + of("unconfirmed_frames");
             // All counters are whole numbers far below 2^52, so floating-point sums of them are
             // exact.
             assert!(

@@ -197,6 +197,18 @@ fn frames_of_sinks(sinks: &[&SinkStatus], to: &mut Families<'_>) -> fmt::Result 
         each(|sink| sink.ledger.unconfirmed),
     )?;
     to.gauges(
+        "tapfan_sink_unconfirmed_bytes",
+        "Memory of the unconfirmed frames.",
+        each(|sink| sink.confirm.unconfirmed_bytes),
+    )?;
+    to.gauges(
+        "tapfan_sink_unconfirmed_oldest_age_seconds",
+        "Age of the oldest unconfirmed frame, since it was read from its sender; 0 if there is none.",
+        sinks
+            .iter()
+            .map(|sink| (of_sink(sink), sink.confirm.oldest_seconds.unwrap_or(0.0))),
+    )?;
+    to.gauges(
         "tapfan_sink_confirm_degraded",
         "1 if the collector does not send FINISH, so that confirm finish works as confirm kernel.",
         each(|sink| u64::from(sink.degraded)),

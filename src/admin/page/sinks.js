@@ -66,7 +66,7 @@ function row() {
       say(rateIn, rate(rates.offered));
       say(rateOut, rate(rates.delivered));
       chart.update(points);
-      queue.update(sink.queue);
+      queue.update(sink);
       lost.update(item);
       showProblems(problems, sink, judged, now);
       const several = sink.endpoints.length > 1;
@@ -89,9 +89,10 @@ function queueBar() {
   const frames = html("span", { class: "number" });
   const capacity = html("span", { class: "quiet" });
   const oldest = html("p", { class: "quiet" });
+  const unconfirmed = html("p", { class: "quiet" });
   return {
-    element: html("div", { class: "queue" }, html("h4", {}, "Queue"), html("p", {}, frames, " ", capacity), bar, oldest),
-    update: (queue) => {
+    element: html("div", { class: "queue" }, html("h4", {}, "Queue"), html("p", {}, frames, " ", capacity), bar, oldest, unconfirmed),
+    update: ({ queue, confirm, ledger }) => {
       const full = fullness(queue);
       fill.style.width = `${(full * 100).toFixed(1)}%`;
       put(bar, "data-full", full >= 0.99 ? "full" : full >= 0.5 ? "half" : "fine");
@@ -101,6 +102,10 @@ function queueBar() {
       // Shows the bytes instead of the frames if the queue is nearer to its limit in bytes.
       if (full * queue.capacity_frames > queue.frames + 1) parts.push(`${bytes(queue.bytes)} of ${bytes(queue.capacity_bytes)}`);
       say(oldest, parts.join(", "));
+      // With `confirm finish`, frames that were sent can wait for many seconds. With `kernel`, they wait for milliseconds.
+      const waits = confirm.oldest_seconds !== null && confirm.oldest_seconds >= 1;
+      say(unconfirmed, waits ? `${count(ledger.unconfirmed)} sent, not confirmed, oldest ${brief(confirm.oldest_seconds)}` : "");
+      show(unconfirmed, waits);
     },
   };
 }
@@ -183,13 +188,14 @@ function endpointRow() {
 }
 
 function details(sink, now) {
-  const { ledger, latency } = sink;
+  const { ledger, latency, confirm } = sink;
   const ended = reasons(sink.disconnects).map(([reason, times]) => `${reason} ${count(times)}`);
   return [
     ["delivered", `${counted(ledger.delivered, "frame")}, ${bytes(ledger.delivered_bytes)}`],
     ["offered", counted(ledger.offered, "frame")],
     ["in flight", counted(ledger.in_flight, "frame")],
-    ...(ledger.unconfirmed ? [["unconfirmed", counted(ledger.unconfirmed, "frame")]] : []),
+    ["confirm", confirm.level === "written" ? "" : sink.degraded ? `${confirm.level}, works as kernel: the collector does not send FINISH` : confirm.level],
+    ...(ledger.unconfirmed ? [["unconfirmed", `${counted(ledger.unconfirmed, "frame")}, ${bytes(confirm.unconfirmed_bytes)}`]] : []),
     ...(ledger.resent ? [["sent again", counted(ledger.resent, "frame")]] : []),
     ["latency p50", latency.p50_seconds === null ? "" : brief(latency.p50_seconds)],
     ["latency p99", latency.p99_seconds === null ? "" : brief(latency.p99_seconds)],

@@ -6,7 +6,7 @@ use ratatui::text::Span;
 
 use super::super::{
     facts::{fill, identity, is_alarming, next_attempt, reasons, summary},
-    figures::{age, bytes, percent, rate},
+    figures::{age, bytes, latency, percent, rate},
     paint::{self, Paint},
     senders,
 };
@@ -153,15 +153,7 @@ fn sink_row(sink: &SinkStatus, now: Timestamp, endpoint_beside: bool, paint: Pai
                 .flat_map(|endpoint| endpoint_lines(endpoint, now)),
         );
     }
-    if sink.degraded {
-        below.push("the collector does not confirm its frames with FINISH".to_owned());
-    }
-    if sink.ledger.unconfirmed > 0 {
-        below.push(format!(
-            "{} frames are not confirmed yet",
-            sink.ledger.unconfirmed
-        ));
-    }
+    below.extend(confirmation(sink));
     if dropped > 0 {
         below.push(format!("dropped: {}", reasons(&sink.ledger.dropped)));
     }
@@ -175,6 +167,32 @@ fn sink_row(sink: &SinkStatus, now: Timestamp, endpoint_beside: bool, paint: Pai
         below.push(format!("lookups fail for {since}: {}", failure.error));
     }
     Row { cells, below }
+}
+
+/// Describes the unconfirmed frames. `None` if every frame that was sent is confirmed.
+fn confirmation(sink: &SinkStatus) -> Option<String> {
+    let ledger = &sink.ledger;
+    let mut parts = Vec::new();
+    if ledger.unconfirmed > 0 {
+        let oldest = sink.confirm.oldest_seconds;
+        let oldest = oldest.map_or_else(String::new, |oldest| {
+            format!(", the oldest for {}", latency(oldest))
+        });
+        parts.push(format!(
+            "{} frames are not confirmed yet{oldest}",
+            ledger.unconfirmed
+        ));
+    }
+    if ledger.resent > 0 {
+        parts.push(format!("{} were sent again", ledger.resent));
+    }
+    if sink.degraded {
+        parts.push(
+            "the collector does not send FINISH, so `confirm finish` works as `confirm kernel`"
+                .to_owned(),
+        );
+    }
+    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 fn endpoint_lines(endpoint: &EndpointStatus, now: Timestamp) -> Vec<String> {

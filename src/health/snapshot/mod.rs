@@ -1,6 +1,7 @@
 //! The types of the body of `GET /status`. The router uses them to write the body, and programs that read the status
 //! use them to parse it.
 
+mod confirm;
 mod listener;
 mod sink;
 
@@ -12,6 +13,7 @@ use super::Timestamp;
 use crate::closed_set::closed_set;
 
 pub use self::{
+    confirm::ConfirmStatus,
     listener::{ListenerStatus, SenderStatus},
     sink::{
         DroppedBySender, LatencyStatus, LedgerStatus, QueueStatus, SenderDrops, SinkMode,

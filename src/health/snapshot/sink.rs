@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CertificateStatus, Counts, Verdict};
+use super::{CertificateStatus, ConfirmStatus, Counts, Verdict};
 use crate::health::{DropReason, Latency, Ledger, SinkHealth, endpoint::has_health};
 
 /// A sink, with its settings, its health and its counts of frames.
@@ -31,6 +31,9 @@ pub struct SinkStatus {
     pub dropped_by_sender: DroppedBySender,
     /// Its queue.
     pub queue: QueueStatus,
+    /// The confirmation of its frames.
+    #[serde(default)]
+    pub confirm: ConfirmStatus,
     /// The latency of its frames.
     pub latency: LatencyStatus,
     /// The client certificate that the sink presents, if it has one.

@@ -19,7 +19,8 @@ use crate::{
 /// The number of latest polls for which the latency is shown. At one poll per second, they cover a minute.
 const RECENT: usize = 60;
 
-/// The number of lines of this screen without the large chart, the endpoints and the events.
+/// The number of lines of this screen without the large chart, the endpoints, the events and the line about unconfirmed
+/// frames.
 const WORDS: u16 = 9;
 
 pub(super) fn draw(model: &Model, status: &RouterStatus, theme: Theme, page: &mut Page<'_>) {
@@ -41,7 +42,8 @@ pub(super) fn draw(model: &Model, status: &RouterStatus, theme: Theme, page: &mu
         0 | 1 => 0,
         count => u16::try_from(count).unwrap_or(u16::MAX).min(4) + 1,
     };
-    let free = page.left().saturating_sub(WORDS + endpoints + 3);
+    let words = WORDS + u16::from(sink.confirm.is_in_use());
+    let free = page.left().saturating_sub(words + endpoints + 3);
     charts(model, history, free.clamp(1, 8), theme, page);
     figures(model, sink, history, page);
     if endpoints > 0 {
@@ -111,6 +113,30 @@ fn charts(model: &Model, history: &SinkHistory, height: u16, theme: Theme, page:
     }
 }
 
+/// Draws the line about unconfirmed frames. With `confirm written`, there are none and the line is left out.
+fn confirmation(sink: &SinkStatus, page: &mut Page<'_>) {
+    let (confirm, ledger) = (&sink.confirm, &sink.ledger);
+    if !confirm.is_in_use() {
+        return;
+    }
+    let oldest = confirm.oldest_seconds.map_or_else(String::new, |oldest| {
+        format!(", oldest {}", latency(oldest))
+    });
+    #[allow(clippy::cast_precision_loss)]
+    let held = bytes(confirm.unconfirmed_bytes as f64);
+    let degraded = if sink.degraded {
+        "; works as kernel, because the collector does not send FINISH"
+    } else {
+        ""
+    };
+    page.line(&Line::from(format!(
+        "confirm {}: {} frames unconfirmed, {held}{oldest}; {} sent again{degraded}",
+        confirm.level,
+        count(ledger.unconfirmed),
+        count(ledger.resent),
+    )));
+}
+
 fn figures(model: &Model, sink: &SinkStatus, history: &SinkHistory, page: &mut Page<'_>) {
     let ledger = &sink.ledger;
     let (offered, delivered) = (count(ledger.offered), count(ledger.delivered));
@@ -137,6 +163,7 @@ fn figures(model: &Model, sink: &SinkStatus, history: &SinkHistory, page: &mut P
         queue.frames,
         queue.capacity_frames
     )));
+    confirmation(sink, page);
     let shown = |seconds: Option<f64>| seconds.map_or_else(|| "-".to_owned(), latency);
     let bounds = &sink.latency.bounds_seconds;
     let quantile = |q| shown(history.latency(bounds, RECENT, q));
