@@ -127,7 +127,11 @@ impl Health {
     pub(super) fn apply(&mut self, event: &Event<'_>, now: SystemTime) {
         self.count(event);
         match *event {
-            Event::Started | Event::Ended(_) => self.connected = false,
+            Event::Started => {
+                self.connected = false;
+                self.degraded = false;
+            }
+            Event::Ended(_) => self.connected = false,
             Event::Resolving => self.attempt(State::Resolving, None, now),
             Event::Connecting(endpoint) => self.attempt(State::Connecting, Some(endpoint), now),
             Event::Handshaking(endpoint) => self.attempt(State::Handshaking, Some(endpoint), now),

@@ -1,13 +1,19 @@
 //! The record of whether a collector confirms its frames with FINISH, and of the memory that unconfirmed frames use.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
 };
 
+use super::endpoints::ENDPOINTS_AT_MOST;
 use crate::{
     config::Confirm,
     health::{Event, Reporter},
+    lock::Mutex,
 };
 
 /// The way in which the collector must confirm frames. All connections of one sink share this value.
@@ -21,16 +27,27 @@ pub(super) struct Confirmation(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     configured: Confirm,
-    /// The number of connections in a row that had unconfirmed frames and got no FINISH after STOP.
-    unanswered: AtomicU32,
-    /// The number of connections in a row that had unconfirmed frames and ended before STOP was sent.
-    lost: AtomicU32,
+    missed: Arc<Missed>,
     /// True while the sink works as with `confirm kernel`.
     degraded: AtomicBool,
     /// The memory of all frames that wait for FINISH, in bytes.
     held: AtomicU64,
     status: Reporter,
 }
+
+/// The number of connections in a row that ended without FINISH.
+#[derive(Debug, Default)]
+pub(super) struct Missed {
+    /// Connections that had unconfirmed frames and got no FINISH after STOP.
+    unanswered: AtomicU32,
+    /// Connections that had unconfirmed frames and ended before STOP was sent.
+    lost: AtomicU32,
+}
+
+/// The records of the connections without FINISH, one for each endpoint of a sink. They are kept when the task of an
+/// endpoint starts again. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct AllMissed(Arc<Mutex<HashMap<Option<SocketAddr>, Arc<Missed>>>>);
 
 /// The memory of a batch that waits for FINISH. Dropping this value subtracts the memory from the total.
 #[derive(Debug)]
@@ -50,11 +67,11 @@ const LOST: u32 = 10;
 // === impl Confirmation ===
 
 impl Confirmation {
-    pub(super) fn new(configured: Confirm, status: Reporter) -> Self {
+    /// Creates the record of an endpoint. `missed` counts its connections that ended without FINISH.
+    pub(super) fn new(configured: Confirm, status: Reporter, missed: Arc<Missed>) -> Self {
         Self(Arc::new(Shared {
             configured,
-            unanswered: AtomicU32::default(),
-            lost: AtomicU32::default(),
+            missed,
             degraded: AtomicBool::default(),
             held: AtomicU64::default(),
             status,
@@ -64,20 +81,25 @@ impl Confirmation {
     /// Returns whether the connections must use `confirm kernel`, because the collector has not sent FINISH.
     pub(super) fn is_degraded(&self) -> bool {
         let Shared {
-            configured,
-            unanswered,
-            lost,
-            ..
+            configured, missed, ..
         } = &*self.0;
         *configured == Confirm::Finish
-            && (unanswered.load(Relaxed) >= UNANSWERED || lost.load(Relaxed) >= LOST)
+            && (missed.unanswered.load(Relaxed) >= UNANSWERED || missed.lost.load(Relaxed) >= LOST)
+    }
+
+    /// Returns whether the frames of a new connection wait for FINISH.
+    pub(super) fn awaits_finish(&self) -> bool {
+        self.0.configured == Confirm::Finish && !self.is_degraded()
     }
 
     /// Returns how the frames of a new connection must be confirmed.
     pub(super) fn begin(&self) -> Confirm {
         let degraded = self.is_degraded();
-        if self.0.degraded.swap(degraded, Relaxed) && !degraded {
-            self.0.status.report(&Event::ConfirmsAgain);
+        match (self.0.degraded.swap(degraded, Relaxed), degraded) {
+            (true, false) => self.0.status.report(&Event::ConfirmsAgain),
+            // The connections before this record have missed FINISH.
+            (false, true) => self.0.status.report(&Event::DoesNotConfirm),
+            _ => {}
         }
         if degraded {
             Confirm::Kernel
@@ -88,16 +110,16 @@ impl Confirmation {
 
     /// Records that a connection ended with FINISH.
     pub(super) fn finished(&self) {
-        self.0.unanswered.store(0, Relaxed);
-        self.0.lost.store(0, Relaxed);
+        self.0.missed.unanswered.store(0, Relaxed);
+        self.0.missed.lost.store(0, Relaxed);
     }
 
     /// Records that a connection ended without FINISH although some of its frames waited for FINISH.
     pub(super) fn missed(&self, after_stop: bool) {
         let count = if after_stop {
-            &self.0.unanswered
+            &self.0.missed.unanswered
         } else {
-            &self.0.lost
+            &self.0.missed.lost
         };
         count.fetch_add(1, Relaxed);
         if self.is_degraded() && !self.0.degraded.swap(true, Relaxed) {
@@ -117,6 +139,21 @@ impl Confirmation {
     /// Returns whether the frames that wait for FINISH use less than `bound` bytes.
     pub(super) fn has_room(&self, bound: u64) -> bool {
         self.0.held.load(Relaxed) < bound
+    }
+}
+
+// === impl AllMissed ===
+
+impl AllMissed {
+    /// Returns the record of the endpoint at this address. `None` stands for a sink that uses one endpoint at a time.
+    pub(super) fn of(&self, address: Option<SocketAddr>) -> Arc<Missed> {
+        let mut all = self.0.lock();
+        // Forgets the addresses that are not in use. Otherwise, the number of records would grow if the name had other
+        // addresses after each lookup.
+        if all.len() > ENDPOINTS_AT_MOST {
+            all.retain(|_, missed| Arc::strong_count(missed) > 1);
+        }
+        Arc::clone(all.entry(address).or_default())
     }
 }
 
@@ -140,7 +177,40 @@ mod tests {
 
     fn confirmation() -> (Confirmation, Reporter) {
         let status = Reporter::new("siem".into());
-        (Confirmation::new(Confirm::Finish, status.clone()), status)
+        let missed = Arc::default();
+        (
+            Confirmation::new(Confirm::Finish, status.clone(), missed),
+            status,
+        )
+    }
+
+    #[test]
+    fn an_endpoint_that_starts_again_remembers_what_its_collector_missed() {
+        let missed = AllMissed::default();
+        let address = |last| Some(SocketAddr::from(([192, 0, 2, last], 6000)));
+        let again = |last| {
+            let status = Reporter::new("siem".into());
+            let missed = missed.of(address(last));
+            (
+                Confirmation::new(Confirm::Finish, status.clone(), missed),
+                status,
+            )
+        };
+        for _ in 0..UNANSWERED {
+            let (confirmation, status) = again(1);
+            assert_eq!(confirmation.begin(), Confirm::Finish);
+            assert!(!status.watch().borrow().degraded);
+            confirmation.missed(true);
+        }
+        let (confirmation, status) = again(1);
+        assert_eq!(confirmation.begin(), Confirm::Kernel);
+        assert!(status.watch().borrow().degraded);
+        assert_eq!(again(2).0.begin(), Confirm::Finish);
+        drop(confirmation);
+        for last in 0..=u8::MAX {
+            missed.of(address(last));
+        }
+        assert!(missed.0.lock().len() <= ENDPOINTS_AT_MOST + 1);
     }
 
     #[test]

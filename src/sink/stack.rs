@@ -8,6 +8,7 @@ use tower::ServiceBuilder;
 use super::{
     Connect, EditGroup, EditGroups, FrameEdits, Names, Reconnect, Resolution, RewriteLayer,
     RewriteService,
+    confirmation::{AllMissed, Confirmation},
     connect::{Place, Target},
     file::Files,
 };
@@ -29,6 +30,7 @@ pub(crate) struct Stack {
     write_timeout: Duration,
     max_age: Option<Duration>,
     confirm: Confirm,
+    missed: AllMissed,
     edits: Arc<EditGroup>,
     own: OwnListeners,
     pub(crate) reporter: Reporter,
@@ -106,6 +108,7 @@ impl Stack {
             write_timeout: sink.write_timeout,
             max_age: sink.max_age,
             confirm: sink.confirm,
+            missed: AllMissed::default(),
             edits,
             own,
             reporter,
@@ -128,6 +131,7 @@ impl Stack {
         self.build_for(
             self.target.clone(),
             Arc::clone(&self.edits),
+            self.confirmation(&self.reporter, None),
             &self.reporter,
             abort,
         )
@@ -151,13 +155,19 @@ impl Stack {
             Endpoints::Balance => self.edits.apart(),
             Endpoints::Failover | Endpoints::All => Arc::clone(&self.edits),
         };
-        self.build_for(target, edits, status, abort)
+        let confirmation = self.confirmation(status, Some(address));
+        self.build_for(target, edits, confirmation, status, abort)
+    }
+
+    fn confirmation(&self, status: &Reporter, address: Option<SocketAddr>) -> Confirmation {
+        Confirmation::new(self.confirm, status.clone(), self.missed.of(address))
     }
 
     fn build_for(
         &self,
         target: Target,
         edits: Arc<EditGroup>,
+        confirmation: Confirmation,
         status: &Reporter,
         abort: CancellationToken,
     ) -> SinkStack {
@@ -165,7 +175,7 @@ impl Stack {
             target,
             self.write_timeout,
             self.max_age,
-            self.confirm,
+            confirmation,
             self.own.clone(),
             status.clone(),
             abort,

@@ -31,7 +31,6 @@ use super::{
     connection::Deadlines, file::Files,
 };
 use crate::{
-    config::Confirm,
     health::{Event, Reporter, Stage},
     net::{Connector, OwnListeners, Stream, TcpSettings},
 };
@@ -74,11 +73,11 @@ impl Connect {
     /// A connection ends when `abort` is cancelled, or when the collector takes no data for `write_timeout`. A
     /// connection that reaches the age `max_age` must be replaced. `own` lists the listeners of this router. A
     /// connection that leads to one of them is closed before any data is sent.
-    pub(crate) fn new(
+    pub(in crate::sink) fn new(
         target: Target,
         write_timeout: Duration,
         max_age: Option<Duration>,
-        confirm: Confirm,
+        confirmation: Confirmation,
         own: OwnListeners,
         status: Reporter,
         abort: CancellationToken,
@@ -97,7 +96,7 @@ impl Connect {
                 finish: FINISH_DEADLINE,
             },
             max_age,
-            confirmation: Confirmation::new(confirm, status.clone()),
+            confirmation,
             own,
             status,
             abort,
@@ -190,6 +189,15 @@ impl Connect {
 
     /// Returns the addresses to try, in order.
     async fn addresses(&self, place: &Place) -> Result<Vec<SocketAddr>, ConnectError> {
+    /// Returns the READY for a new connection. Only frames that wait for FINISH need a request for the end of the stream.
+    fn offer(&self) -> Offer {
+        if self.confirmation.awaits_finish() {
+            Offer::EndRequest
+        } else {
+            Offer::Plain
+        }
+    }
+
         self.status.report(&Event::Resolving);
         let addresses = match place {
             Place::Fixed(literal) => literal
