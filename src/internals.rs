@@ -12,7 +12,7 @@ pub use crate::{
     extra::{Labels, METADATA_LIMIT, Metadata, Origin, Tapped, Template, VALUE_LIMIT, Value},
     frame_stream::{
         BackChannel, Batch, CONTENT_TYPE, Chunk, Control, ControlError, ControlKind,
-        HandshakeError, MAX_CONTROL_LENGTH, Mode, Source, accept, offer, open, start,
+        HandshakeError, MAX_CONTROL_LENGTH, Mode, Source, accept, end_request, offer, open, start,
     },
     listener::{Cut, Cutter, End, Unfinished},
     memory::Budget,

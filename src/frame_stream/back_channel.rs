@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{
     Allowance,
-    control::{ControlError, ControlKind, MAX_CONTROL_LENGTH},
+    control::{ControlError, ControlKind, END_REQUEST, MAX_CONTROL_LENGTH},
 };
 
 /// An incremental parser for the collector's side of an open stream. It accepts the bytes in pieces of any size and
@@ -30,6 +30,7 @@ pub struct BackChannel {
     number: [u8; 4],
     filled: usize,
     unknown: Allowance,
+    is_asked_to_end: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -58,7 +59,14 @@ impl BackChannel {
             number: [0; 4],
             filled: 0,
             unknown: Allowance::new(),
+            is_asked_to_end: false,
         }
+    }
+
+    /// Returns whether the collector has asked for the end of the stream with [`end_request`](super::end_request). The
+    /// collector answers STOP with FINISH after that, as usual.
+    pub const fn is_asked_to_end(&self) -> bool {
+        self.is_asked_to_end
     }
 
     /// Parses all of `bytes`. Returns whether FINISH was among them. After STOP, FINISH means that the collector has
@@ -93,6 +101,7 @@ impl BackChannel {
                     let Some(number) = self.take_number(&mut bytes) else {
                         return Ok(false);
                     };
+                    self.is_asked_to_end |= number == END_REQUEST;
                     self.state = State::Fields {
                         kind: ControlKind::from_number(number),
                         left: length - 4,
@@ -146,7 +155,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::frame_stream::Control;
+    use crate::frame_stream::{Control, end_request};
 
     type Outcome = Result<bool, ControlError>;
 
@@ -188,6 +197,16 @@ mod tests {
         .concat();
         assert_eq!(whole(&stream), Ok(true));
         assert_eq!(bytewise(&stream), Ok(true));
+    }
+
+    #[test]
+    fn a_request_to_end_is_found_and_finish_still_follows() {
+        let mut back = BackChannel::new();
+        assert_eq!(back.feed(&unknown(6, 0)), Ok(false));
+        assert!(!back.is_asked_to_end());
+        assert_eq!(back.feed(&end_request()), Ok(false));
+        assert!(back.is_asked_to_end());
+        assert_eq!(back.feed(&Control::finish().encode()), Ok(true));
     }
 
     #[test]

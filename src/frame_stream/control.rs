@@ -94,6 +94,11 @@ pub enum ControlError {
 
 const FIELD_CONTENT_TYPE: u32 = 1;
 
+/// The type of the control frame with which a collector asks a sender to end its stream with STOP. Frame Streams has no
+/// frame for this, so tapfan adds its own, and sends it only to senders that [understand it](Control::understands_end_request).
+/// The number is "tapf" in ASCII.
+pub(super) const END_REQUEST: u32 = u32::from_be_bytes(*b"tapf");
+
 // === impl ControlKind ===
 
 impl ControlKind {
@@ -139,6 +144,21 @@ impl Control {
     /// READY that offers dnstap.
     pub fn ready() -> Self {
         Self::dnstap(ControlKind::Ready)
+    }
+
+    /// READY that offers dnstap, and says that the sender understands [`end_request`]. To say so, it offers dnstap twice:
+    /// the protocol allows any number of content types, and every collector looks for its own among them.
+    pub fn ready_for_end_request() -> Self {
+        let dnstap = Bytes::from_static(CONTENT_TYPE);
+        Self {
+            kind: ControlKind::Ready,
+            content_types: vec![dnstap.clone(), dnstap],
+        }
+    }
+
+    /// Returns whether this frame is [`ready_for_end_request`](Self::ready_for_end_request).
+    pub(super) fn understands_end_request(&self) -> bool {
+        *self == Self::ready_for_end_request()
     }
 
     /// ACCEPT that accepts dnstap.
@@ -258,6 +278,16 @@ impl Control {
         let fields = self.content_types.iter().map(|field| 8 + field.len());
         4 + fields.sum::<usize>()
     }
+}
+
+/// Returns the whole control frame with which a collector asks a sender to end its stream with STOP. The collector answers
+/// that STOP with FINISH. If the collector closed its side of the connection instead, it could no longer send FINISH, and
+/// the sender would not know which frames the collector has read.
+pub fn end_request() -> [u8; 12] {
+    let mut wire = [0; 12];
+    wire[7] = 4;
+    wire[8..].copy_from_slice(&END_REQUEST.to_be_bytes());
+    wire
 }
 
 fn check_count(kind: ControlKind, count: usize) -> Result<(), ControlError> {

@@ -16,7 +16,7 @@ mod source;
 
 pub use back_channel::BackChannel;
 pub use chunk::{Batch, Chunk};
-pub use control::{Control, ControlError, ControlKind, MAX_CONTROL_LENGTH};
+pub use control::{Control, ControlError, ControlKind, MAX_CONTROL_LENGTH, end_request};
 pub use file::{FileReader, FileWriter};
 pub use file_error::FileError;
 pub use handshake::{HandshakeError, Mode, accept, offer, open, start};
@@ -26,7 +26,7 @@ pub(crate) use allowance::Allowance;
 pub(crate) use derived::{Derived, Maker};
 #[cfg(test)]
 pub(crate) use handshake::Awaited;
-pub(crate) use handshake::LooksLike;
+pub(crate) use handshake::{LooksLike, Opening, accept_opening, offer_with_end_request};
 pub(crate) use index::IndexEntry;
 #[cfg(any(test, feature = "tap"))]
 pub(crate) use labels::FrameLabels;

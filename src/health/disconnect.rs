@@ -19,6 +19,9 @@ pub enum Disconnect {
     /// The collector sent FINISH although tapfan had not sent STOP.
     #[error("the collector ended the stream with FINISH")]
     Finished,
+    /// The collector is tapfan, and it has asked this side to end the stream.
+    #[error("the collector is shutting down, and asked tapfan to end the stream")]
+    Asked,
     /// The collector's machine acknowledged neither data nor keepalive probes.
     #[error("the collector's machine no longer answers: the machine or the network to it is down")]
     Unreachable,
@@ -109,7 +112,7 @@ impl Disconnect {
         match self {
             Self::Closed => Reason::Closed,
             Self::Reset => Reason::Reset,
-            Self::Finished => Reason::Finished,
+            Self::Finished | Self::Asked => Reason::Finished,
             Self::Unreachable => Reason::Unreachable,
             Self::Io(_) | Self::File(_) => Reason::Io,
             Self::Stalled(_) | Self::FileStalled(_) => Reason::WriteTimeout,

@@ -11,14 +11,14 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::AsyncReadExt,
     select,
     time::{timeout, timeout_at},
 };
 use tracing::debug;
 
 use super::{
-    Cut, Cutter, End, ErrorReason,
+    Cut, Cutter, End, ErrorReason, ending,
     intake::Intake,
     sender_lines::{Ended, Refused},
     senders::Connected,
@@ -27,7 +27,7 @@ use super::{
 use crate::{
     coalescing,
     config::{ListenLimits, quantity::Size},
-    frame_stream::{self, CONTENT_TYPE, Control, ControlKind, Mode, Source},
+    frame_stream::{self, CONTENT_TYPE, ControlKind, Opening, Source},
     net::Stream,
 };
 
@@ -40,7 +40,7 @@ struct Connection<'a> {
     /// Shows the sender in the status.
     sender: Connected,
     stream: Stream,
-    mode: Mode,
+    opening: Opening,
     cutter: Cutter,
     holder: Holder,
     /// The deadline of writing FINISH.
@@ -63,6 +63,8 @@ enum Event {
     TooMuchHeld,
     /// The drain has begun, and the listener's socket is closed.
     Drain,
+    /// The sender was asked to end its stream, and has not done so.
+    NotEnded,
     /// The drain's deadline has passed.
     Deadline,
 }
@@ -78,9 +80,9 @@ const LAST_READS: usize = 64;
 /// Serves one sender until its connection ends.
 pub(super) async fn serve(intake: &Intake, mut stream: Stream, limits: ListenLimits) {
     let peer = stream.peer();
-    let handshake = frame_stream::accept(&mut stream, limits.handshake);
-    let mode = match intake.before_deadline(handshake).await {
-        Some(Ok(mode)) => mode,
+    let handshake = frame_stream::accept_opening(&mut stream, limits.handshake);
+    let opening = match intake.before_deadline(handshake).await {
+        Some(Ok(opening)) => opening,
         Some(Err(error)) => {
             intake.refuse((&error).into(), &peer, &error);
             return;
@@ -93,7 +95,7 @@ pub(super) async fn serve(intake: &Intake, mut stream: Stream, limits: ListenLim
     };
     // The handshake refuses every other content type, so this is the content type of every stream.
     let content_type = str::from_utf8(CONTENT_TYPE).unwrap_or_default();
-    debug!(listener = %intake.listener, %peer, ?mode, content_type, "stream started");
+    debug!(listener = %intake.listener, %peer, mode = ?opening.mode, content_type, "stream started");
     let source = Source::within(&intake.budgets.memory, Arc::clone(&intake.listener), &peer);
     let sender = intake.senders.add(&source, stream.process());
     let mut connection = Connection {
@@ -102,7 +104,7 @@ pub(super) async fn serve(intake: &Intake, mut stream: Stream, limits: ListenLim
         source,
         sender,
         stream,
-        mode,
+        opening,
         cutter: Cutter::new(limits.frame),
         holder: intake.budgets.unfinished.holder(),
         deadline: limits.handshake,
@@ -133,11 +135,13 @@ impl Connection<'_> {
         let mut deadline = pin!(intake.signals.deadline.cancelled());
         let mut too_much_held = pin!(self.holder.asked_to_close());
         let mut draining = false;
+        let mut asked = None;
         loop {
             let event = select! {
                 biased;
                 () = &mut deadline => Event::Deadline,
                 () = &mut drain, if !draining => Event::Drain,
+                () = ending::until(asked), if asked.is_some() => Event::NotEnded,
                 () = &mut too_much_held => Event::TooMuchHeld,
                 event = read(&mut self.stream, &mut self.cutter, &mut self.holder) => event,
             };
@@ -150,7 +154,16 @@ impl Connection<'_> {
                 }
                 Event::Drain => {
                     draining = true;
-                    self.ask_to_end().await;
+                    if self.opening.understands_end_request {
+                        let request = ending::request(&mut self.stream, self.deadline);
+                        asked = intake.before_deadline(request).await;
+                    } else {
+                        self.half_close().await;
+                    }
+                }
+                Event::NotEnded => {
+                    asked = None;
+                    self.half_close().await;
                 }
                 Event::Deadline => {
                     self.read_what_has_arrived().await;
@@ -171,11 +184,9 @@ impl Connection<'_> {
         }
     }
 
-    /// Asks the sender to end its stream, by closing the back channel. A sender that does not read the back channel
-    /// notices the end only when the whole connection is closed.
-    async fn ask_to_end(&mut self) {
-        let shutdown = timeout(self.deadline, self.stream.shutdown());
-        let _ = self.intake.before_deadline(shutdown).await;
+    async fn half_close(&mut self) {
+        let half_close = ending::half_close(&mut self.stream, self.deadline);
+        self.intake.before_deadline(half_close).await;
     }
 
     /// Counts and logs a connection that its sender did not end cleanly.
@@ -274,17 +285,15 @@ impl Connection<'_> {
             return;
         }
         self.ended = Ended::Stop;
-        if self.mode == Mode::Bidirectional {
-            let finish = Control::finish().encode();
-            let answer = async {
-                self.stream.write_all(&finish).await?;
-                self.stream.shutdown().await
-            };
-            // All frames are in the queues already, so nothing is lost if the sender does not wait for FINISH.
-            let answer = timeout(self.deadline, answer);
-            if !matches!(self.intake.before_deadline(answer).await, Some(Ok(Ok(())))) {
-                debug!(listener = %self.intake.listener, peer = %self.peer, "the sender did not take FINISH");
-            }
+        let finish = ending::finish(&mut self.stream, self.opening.mode, self.deadline);
+        let finished = self.intake.before_deadline(finish).await;
+        self.log_finish(finished.unwrap_or_default());
+    }
+
+    fn log_finish(&self, finished: bool) {
+        // All frames are in the queues already, so nothing is lost if the sender does not wait for FINISH.
+        if !finished {
+            debug!(listener = %self.intake.listener, peer = %self.peer, "the sender did not take FINISH");
         }
     }
 
@@ -298,6 +307,10 @@ impl Connection<'_> {
                     None => {}
                     Some(End::Stop) => {
                         self.ended = Ended::Stop;
+                        let mode = self.opening.mode;
+                        let finish = ending::finish(&mut self.stream, mode, ending::LAST_FINISH);
+                        let finished = finish.await;
+                        self.log_finish(finished);
                         break;
                     }
                     Some(End::Protocol(_)) => break,

@@ -10,6 +10,7 @@ mod connection;
 mod connections;
 mod counters;
 mod cutter;
+mod ending;
 mod intake;
 mod line_limit;
 mod path_events;

@@ -12,7 +12,7 @@ use tokio::{task::JoinHandle, time::timeout};
 use super::{Budgets, DrainSignals, Handle, Listener, Settings, Unfinished};
 use crate::{
     config::{Listen, ListenAddress, ListenLimits},
-    frame_stream::Control,
+    frame_stream::{Control, end_request},
     memory::Budget,
     net::{Descriptors, Inherited, OwnListeners, ServerConfig},
     router::{Limits, Queues, Router},
@@ -171,4 +171,86 @@ async fn a_sender_that_is_asked_to_end_cannot_connect_again() {
     assert_eq!(again, Some(std::io::ErrorKind::ConnectionRefused));
     task.await.expect("no panic");
     assert_eq!(handle.counters().snapshot().accepted, 1);
+}
+
+/// Starts a listener, and a sender that has sent `ready`, START and one frame, which has arrived. Returns the sender
+/// after ACCEPT.
+async fn bidirectional(
+    signals: &DrainSignals,
+    ready: &Control,
+) -> (TcpStream, Arc<Queues>, JoinHandle<()>) {
+    let (listener, address, queue) = listener(signals);
+    let (_, task) = run(listener);
+    let mut sender = TcpStream::connect(address).expect("it listens");
+    let accept = Control::accept().encode();
+    let opening = [&ready.encode()[..], &Control::start().encode(), FRAME].concat();
+    sender.write_all(&opening).expect("room");
+    while queue.ledger().offered == 0 {
+        tokio::task::yield_now().await;
+    }
+    let mut answer = vec![0; accept.len()];
+    sender.read_exact(&mut answer).expect("ACCEPT");
+    assert_eq!(answer, accept);
+    (sender, queue, task)
+}
+
+/// Returns the bytes that the router still sends.
+async fn rest(mut sender: TcpStream) -> Vec<u8> {
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut rest = Vec::new();
+        sender.read_to_end(&mut rest).expect("an end, not a reset");
+        rest
+    });
+    reading.await.expect("no panic")
+}
+
+#[tokio::test]
+async fn a_sender_that_understands_is_asked_to_end_and_still_gets_finish() {
+    let signals = DrainSignals::default();
+    let ready = Control::ready_for_end_request();
+    let (mut sender, queue, task) = bidirectional(&signals, &ready).await;
+    signals.drain.cancel();
+    let asked = tokio::task::spawn_blocking(move || {
+        let mut request = [0; 12];
+        sender.read_exact(&mut request).expect("a request");
+        assert_eq!(request, end_request());
+        let last = [FRAME, &Control::stop().encode()].concat();
+        sender.write_all(&last).expect("room");
+        sender
+    });
+    let sender = asked.await.expect("no panic");
+    assert_eq!(rest(sender).await, Control::finish().encode());
+    task.await.expect("no panic");
+    assert_eq!(queue.ledger().offered, 2);
+}
+
+#[tokio::test]
+async fn a_sender_that_does_not_end_its_stream_gets_the_half_close() {
+    for ready in [Control::ready(), Control::ready_for_end_request()] {
+        let signals = DrainSignals::default();
+        let (sender, _, task) = bidirectional(&signals, &ready).await;
+        signals.drain.cancel();
+        let answer = rest(sender).await;
+        let expected = if ready == Control::ready() {
+            Vec::new()
+        } else {
+            end_request().to_vec()
+        };
+        assert_eq!(answer, expected);
+        task.await.expect("no panic");
+    }
+}
+
+#[tokio::test]
+async fn a_stop_among_the_last_bytes_before_the_deadline_is_answered_with_finish() {
+    let signals = DrainSignals::default();
+    let (mut sender, queue, task) = bidirectional(&signals, &Control::ready()).await;
+    // No other task runs between these lines, so the listener finds the bytes after the deadline.
+    let last = [FRAME, &Control::stop().encode()].concat();
+    sender.write_all(&last).expect("room");
+    signals.deadline.cancel();
+    signals.drain.cancel();
+    assert_eq!(rest(sender).await, Control::finish().encode());
+    task.await.expect("no panic");
+    assert_eq!(queue.ledger().offered, 2);
 }

@@ -23,7 +23,8 @@ pub(crate) struct Checkpoint(Arc<Shared>);
 struct Shared {
     begun: Instant,
     unconfirmed: Mutex<Unconfirmed>,
-    /// Wakes the waiting task when the first frame is written, and when the frames reach the limit on memory.
+    /// Wakes the waiting task when the first frame is written, when the frames reach the limit on memory, and when the
+    /// collector asks for the end of the connection.
     changed: Notify,
 }
 
@@ -35,6 +36,8 @@ struct Unconfirmed {
     bound: u64,
     /// The times of the first and of the last write.
     written: Option<(Instant, Instant)>,
+    /// True if the collector has asked for the end of the connection.
+    is_asked: bool,
 }
 
 /// A checkpoint is due when the unconfirmed frames use this much memory. If the router has a memory limit, an eighth of
@@ -67,6 +70,7 @@ impl Checkpoint {
                 bytes: 0,
                 bound: BYTES,
                 written: None,
+                is_asked: false,
             }),
             changed: Notify::new(),
         }))
@@ -89,6 +93,17 @@ impl Checkpoint {
         }
     }
 
+    /// Records that the collector has asked for the end of the connection.
+    pub(super) fn ask(&self) {
+        self.0.unconfirmed.lock().is_asked = true;
+        self.0.changed.notify_one();
+    }
+
+    /// Returns whether the collector has asked for the end of the connection.
+    pub(super) fn is_asked(&self) -> bool {
+        self.0.unconfirmed.lock().is_asked
+    }
+
     /// Returns a limit in bytes. The sink stops writing frames when its unconfirmed frames use this much memory.
     pub(super) fn hard_bound(&self) -> u64 {
         self.0.unconfirmed.lock().bound * 2
@@ -98,7 +113,9 @@ impl Checkpoint {
     pub(super) fn is_overdue(&self) -> bool {
         let unconfirmed = *self.0.unconfirmed.lock();
         let too_old = |(first, _): (Instant, Instant)| first.elapsed() >= OVERDUE;
-        unconfirmed.bytes >= unconfirmed.bound * 2 || unconfirmed.written.is_some_and(too_old)
+        unconfirmed.is_asked
+            || unconfirmed.bytes >= unconfirmed.bound * 2
+            || unconfirmed.written.is_some_and(too_old)
     }
 
     /// Waits until a checkpoint is due. Only one task may wait at a time.
@@ -130,6 +147,9 @@ impl Unconfirmed {
 
     /// Returns the time at which a checkpoint is due if nothing more is written. `None` if no frame is unconfirmed.
     fn due(self, begun: Instant) -> Option<Instant> {
+        if self.is_asked {
+            return Some(begun);
+        }
         let (first, last) = self.written?;
         Some(if self.is_full() {
             last
@@ -176,6 +196,16 @@ mod tests {
         assert!(!busy.is_overdue());
         advance(OVERDUE.saturating_sub(AGE)).await;
         assert!(busy.is_overdue());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_due_and_overdue_as_soon_as_the_collector_asks() {
+        let checkpoint = Checkpoint::new();
+        let mut due = tokio_test::task::spawn(checkpoint.due());
+        assert!(due.poll().is_pending() && !checkpoint.is_overdue());
+        checkpoint.ask();
+        assert!(due.is_woken() && due.poll().is_ready());
+        assert!(checkpoint.is_overdue() && checkpoint.is_asked());
     }
 
     #[tokio::test(start_paused = true)]

@@ -86,6 +86,14 @@ impl Receipts {
         self.finish.as_ref().map(|it| it.checkpoint.clone())
     }
 
+    /// Handles the request of the collector to end the connection. If the frames of this connection wait for FINISH, the
+    /// checkpoint is due now. Otherwise, the collector closes the connection soon, and nothing must be done before.
+    pub(super) fn ask_to_end(&self) {
+        if let Some(finish) = &self.finish {
+            finish.checkpoint.ask();
+        }
+    }
+
     /// Returns whether another frame can be written. It cannot if the frames that wait for FINISH, on all connections
     /// of the sink, use too much memory.
     pub(super) fn has_room(&self) -> bool {

@@ -68,9 +68,10 @@ impl Term {
         self.checkpoint.is_some()
     }
 
-    /// Returns whether the connection must end even if no other connection can replace it.
-    pub(super) fn is_overdue(&self) -> bool {
-        self.checkpoint.as_ref().is_some_and(Checkpoint::is_overdue)
+    /// Returns the reason why the connection must end even if no other connection can replace it. `None` if it can stay.
+    pub(super) fn overdue(&self) -> Option<Disconnect> {
+        let checkpoint = self.checkpoint.as_ref()?;
+        checkpoint.is_overdue().then(|| reason_of(checkpoint))
     }
 
     /// Creates the term of a file. `left` is the time until the next file. The token `filled` is cancelled when the
@@ -117,7 +118,10 @@ impl Term {
         };
         let unconfirmed = async move {
             match checkpoint {
-                Some(checkpoint) => checkpoint.due().await,
+                Some(checkpoint) => {
+                    checkpoint.due().await;
+                    reason_of(&checkpoint)
+                }
                 None => pending().await,
             }
         };
@@ -126,9 +130,18 @@ impl Term {
                 () = moved => Disconnect::Moved,
                 () = aged => reason,
                 () = long => Disconnect::FileEnded,
-                () = unconfirmed => Disconnect::Checkpoint,
+                reason = unconfirmed => reason,
             }
         }
+    }
+}
+
+/// Returns the reason for a checkpoint that is due.
+fn reason_of(checkpoint: &Checkpoint) -> Disconnect {
+    if checkpoint.is_asked() {
+        Disconnect::Asked
+    } else {
+        Disconnect::Checkpoint
     }
 }
 

@@ -71,7 +71,12 @@ impl<Io: AsyncRead + Liveness + Uptake + Unpin> Wire<Io> {
             let cause = match ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer)) {
                 Ok(()) if buffer.filled().is_empty() => Disconnect::Closed,
                 Ok(()) => match self.back_channel.feed(buffer.filled()) {
-                    Ok(false) => continue,
+                    Ok(false) => {
+                        if self.back_channel.is_asked_to_end() {
+                            self.receipts.ask_to_end();
+                        }
+                        continue;
+                    }
                     Ok(true) => Disconnect::Finished,
                     Err(error) => error.into(),
                 },

@@ -28,7 +28,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     sender::reset_on_close,
     wait::{TIMEOUT, with_timeout},
-    wire::{ACCEPT, FINISH, READY, START, STOP},
+    wire::{ACCEPT, FINISH, START, STOP, read_ready},
 };
 
 /// A collector at one address. It listens only from a call of `listen` until a call of `kill` or
@@ -545,11 +545,9 @@ impl Shared {
             self.change(number, |connection| connection.received = received);
             return Ended::Closed(0);
         }
-        let mut ready = [0; READY.len()];
-        if stream.read_exact(&mut ready).await.is_err() {
+        if read_ready(stream).await.is_err() {
             return Ended::Closed(0);
         }
-        assert_eq!(ready, READY);
         if let Behaviour::Answers(bytes) = behaviour {
             let _ = stream.write_all(bytes).await;
             let _ = stream.shutdown().await;

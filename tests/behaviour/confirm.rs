@@ -1,65 +1,23 @@
 //! Tests of the option `confirm`: the router keeps each frame until the collector has confirmed it, and sends
 //! unconfirmed frames again after a broken connection.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::SockRef;
 use tapfan::{
     health::{SinkHealth, State},
     internals::Mode,
-};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
 };
 
 use crate::{
     certificates::{Certificates, ServerCertificate},
     collector::{Behaviour, Collector},
+    manual::Manual,
     router::{Folder, Router},
     sender::{Load, LoadProfile, OnHalfClose, Sender},
     traffic::{numbered, numbers_of},
-    wait::{until, with_timeout},
-    wire::{ACCEPT, FINISH, READY, START, STOP},
+    wait::until,
 };
-
-/// A TCP socket on which the test itself acts as the collector. Its receive buffer is small.
-struct Manual(TcpListener);
-
-impl Manual {
-    fn listening() -> Self {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        // Linux doubles the size that a program asks for.
-        socket.set_recv_buffer_size(32 << 10).expect("a size");
-        let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
-        socket.bind(&any.into()).expect("bound");
-        socket.listen(16).expect("listening");
-        socket.set_nonblocking(true).expect("nonblocking");
-        Self(TcpListener::from_std(socket.into()).expect("a listener"))
-    }
-
-    fn port(&self) -> u16 {
-        self.0.local_addr().expect("bound").port()
-    }
-
-    /// Accepts a connection and completes the handshake.
-    async fn accept(&self) -> TcpStream {
-        let accepted = with_timeout("a connection", self.0.accept()).await;
-        let (mut stream, _) = accepted.expect("accepted");
-        let mut ready = vec![0; READY.len()];
-        stream.read_exact(&mut ready).await.expect("READY");
-        stream.write_all(ACCEPT).await.expect("written");
-        let mut start = vec![0; START.len()];
-        stream.read_exact(&mut start).await.expect("START");
-        stream
-    }
-}
-
-/// Returns the number of bytes that the kernel has received on `stream` and that the test has not read.
-async fn unread(stream: &TcpStream) -> usize {
-    let mut space = vec![0; 4 << 20];
-    stream.peek(&mut space).await.expect("bytes")
-}
 
 async fn load(router: &Router, rate: u64) -> Load {
     let profile = LoadProfile {
@@ -94,7 +52,7 @@ async fn a_reset_sends_exactly_what_the_peers_kernel_had_not_acknowledged() {
     sender.send(&frames).await;
     let stalled = |status: &SinkHealth| status.write_stalls > 0;
     router.until(0, "waits for the collector", stalled).await;
-    let held = unread(&stuck).await;
+    let held = stuck.unread().await;
     // Counts the whole frames that the collector's kernel has acknowledged, although no program has read them.
     let mut acknowledged = 0;
     let mut end = 0;
@@ -112,22 +70,14 @@ async fn a_reset_sends_exactly_what_the_peers_kernel_had_not_acknowledged() {
     // acknowledged frames may still be counted as in flight.
     assert!(before.delivered <= acknowledged, "{before:?}");
     let linger = Some(Duration::ZERO);
-    SockRef::from(&stuck).set_linger(linger).expect("set");
+    SockRef::from(&stuck.stream)
+        .set_linger(linger)
+        .expect("set");
     drop(stuck);
-    let mut next = collector.accept().await;
-    let stop = tokio::spawn(async move {
-        let mut got = Vec::new();
-        while !got.ends_with(STOP) {
-            let read = with_timeout("data", next.read_buf(&mut got)).await;
-            assert!(read.expect("read") > 0);
-        }
-        next.write_all(FINISH).await.expect("written");
-        got.truncate(got.len() - STOP.len());
-        got
-    });
+    let stop = tokio::spawn(collector.accept().await.finish());
     sender.stop().await;
     let report = router.drain().await;
-    let got = stop.await.expect("no panic");
+    let got = stop.await.expect("no panic").read;
     let expected = frames
         .iter()
         .skip(usize::try_from(acknowledged).expect("few"));
@@ -207,12 +157,9 @@ async fn with_finish_a_killed_collector_gets_what_it_had_not_read() {
     let load = load(&router, 20_000).await;
     until("frames arrive", || collector.frames().len() > 10_000).await;
     // The collector stops reading, so the receive buffer of its kernel fills up with frames.
-    collector.behave(Behaviour::Hangs);
-    let hung = router.ledger(0).offered;
-    until("frames wait in the kernels", || {
-        router.ledger(0).offered > hung + 20_000
-    })
-    .await;
+    collector.behave(Behaviour::ReadsSlowly(0, Duration::from_secs(3600)));
+    let stalled = |status: &SinkHealth| status.write_stalls > 0;
+    router.until(0, "waits for the collector", stalled).await;
     collector.kill().await;
     collector.behave(Behaviour::Good);
     collector.listen();
@@ -314,4 +261,62 @@ async fn a_drain_sends_again_what_the_end_of_the_stream_did_not_confirm() {
         );
         assert!(ledger.resent >= 2, "{endpoints}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_of_another_router_confirms_what_it_has_read() {
+    let folder = Folder::new();
+    let collector = Collector::unix(folder.path("out"))
+        .numbers_only()
+        .listening();
+    let between = folder.display("between");
+    let second = format!(
+        "listen unix://{between}\ndnstap {} full 1 8\n",
+        collector.socket()
+    );
+    let socket = format!("unix://{between}");
+    let router = Router::start(&tapfile(&folder, &socket, "finish"));
+    let load = load(&router, 20_000).await;
+    for round in 1..=3 {
+        let next = Router::start(&second);
+        let before = collector.frames().len();
+        until("frames arrive", || {
+            collector.frames().len() > before + 10_000
+        })
+        .await;
+        let report = next.drain().await;
+        assert_eq!(report.sinks[0].ledger.dropped_total(), 0);
+        let asked = move |status: &SinkHealth| status.disconnects["finished"] == round;
+        router.until(0, "was asked to end its stream", asked).await;
+        until("all are confirmed", || router.ledger(0).unconfirmed == 0).await;
+        assert_eq!(router.ledger(0).resent, 0);
+    }
+    let last = Router::start(&second);
+    let sent = load.end().await;
+    let report = router.drain().await;
+    let ledger = &report.sinks[0].ledger;
+    assert_eq!((ledger.delivered, ledger.resent), (sent, 0), "{ledger:?}");
+    last.drain().await;
+    let numbers = numbers_of(&collector.frames());
+    assert!(numbers.into_iter().eq(0..sent), "every frame exactly once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_of_balanced_endpoints_gives_up_on_a_collector_that_never_confirms() {
+    let folder = Folder::new();
+    let collector = Collector::tcp().numbers_only().listening();
+    collector.behave(Behaviour::NeverFinishes);
+    let socket = collector.socket_by_name();
+    let tapfile = tapfile(&folder, &socket, "finish\n endpoints balance");
+    let router = Router::start(&format!("{tapfile}drain 2m\n"));
+    router.all_up().await;
+    let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
+    sender.send([numbered(0), numbered(1)]).await;
+    until("both are written", || router.ledger(0).unconfirmed == 2).await;
+    sender.stop().await;
+    // Each stream ends without FINISH. After three of them, the frames are confirmed as with `confirm kernel`.
+    let report = router.drain().await;
+    let ledger = &report.sinks[0].ledger;
+    assert_eq!((ledger.delivered, ledger.dropped_total()), (2, 0));
+    assert_eq!(ledger.resent, 6, "{ledger:?}");
 }

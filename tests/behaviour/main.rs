@@ -16,6 +16,8 @@ mod exposition;
 mod http;
 mod logfmt;
 #[allow(dead_code, reason = "tests/network uses the rest")]
+mod manual;
+#[allow(dead_code, reason = "tests/network uses the rest")]
 mod name_server;
 mod process;
 mod router;

@@ -127,6 +127,7 @@ fn other_limits(of: &Constants) -> Vec<(&'static str, String)> {
     let keepalive = |field| of.field("src/net/socket.rs", field);
     let lost = keepalive("idle") + keepalive("interval") * keepalive("probes");
     let lost = Time(Duration::from_millis(lost));
+    let request_to_end = of.time("src/listener", "REQUEST_DEADLINE");
     let waiting = of.size(LOG_QUEUE, "LIMIT");
     let (idle, at_most) = (of.time(LOG, "IDLE"), of.time(LOG, "AT_MOST"));
     let request = of.time("src/cli/remote/client.rs", "DEADLINE");
@@ -143,6 +144,10 @@ fn other_limits(of: &Constants) -> Vec<(&'static str, String)> {
                 "{stall} within a frame, unlimited between frames; after {lost}, TCP keepalive notices that the \
                  machine of a sender is gone"
             ),
+        ),
+        (
+            "the end of a tapfan with `confirm finish` that a drain asks to end its stream",
+            format!("{request_to_end}, then the half-close"),
         ),
         (
             "log lines waiting for stderr",

@@ -28,6 +28,14 @@ pub enum Mode {
     Unidirectional,
 }
 
+/// The sender's side of the handshake, as the collector has seen it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Opening {
+    pub(crate) mode: Mode,
+    /// True if the sender ends its stream when the collector [asks for it](super::end_request).
+    pub(crate) understands_end_request: bool,
+}
+
 /// The number of control frames of unknown types that are skipped before the handshake fails.
 const MAX_UNKNOWN_FRAMES: usize = 16;
 
@@ -53,6 +61,20 @@ pub async fn accept<S>(io: &mut S, deadline: Duration) -> Result<Mode, Handshake
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    Ok(accept_opening(io, deadline).await?.mode)
+}
+
+/// Performs the collector's side of the handshake like [`accept`], and returns more about the sender.
+///
+/// # Errors
+/// As for [`accept`].
+pub(crate) async fn accept_opening<S>(
+    io: &mut S,
+    deadline: Duration,
+) -> Result<Opening, HandshakeError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     Handshake::new(io, deadline).accept().await
 }
 
@@ -67,7 +89,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut handshake = Handshake::new(io, deadline);
-    handshake.offer().await?;
+    handshake.offer(&Control::ready()).await?;
     handshake.write(&Control::start()).await
 }
 
@@ -80,7 +102,22 @@ pub async fn offer<S>(io: &mut S, deadline: Duration) -> Result<(), HandshakeErr
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    Handshake::new(io, deadline).offer().await
+    Handshake::new(io, deadline).offer(&Control::ready()).await
+}
+
+/// Like [`offer`], and tells the collector that this sender understands [`end_request`](super::end_request).
+///
+/// # Errors
+/// As for [`open`].
+pub(crate) async fn offer_with_end_request<S>(
+    io: &mut S,
+    deadline: Duration,
+) -> Result<(), HandshakeError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let ready = Control::ready_for_end_request();
+    Handshake::new(io, deadline).offer(&ready).await
 }
 
 /// Performs the second part of [`open`], after [`offer`]: START. Data frames may follow.
@@ -106,12 +143,15 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Handshake<'a, S> {
         }
     }
 
-    async fn accept(&mut self) -> Result<Mode, HandshakeError> {
+    async fn accept(&mut self) -> Result<Opening, HandshakeError> {
         let first = self.read(Awaited::Opening).await?;
         match first.kind() {
             ControlKind::Start => {
                 content_type(&first)?;
-                Ok(Mode::Unidirectional)
+                Ok(Opening {
+                    mode: Mode::Unidirectional,
+                    understands_end_request: false,
+                })
             }
             ControlKind::Ready => {
                 self.write(&Control::accept()).await?;
@@ -125,14 +165,17 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Handshake<'a, S> {
                     let _ = self.write(&Control::finish()).await;
                     return Err(error);
                 }
-                Ok(Mode::Bidirectional)
+                Ok(Opening {
+                    mode: Mode::Bidirectional,
+                    understands_end_request: first.understands_end_request(),
+                })
             }
             other => Err(self.out_of_place(other)),
         }
     }
 
-    async fn offer(&mut self) -> Result<(), HandshakeError> {
-        self.write(&Control::ready()).await?;
+    async fn offer(&mut self, ready: &Control) -> Result<(), HandshakeError> {
+        self.write(ready).await?;
         let accept = self.read(Awaited::Accept).await?;
         if accept.kind() != ControlKind::Accept {
             return Err(self.out_of_place(accept.kind()));

@@ -25,6 +25,14 @@ pub(super) struct Accepted<'a> {
     words: TlsWords,
 }
 
+/// The READY that the attempt sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Offer {
+    Plain,
+    /// READY says that the collector can ask for the end of the stream.
+    EndRequest,
+}
+
 /// The deadline for each dial, each TLS handshake and each Frame Streams handshake. `CoreDNS` uses the same value. A
 /// lookup does not use this deadline, because the resolver has its own.
 const DEADLINE: Duration = Duration::from_secs(4);
@@ -34,6 +42,7 @@ pub(super) async fn unix<'a>(
     address: &UnixAddress,
     own: &OwnListeners,
     standings: &'a Standings<'a>,
+    offer: Offer,
 ) -> Result<Accepted<'a>, ConnectError> {
     let endpoint = net::Endpoint::Unix(address.clone()).to_string();
     let standing = standings.begin(0, endpoint);
@@ -41,7 +50,7 @@ pub(super) async fn unix<'a>(
     let stream = dial.map_err(|cause| standing.error(Stage::Connect, cause))?;
     not_own(own.at_unix(&stream, address))
         .map_err(|cause| standing.error(Stage::Connect, cause))?;
-    Accepted::by(Stream::Unix(stream), standing, TlsWords::default()).await
+    Accepted::by(Stream::Unix(stream), standing, offer, TlsWords::default()).await
 }
 
 /// Dials `address`. `place` is the position of this address among the addresses of its name.
@@ -51,6 +60,7 @@ pub(super) async fn tcp<'a>(
     tls: Option<&Connector>,
     own: &OwnListeners,
     standings: &'a Standings<'a>,
+    offer: Offer,
 ) -> Result<Accepted<'a>, ConnectError> {
     let scheme = if tls.is_some() { "tls" } else { "tcp" };
     let standing = standings.begin(place, format!("{scheme}://{address}"));
@@ -68,7 +78,7 @@ pub(super) async fn tcp<'a>(
             tls.map_err(|cause| standing.error(Stage::Tls, cause))?
         }
     };
-    Accepted::by(stream, standing, words).await
+    Accepted::by(stream, standing, offer, words).await
 }
 
 /// Fails if the connection leads to a listener of this router. Without this check, the router would receive its own
@@ -98,10 +108,15 @@ impl<'a> Accepted<'a> {
     async fn by(
         mut stream: Stream,
         standing: Standing<'a>,
+        offer: Offer,
         words: TlsWords,
     ) -> Result<Self, ConnectError> {
         standing.reach(Stage::Handshake);
-        match frame_stream::offer(&mut stream, DEADLINE).await {
+        let offered = match offer {
+            Offer::Plain => frame_stream::offer(&mut stream, DEADLINE).await,
+            Offer::EndRequest => frame_stream::offer_with_end_request(&mut stream, DEADLINE).await,
+        };
+        match offered {
             Ok(()) => Ok(Self {
                 stream,
                 standing,

@@ -25,7 +25,7 @@ pub(crate) use self::error::{ConnectCause, ConnectError};
 pub(super) use self::kind::kind_of_lookup;
 pub(super) use self::race::AT_ONCE as ATTEMPTS_AT_ONCE;
 pub(super) use self::target::{Place, Target};
-use self::{race::race, standing::Standings};
+use self::{attempt::Offer, race::race, standing::Standings};
 use super::{
     Connection, Established, FileConnection, Term, confirmation::Confirmation,
     connection::Deadlines, file::Files,
@@ -71,7 +71,8 @@ impl Connect {
     /// lookups of this name.
     ///
     /// A connection ends when `abort` is cancelled, or when the collector takes no data for `write_timeout`. A
-    /// connection that reaches the age `max_age` must be replaced. `own` lists the listeners of this router. A
+    /// connection that reaches the age `max_age` must be replaced. `confirmation` says how the collector confirms frames.
+    /// `own` lists the listeners of this router. A
     /// connection that leads to one of them is closed before any data is sent.
     pub(in crate::sink) fn new(
         target: Target,
@@ -109,7 +110,7 @@ impl Connect {
             Target::Files(files) => return self.open(files).await,
             Target::Unix(address) => {
                 let standings = Standings::new(&self.status);
-                let accepted = attempt::unix(address, &self.own, &standings).await?;
+                let accepted = attempt::unix(address, &self.own, &standings, self.offer()).await?;
                 let (stream, standing) = accepted.start().await?;
                 (stream, Arc::clone(&standing.endpoint), None)
             }
@@ -167,7 +168,8 @@ impl Connect {
         let addresses = self.addresses(place).await?;
         let standings = Standings::new(&self.status);
         let attempts = addresses.into_iter().enumerate().map(|(place, address)| {
-            let attempt = attempt::tcp((place, address), settings, tls, &self.own, &standings);
+            let (place, own, offer) = ((place, address), &self.own, self.offer());
+            let attempt = attempt::tcp(place, settings, tls, own, &standings, offer);
             async move { attempt.await.map(|accepted| (accepted, address)) }
         });
         let opened = race(attempts, |(accepted, address)| async move {
@@ -187,8 +189,6 @@ impl Connect {
         }
     }
 
-    /// Returns the addresses to try, in order.
-    async fn addresses(&self, place: &Place) -> Result<Vec<SocketAddr>, ConnectError> {
     /// Returns the READY for a new connection. Only frames that wait for FINISH need a request for the end of the stream.
     fn offer(&self) -> Offer {
         if self.confirmation.awaits_finish() {
@@ -198,6 +198,8 @@ impl Connect {
         }
     }
 
+    /// Returns the addresses to try, in order.
+    async fn addresses(&self, place: &Place) -> Result<Vec<SocketAddr>, ConnectError> {
         self.status.report(&Event::Resolving);
         let addresses = match place {
             Place::Fixed(literal) => literal

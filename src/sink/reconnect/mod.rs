@@ -159,13 +159,14 @@ where
                     } else if self.ending.len() >= Self::ENDING_AT_MOST {
                         return ready;
                     } else {
-                        // The connection can be replaced safely here. No request is in progress, because the driver
-                        // awaits each response before it polls this service again. As long as there is no new
-                        // connection, the old connection decides whether the sink is ready. After the replacement, the
-                        // loop runs again, so that the new connection is polled and registers its waker.
+                        // The connection can be replaced safely here: the driver awaits each response before it polls
+                        // this service again, so no request is in progress. As long as there is no new connection, the
+                        // old one decides whether the sink is ready. After a change, the loop polls the new connection.
                         match up.poll_renewal(&mut self.connect, &self.status, cx) {
-                            Poll::Pending if !up.made.term.is_overdue() => return ready,
-                            Poll::Pending => self.end_without_replacement(),
+                            Poll::Pending => match up.made.term.overdue() {
+                                Some(cause) => self.end_without_replacement(&cause),
+                                None => return ready,
+                            },
                             Poll::Ready(made) => {
                                 let replaced = up.replace(made);
                                 self.ending.spawn(end(replaced));
@@ -239,12 +240,12 @@ where
     }
 
     /// Ends the connection in use, and connects again. This is for collectors that serve one connection at a time: such
-    /// a collector accepts the new connection only after the old one has ended.
-    fn end_without_replacement(&mut self) {
+    /// a collector accepts the new connection only after the old one has ended. It is also for collectors that shut
+    /// down: such a collector accepts no new connection.
+    fn end_without_replacement(&mut self, cause: &Disconnect) {
         let Link::Up(mut up) = mem::replace(&mut self.state, Link::Idle) else {
             return;
         };
-        let cause = &Disconnect::Checkpoint;
         let (steady, delay) = (true, None);
         self.status.report(&Event::Lost {
             cause,

@@ -1,0 +1,62 @@
+//! The end of a sender's stream: the request to end it, the half-close, and FINISH.
+
+use std::{future::pending, time::Duration};
+
+use tokio::{
+    io::AsyncWriteExt,
+    time::{Instant, sleep_until, timeout},
+};
+
+use crate::{
+    frame_stream::{Control, Mode, end_request},
+    net::Stream,
+};
+
+/// The time in which a sender must send STOP after it was [asked](end_request) to end its stream. The sender first
+/// finishes the write that is in progress. After this time, the router closes the back channel, as it does at once for
+/// other senders.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(2);
+
+/// The time in which the sender must take FINISH if STOP arrived with the last bytes before the drain's deadline.
+pub(super) const LAST_FINISH: Duration = Duration::from_millis(100);
+
+/// Asks the sender to end its stream with STOP. The back channel stays open for FINISH. Returns the time at which the
+/// back channel must be closed if the sender has not sent STOP.
+pub(super) async fn request(stream: &mut Stream, within: Duration) -> Instant {
+    let begun = Instant::now();
+    let request = async {
+        stream.write_all(&end_request()).await?;
+        stream.flush().await
+    };
+    // If the request fails, the half-close follows.
+    let _ = timeout(within, request).await;
+    begun + REQUEST_DEADLINE
+}
+
+/// Closes the back channel, so that the sender ends its stream. A sender that does not read the back channel notices the
+/// end only when the whole connection is closed.
+pub(super) async fn half_close(stream: &mut Stream, within: Duration) {
+    let _ = timeout(within, stream.shutdown()).await;
+}
+
+/// Answers STOP with FINISH if the stream is bidirectional, and closes the back channel. Returns false if the sender did
+/// not take FINISH within this time.
+pub(super) async fn finish(stream: &mut Stream, mode: Mode, within: Duration) -> bool {
+    if mode == Mode::Unidirectional {
+        return true;
+    }
+    let finish = Control::finish().encode();
+    let answer = async {
+        stream.write_all(&finish).await?;
+        stream.shutdown().await
+    };
+    matches!(timeout(within, answer).await, Ok(Ok(())))
+}
+
+/// Waits until this time. Waits forever if there is none.
+pub(super) async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => pending().await,
+    }
+}
