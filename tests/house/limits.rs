@@ -147,7 +147,7 @@ fn other_limits(of: &Constants) -> Vec<(&'static str, String)> {
         ),
         (
             "the end of a tapfan with `confirm finish` that a drain asks to end its stream",
-            format!("{request_to_end}, then the half-close"),
+            format!("{request_to_end}, then tapfan closes its side"),
         ),
         (
             "log lines waiting for stderr",
