@@ -11,6 +11,9 @@
 #[path = "../behaviour/collector.rs"]
 mod collector;
 #[allow(dead_code, reason = "tests/behaviour uses the rest")]
+#[path = "../behaviour/manual.rs"]
+mod manual;
+#[allow(dead_code, reason = "tests/behaviour uses the rest")]
 #[path = "../behaviour/name_server.rs"]
 mod name_server;
 #[allow(dead_code, reason = "tests/behaviour uses the rest")]
@@ -32,6 +35,7 @@ mod fleet;
 mod namespace;
 mod network;
 
+mod confirm;
 mod dead_peers;
 mod full_disk;
 mod names;

@@ -131,6 +131,12 @@ impl Network {
         self.unplug(host);
     }
 
+    /// Connects a machine again after [`unplug`](Self::unplug) or [`cut`](Self::cut). Its
+    /// connections live on.
+    pub(crate) fn plug_in_again(&self, host: &Host) {
+        self.wire.ip(&format!("link set {} up", host.port));
+    }
+
     /// Removes a machine with all its connections. First disconnects it, so that its kernel cannot
     /// notify a peer.
     pub(crate) fn vanish(&self, host: &Host) {
@@ -158,6 +164,28 @@ pub(crate) fn resolver() -> String {
 impl Host {
     pub(crate) fn address(&self) -> Ipv4Addr {
         self.address
+    }
+
+    /// Opens a socket on this machine that listens on the port of the collectors.
+    pub(crate) fn listener(&self) -> TcpListener {
+        let address = (self.address, PORT).into();
+        self.namespace.visit(|| listen(address))
+    }
+
+    /// Runs `act` on another thread, which is on this machine.
+    pub(crate) fn visit<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
+        self.namespace.visit(act)
+    }
+
+    /// Drops all packets from this machine to the router. Packets of the router still arrive.
+    pub(crate) fn falls_silent(&self) {
+        self.namespace.ip(&format!("route add blackhole {ROUTER}"));
+    }
+
+    /// Ends [`falls_silent`](Self::falls_silent).
+    pub(crate) fn speaks_again(&self) {
+        self.namespace
+            .ip(&format!("route delete blackhole {ROUTER}"));
     }
 
     /// Makes a collector on this machine. It does not listen yet.
