@@ -62,19 +62,19 @@ fn status(address: SocketAddr) -> RouterStatus {
     serde_json::from_str(&answer.body).expect("the status")
 }
 
-fn metrics(address: SocketAddr) -> Exposition {
+pub(crate) fn metrics(address: SocketAddr) -> Exposition {
     Exposition::read(&block_in_place(|| get(address, "/metrics")).body)
 }
 
 /// A thread that requests `/metrics` continuously and asserts that every ledger balances.
-struct Scraper {
+pub(crate) struct Scraper {
     enough: CancellationToken,
     scrapes: Arc<AtomicU64>,
     thread: thread::JoinHandle<Exposition>,
 }
 
 impl Scraper {
-    fn start(address: SocketAddr) -> Self {
+    pub(crate) fn start(address: SocketAddr) -> Self {
         let (enough, scrapes) = (CancellationToken::new(), Arc::<AtomicU64>::default());
         let (until, count) = (enough.clone(), Arc::clone(&scrapes));
         let thread = thread::spawn(move || {
@@ -118,7 +118,7 @@ impl Scraper {
     }
 
     /// Stops the thread. Returns the number of scrapes, and the last scrape.
-    fn end(self) -> (u64, Exposition) {
+    pub(crate) fn end(self) -> (u64, Exposition) {
         self.enough.cancel();
         let last = self.thread.join().expect("every scrape balances");
         (self.scrapes.load(Relaxed), last)

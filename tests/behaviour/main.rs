@@ -34,6 +34,7 @@ mod admin_binary;
 mod binary;
 mod churn;
 mod coalescing;
+mod confirm_scrapes;
 mod dead_collectors;
 mod descriptors;
 mod drain;
