@@ -120,7 +120,7 @@ async fn signals_are_heard_while_a_file_does_not_answer() {
     for _ in 0..3 {
         tapfan.signal(Signal::SIGHUP);
     }
-    tapfan.wait_for_log("another one follows").await;
+    tapfan.wait_for_log("another reload will follow").await;
     let mut sender = Sender::open(&Target::Unix(folder.path("in.sock")), Mode::Bidirectional).await;
     sender.send([numbered(0)]).await;
     collector.got(1).await;

@@ -109,8 +109,8 @@ const BIND: Recipe = Recipe {
 
 dnstap tcp://collector.example.net:6000 full
 ",
-    note: "Merge the lines of `options` into your `options` block, on Debian in `named.conf.options`.
-`rndc reconfig` applies them without a restart.
+    note: "Add the three `dnstap` lines to your own `options` block. On Debian, this block is in the file
+`named.conf.options`. `rndc reconfig` applies the change without a restart.
 On Debian and Ubuntu, AppArmor must allow the connection (docs/guide.md#unix-sockets-and-permissions).",
 };
 
@@ -175,7 +175,7 @@ addSelfAnsweredResponseAction(AllRule(), DnstapLogResponseAction("edge-1", taps)
 dnstap tcp://collector.example.net:6000 full
 ",
     note: "Put these lines above all other rules: after a rule that answers or drops a query, dnsdist applies no further
-rules to it.",
+rules to that query.",
 };
 
 const RECURSOR: Recipe = Recipe {
@@ -189,7 +189,7 @@ const RECURSOR: Recipe = Recipe {
 
 dnstap tcp://collector.example.net:6000 full
 ",
-    note: "The Recursor taps the queries that it sends to other servers, and their responses.",
+    note: "The Recursor taps the queries that it sends to other servers, and the responses of these servers.",
 };
 
 const KUBERNETES: Recipe = Recipe {
