@@ -23,6 +23,8 @@ mod amount;
 mod closed_set;
 #[path = "../src/router/contents.rs"]
 mod contents;
+#[path = "../src/router/done.rs"]
+mod done;
 #[path = "../src/router/held.rs"]
 mod held;
 #[path = "../src/health/latency.rs"]
@@ -43,6 +45,12 @@ mod senders;
 mod settlement;
 #[path = "../src/router/sharing.rs"]
 mod sharing;
+#[path = "../src/router/spool_steps.rs"]
+mod spool_steps;
+#[path = "../src/router/spooled.rs"]
+mod spooled;
+#[path = "../src/router/spooling.rs"]
+mod spooling;
 #[path = "../src/router/taken.rs"]
 mod taken;
 #[path = "../src/router/written.rs"]
@@ -248,5 +256,44 @@ fn a_sender_within_its_share_loses_nothing_in_any_order() {
         assert_eq!(losses.of(&loud), ledger.dropped(DropReason::QueueFull));
         assert_eq!(losses.of(&quiet), 0);
         assert_eq!(written + losses.total(), 7);
+    });
+}
+
+/// Writes, takes and delivers until all frames are delivered.
+#[test]
+fn no_wake_is_lost_between_a_push_the_spool_and_the_driver() {
+    model(|| {
+        let queue = Arc::new(Queue::with_spool(LIMITS, Arc::default(), 0..0));
+        let router = {
+            let queue = Arc::clone(&queue);
+            thread::spawn(move || {
+                queue.push(&chunk());
+                queue.close();
+            })
+        };
+        let spool = {
+            let queue = Arc::clone(&queue);
+            thread::spawn(move || {
+                let wants = spooling::Wants {
+                    done: true,
+                    reads: true,
+                };
+                let mut next = 0;
+                // Ends when the frame is written and delivered.
+                while queue.spool_range() != (1..1) {
+                    let mut work = block_on(poll_fn(|cx| queue.poll_spool(cx, wants)));
+                    while let Some(chunk) = work.unspooled.next() {
+                        let frames = chunk.len() as u64;
+                        work.unspooled.is_written(next);
+                        next += frames;
+                    }
+                }
+            })
+        };
+        assert_eq!(consume(&queue), 1);
+        router.join().expect("no panic");
+        spool.join().expect("no panic");
+        let ledger = queue.ledger();
+        assert_eq!((ledger.delivered, ledger.held_bytes), (1, 0));
     });
 }

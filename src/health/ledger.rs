@@ -23,6 +23,12 @@ closed_set! {
         Memory => "memory",
         /// The frame was written, but the sink ended before the collector confirmed it. The frame may have arrived.
         Unconfirmed => "unconfirmed",
+        /// The frame waited in the sink's spool for longer than `age` allows.
+        Expired => "expired",
+        /// The spool was full, and `when_full oldest` gave up its oldest frames.
+        SpoolOldest => "spool_oldest",
+        /// The frame was in the sink's spool and could not be read.
+        SpoolCorrupt => "spool_corrupt",
     }
 }
 
@@ -44,7 +50,7 @@ pub struct Ledger {
     pub delivered: u64,
     /// The bytes of the delivered frames on the wire. They are counted after the changes that the sink makes to frames.
     pub delivered_bytes: u64,
-    /// Frames waiting in the queue.
+    /// Frames waiting in the queue, or in the spool.
     pub queued: u64,
     /// The bytes of memory that the queued frames, the frames in flight and the unconfirmed frames use.
     pub held_bytes: u64,

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::Range,
     sync::Arc,
     task::{Context, Poll, Waker},
     time::Instant,
@@ -16,12 +17,14 @@ use super::{
     held::Held,
     losses::Losses,
     senders::Senders,
+    spooled::Spooled,
 };
 use crate::frame_stream::Chunk;
 
 pub(super) struct Contents {
     pub(super) limits: Limits,
-    /// The waiting chunks, by position. The position of a chunk gives its place in the order of the queue.
+    /// The waiting chunks, by position. The position of a chunk gives its place in the order of the queue. With a
+    /// spool, these are only the chunks that are not on the disk.
     pub(super) waiting: BTreeMap<u64, Held>,
     pub(super) ledger: Ledger,
     pub(super) losses: Losses,
@@ -36,6 +39,8 @@ pub(super) struct Contents {
     pub(super) unconfirmed: BTreeSet<(Instant, u64)>,
     /// True while the consumer waits until no frame is in flight or unconfirmed.
     pub(super) awaits_settlement: bool,
+    /// The frames that are on a disk; `None` without a spool.
+    pub(super) spooled: Option<Box<Spooled>>,
     /// The amount of those waiting frames that were written, but came back to the queue because they were not
     /// confirmed.
     pub(super) returned: Amount,
@@ -117,6 +122,7 @@ impl Contents {
             in_flight: Vec::new(),
             unconfirmed: BTreeSet::new(),
             awaits_settlement: false,
+            spooled: None,
             returned: Amount::default(),
             first_position: position,
             next_position: position,
@@ -125,6 +131,18 @@ impl Contents {
             lifecycle: Lifecycle::Open,
             lost,
         }
+    }
+
+    /// The contents of a queue with a spool that has the frames `found` already.
+    pub(super) fn with_spool(limits: Limits, lost: Arc<Notify>, found: Range<u64>) -> Self {
+        let mut contents = Self::new(limits, lost);
+        let (start, frames) = (contents.next_position, found.end - found.start);
+        contents.next_position += frames;
+        contents.ledger.offered = frames;
+        contents.ledger.queued = frames;
+        let positions = start..contents.next_position;
+        contents.spooled = Some(Box::new(Spooled::new(found, positions)));
+        contents
     }
 
     // --- In
@@ -174,6 +192,7 @@ impl Contents {
             self.count_dropped(reason, offered as u64);
             return;
         }
+        self.forget_for(chunk, bounds);
         let mut fits = self.free(bounds).room_for(chunk);
         if fits < offered {
             // The queue is full. But the sender of this chunk may be entitled to room that another sender occupies.
@@ -207,6 +226,10 @@ impl Contents {
     }
 
     pub(super) fn wait(&mut self, held: Held) {
+        if let (Some(_), Some(spooled)) = (held.number, &mut self.spooled) {
+            spooled.add_ready(held);
+            return;
+        }
         let source = held.chunk.source();
         self.senders.add(source, held.position, held.amount());
         if held.written_before {
@@ -215,38 +238,11 @@ impl Contents {
         self.waiting.insert(held.position, held);
     }
 
-    fn bounds(&self) -> Bounds {
+    pub(super) fn bounds(&self) -> Bounds {
         Bounds {
             held: self.limits.into(),
             reason: DropReason::QueueFull,
         }
-    }
-
-    /// The room for waiting frames: the bounds minus the frames in flight.
-    pub(super) fn room(&self, bounds: Bounds) -> Amount {
-        bounds.held.without(Amount {
-            frames: to_usize(self.ledger.in_flight),
-            bytes: self
-                .bounded_bytes()
-                .saturating_sub(self.senders.total.bytes),
-        })
-    }
-
-    /// The free room: the bounds minus the frames in flight and the waiting frames, except the waiting frames that came
-    /// back because they were not confirmed. These frames left the queue when they were written, and new frames may
-    /// have taken their place.
-    pub(super) fn free(&self, bounds: Bounds) -> Amount {
-        let held = Amount {
-            frames: to_usize(self.ledger.queued + self.ledger.in_flight),
-            bytes: self.bounded_bytes(),
-        };
-        bounds.held.without(held.without(self.returned))
-    }
-
-    /// The bytes that count against the bounds. Unconfirmed frames do not count, because a separate limit applies to
-    /// them.
-    fn bounded_bytes(&self) -> usize {
-        to_usize(self.ledger.held_bytes - self.ledger.unconfirmed_bytes)
     }
 
     // --- Out
@@ -254,18 +250,18 @@ impl Contents {
     /// Takes the chunks of the next batch. Returns the number that identifies the batch while it is in flight, and the
     /// chunks.
     ///
-    /// A batch takes at most half of the room for waiting frames. Frames in flight cannot be dropped to make room. If a
-    /// batch took all frames, the queue could not make room for a sender that has less than its share.
+    /// A batch takes at most half of the room that frames in flight leave. Frames in flight cannot be dropped to make room.
+    /// If a batch took all frames, the queue could not make room for a sender that has less than its share.
     pub(super) fn take(&mut self) -> (u64, VecDeque<Held>) {
-        let half = self.room(self.bounds()) / 2;
+        let half = self.bounds().held.without(self.in_flight_amount()) / 2;
         let mut most = Amount {
             frames: half.frames.max(SMALLEST_BATCH.frames),
             bytes: half.bytes.max(SMALLEST_BATCH.bytes),
         };
         let mut taken = VecDeque::new();
         let mut wire = 0;
-        while let Some(first) = self.waiting.first_entry() {
-            let chunk = &first.get().chunk;
+        while let Some(first) = self.first() {
+            let chunk = &first.chunk;
             wire += chunk.wire().len();
             let (frames, fits) = (chunk.len(), most.room_for(chunk));
             // At least a part of the first chunk is always taken.
@@ -273,12 +269,9 @@ impl Contents {
             if is_more && !taken.is_empty() {
                 break;
             }
-            let mut held = first.remove();
-            self.senders
-                .remove(held.chunk.source(), held.position, held.amount());
-            if held.written_before {
-                self.returned -= held.amount();
-            }
+            let Some(mut held) = self.pop_first() else {
+                break;
+            };
             // Only the first chunk can be too large here. Takes the part of it that fits, but at least one frame.
             if fits.max(1) < frames {
                 let first = held.split_to(fits.max(1));
@@ -288,6 +281,7 @@ impl Contents {
             most = most.without(amount);
             self.ledger.queued -= amount.frames as u64;
             self.ledger.in_flight += amount.frames as u64;
+            self.is_taken(&held);
             taken.push_back(held);
         }
         let number = self.next_flight;
@@ -316,7 +310,9 @@ impl Contents {
 
     /// Returns whether the consumer can end. It can end if the queue is closed or abandoned and holds no frames.
     pub(super) fn is_over(&self) -> bool {
-        self.lifecycle != Lifecycle::Open && self.waiting.is_empty() && self.in_flight.is_empty()
+        let has_spooled = self.spooled.as_ref().is_some_and(|it| !it.is_empty());
+        let is_empty = self.waiting.is_empty() && self.in_flight.is_empty() && !has_spooled;
+        self.lifecycle != Lifecycle::Open && is_empty
     }
 
     pub(super) fn close(&mut self) {
@@ -326,6 +322,7 @@ impl Contents {
         }
     }
 
+    /// Ends the queue. Frames on the disk stay there and count as queued; all others are dropped.
     pub(super) fn abandon(&mut self, reason: DropReason) {
         if let Lifecycle::Ended(_) = self.lifecycle {
             return;
@@ -333,10 +330,14 @@ impl Contents {
         let waiting = self.waiting.values();
         let returned = waiting.filter(|held| held.written_before);
         let returned: u64 = returned.map(|held| held.chunk.len() as u64).sum();
-        let lost = self.ledger.queued + self.ledger.in_flight - returned;
+        let kept = self.keep_on_disk();
+        let ledger = &self.ledger;
+        let all = ledger.queued + ledger.in_flight + ledger.unconfirmed;
+        let unconfirmed = (ledger.unconfirmed + returned).min(all.saturating_sub(kept));
+        let lost = all.saturating_sub(kept + unconfirmed);
         self.count_dropped(reason, lost);
-        self.count_dropped(DropReason::Unconfirmed, self.ledger.unconfirmed + returned);
-        self.ledger.queued = 0;
+        self.count_dropped(DropReason::Unconfirmed, unconfirmed);
+        self.ledger.queued = kept;
         self.ledger.in_flight = 0;
         self.ledger.unconfirmed = 0;
         self.ledger.held_bytes = 0;
@@ -384,11 +385,7 @@ impl Contents {
         let first = self.waiting.first_key_value();
         in_flight
             .chain(first.map(|(_, held)| held.chunk.received()))
+            .chain(self.oldest_ready())
             .min()
     }
-}
-
-/// Converts a count back to `usize`. The count was made from a `usize`, so it fits.
-fn to_usize(count: u64) -> usize {
-    usize::try_from(count).unwrap_or(usize::MAX)
 }

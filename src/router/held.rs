@@ -1,5 +1,7 @@
 //! A chunk in a queue.
 
+use std::ops::Range;
+
 use super::amount::Amount;
 use crate::frame_stream::Chunk;
 
@@ -13,6 +15,8 @@ pub(super) struct Held {
     pub(super) cuts: u32,
     /// True if a connection has already written the frames of this chunk, but ended before they were confirmed.
     pub(super) written_before: bool,
+    /// The number of its first frame in the spool; `None` if the frames are only in memory.
+    pub(super) number: Option<u64>,
     /// The memory that the ledger counts for this chunk, in bytes. If the chunk is split, its fixed cost counts for one
     /// of the two parts only.
     bytes: usize,
@@ -28,7 +32,19 @@ impl Held {
             position,
             cuts: 0,
             written_before: false,
+            number: None,
         }
+    }
+
+    /// The position after its last frame.
+    pub(super) fn end(&self) -> u64 {
+        self.position + self.chunk.len() as u64
+    }
+
+    /// The numbers of its frames in the spool; empty if they are only in memory.
+    pub(super) fn numbers(&self) -> Range<u64> {
+        let length = self.chunk.len() as u64;
+        self.number.map_or(0..0, |first| first..first + length)
     }
 
     pub(super) fn amount(&self) -> Amount {
@@ -49,7 +65,9 @@ impl Held {
             ..*self
         };
         self.bytes -= head.bytes;
-        self.position += head.chunk.len() as u64;
+        let frames = head.chunk.len() as u64;
+        self.position += frames;
+        self.number = self.number.map(|number| number + frames);
         // The rest of the chunk has a new first frame. No connection has died while it was writing this frame.
         self.cuts = 0;
         head

@@ -7,6 +7,7 @@ mod amount;
 #[cfg(test)]
 mod confirmation_tests;
 mod contents;
+mod done;
 mod fan_out;
 mod held;
 mod inlets;
@@ -23,6 +24,23 @@ mod sharing;
 #[cfg(test)]
 mod sharing_tests;
 mod shortage;
+#[cfg_attr(
+    not(feature = "spool"),
+    allow(dead_code, reason = "only the thread of a spool uses it")
+)]
+mod spool_steps;
+#[cfg_attr(
+    not(feature = "spool"),
+    allow(dead_code, reason = "only the thread of a spool uses it")
+)]
+mod spooled;
+#[cfg(test)]
+mod spooled_tests;
+#[cfg_attr(
+    not(feature = "spool"),
+    allow(dead_code, reason = "only the thread of a spool uses it")
+)]
+mod spooling;
 mod taken;
 mod written;
 
@@ -40,5 +58,10 @@ pub(crate) use left_out::LeftOut;
 pub(crate) use losses::Losses;
 pub(crate) use progress::Progress;
 pub(crate) use queue::Queue;
+pub(crate) use spooled::SpoolCounts;
+#[cfg(feature = "spool")]
+pub(crate) use spooled::Writes;
+#[cfg(feature = "spool")]
+pub(crate) use spooling::{Read, Unspooled, Wants, Work};
 pub(crate) use taken::Taken;
 pub(crate) use written::Written;

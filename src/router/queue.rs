@@ -5,8 +5,9 @@ use std::sync::TryLockError;
 use std::{
     collections::VecDeque,
     fmt,
+    ops::Range,
     sync::{Arc, PoisonError},
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Instant,
 };
 
@@ -49,6 +50,14 @@ impl Queue {
     pub(super) fn reporting_to(limits: Limits, lost: Arc<Notify>) -> Self {
         Self {
             contents: Mutex::new(Contents::new(limits, lost)),
+        }
+    }
+
+    /// A queue like [`reporting_to`](Self::reporting_to) with a spool, in which the frames with the numbers `found` wait
+    /// already.
+    pub(super) fn with_spool(limits: Limits, lost: Arc<Notify>, found: Range<u64>) -> Self {
+        Self {
+            contents: Mutex::new(Contents::with_spool(limits, lost, found)),
         }
     }
 
@@ -103,24 +112,28 @@ impl Queue {
         self.lock().evict(bytes);
     }
 
-    /// Returns two numbers: the bytes of the frames that wait or are in flight, and the bytes of the waiting frames
-    /// alone.
+    /// Returns two numbers: the bytes of the frames that wait or are in flight, and the bytes that an eviction can free.
     pub(super) fn held_bytes(&self) -> (usize, usize) {
         let contents = self.lock();
         // Unconfirmed frames do not count here, because they have a limit of their own.
         let held = contents.ledger.held_bytes - contents.ledger.unconfirmed_bytes;
         let held = usize::try_from(held).unwrap_or(usize::MAX);
-        (held, contents.senders.total.bytes)
+        let spooled = contents.spooled.as_ref();
+        let forgettable = spooled.map_or(0, |it| it.forgettable());
+        (held, contents.senders.total.bytes + forgettable)
     }
 
     /// Takes the next batch of waiting frames, oldest first. The frames of the batch are in flight from then on.
     /// Returns `None` when the queue is closed and empty.
     pub(crate) fn poll_take(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<Option<Taken>> {
         let mut contents = self.lock();
-        if contents.waiting.is_empty() {
+        if contents.first().is_none() {
             return contents.poll_end(cx).map(|()| None);
         }
         let (number, held) = contents.take();
+        let thread = contents.thread_to_wake();
+        drop(contents);
+        wake(thread);
         Poll::Ready(Some(Taken::new(Arc::clone(self), number, held)))
     }
 
@@ -174,18 +187,18 @@ impl Queue {
 
     /// Changes the contents at the end of a flight. Wakes the consumer if it waits for frames and a frame now waits.
     /// Also wakes the consumer if it waits for the end of the queue and the queue has ended, or if it waits until no
-    /// frame is in flight or unconfirmed.
-    fn end_flight<T>(&self, change: impl FnOnce(&mut Contents) -> T) -> T {
-        let (result, consumer) = {
+    /// frame is in flight or unconfirmed. Wakes the thread of the spool if it has work.
+    pub(super) fn end_flight<T>(&self, change: impl FnOnce(&mut Contents) -> T) -> T {
+        let (result, consumer, thread) = {
             let mut contents = self.lock();
             let result = change(&mut contents);
             let is_settled = contents.awaits_settlement && contents.is_settled();
-            let is_news = !contents.waiting.is_empty() || contents.is_over() || is_settled;
-            (result, contents.consumer.take_if(|_| is_news))
+            let is_news = contents.first().is_some() || contents.is_over() || is_settled;
+            let consumer = contents.consumer.take_if(|_| is_news);
+            (result, consumer, contents.thread_to_wake())
         };
-        if let Some(consumer) = consumer {
-            consumer.wake();
-        }
+        wake(consumer);
+        wake(thread);
         result
     }
 
@@ -271,22 +284,34 @@ impl Queue {
             .map(|(received, _)| *received)
     }
 
-    /// Changes the contents, and wakes the consumer after the lock is released.
+    /// Changes the contents, and wakes the consumer after the lock is released. With a spool, new frames wake its thread
+    /// first.
     fn change(&self, change: impl FnOnce(&mut Contents)) {
-        let consumer = {
+        let (consumer, thread) = {
             let mut contents = self.lock();
             change(&mut contents);
-            contents.consumer.take()
+            let is_news = contents.spooled.is_none()
+                || contents.closed
+                || contents.awaits_settlement
+                || contents.first().is_some()
+                || contents.is_over();
+            let consumer = contents.consumer.take_if(|_| is_news);
+            (consumer, contents.thread_to_wake())
         };
-        if let Some(consumer) = consumer {
-            consumer.wake();
-        }
+        wake(consumer);
+        wake(thread);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Contents> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Contents> {
         // Only a failed allocation can panic while the lock is held. The counts are valid even after such a panic, so a
         // poisoned lock is used as before.
         self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
     }
 }
 

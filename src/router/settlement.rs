@@ -26,9 +26,8 @@ impl Contents {
     ) {
         let written = self.land(number, held, left_out, progress);
         for held in &written {
-            let amount = held.amount();
-            self.ledger.in_flight -= amount.frames as u64;
-            self.deliver(amount);
+            self.ledger.in_flight -= held.chunk.len() as u64;
+            self.deliver(held);
         }
         if !written.is_empty() {
             self.ledger.delivered_bytes += progress.bytes;
@@ -128,7 +127,9 @@ impl Contents {
 
     /// Counts these frames, which are in flight, as dropped.
     fn give_up(&mut self, frames: &VecDeque<Held>, reason: DropReason) {
-        for amount in frames.iter().map(Held::amount) {
+        for held in frames {
+            let amount = held.amount();
+            self.is_done(held);
             self.ledger.in_flight -= amount.frames as u64;
             self.ledger.held_bytes -= amount.bytes as u64;
             self.count_dropped(reason, amount.frames as u64);
@@ -154,7 +155,9 @@ impl Contents {
         self.unconfirmed.extend(after);
     }
 
-    fn deliver(&mut self, amount: Amount) {
+    fn deliver(&mut self, held: &Held) {
+        let amount = held.amount();
+        self.is_done(held);
         self.ledger.delivered += amount.frames as u64;
         self.ledger.held_bytes -= amount.bytes as u64;
     }
@@ -165,10 +168,11 @@ impl Contents {
         if let Lifecycle::Ended(_) = self.lifecycle {
             return;
         }
-        for amount in confirmed.iter().map(Held::amount) {
+        for held in confirmed {
+            let amount = held.amount();
             self.ledger.unconfirmed -= amount.frames as u64;
             self.ledger.unconfirmed_bytes -= amount.bytes as u64;
-            self.deliver(amount);
+            self.deliver(held);
         }
         self.ledger.delivered_bytes += bytes;
     }
@@ -185,6 +189,7 @@ impl Contents {
             self.ledger.unconfirmed_bytes -= bytes as u64;
             self.ledger.queued += frames as u64;
             back.written_before = true;
+            self.may_be_sent_twice(&back);
             self.wait(back);
         }
     }

@@ -1,4 +1,4 @@
-//! The fair sharing of a full queue among its senders.
+//! The room in a queue, and its fair sharing among the senders if the queue is full.
 
 use super::{
     DropReason,
@@ -8,6 +8,45 @@ use super::{
 use crate::frame_stream::Chunk;
 
 impl Contents {
+    /// The room for the frames in `waiting`: the bounds minus all other frames in memory.
+    pub(super) fn room(&self, bounds: Bounds) -> Amount {
+        bounds
+            .held
+            .without(self.in_memory().without(self.senders.total))
+    }
+
+    /// The room that is free: the bounds minus the frames in memory. Frames that returned unconfirmed take no room from
+    /// new ones, because they had left the queue already.
+    pub(super) fn free(&self, bounds: Bounds) -> Amount {
+        bounds.held.without(self.in_memory().without(self.returned))
+    }
+
+    /// The frames in memory that count against the bounds. Unconfirmed frames do not count: the connection limits them
+    /// separately.
+    pub(super) fn in_memory(&self) -> Amount {
+        let queued = self.ledger.queued - self.only_on_disk();
+        Amount {
+            frames: to_usize(queued + self.ledger.in_flight),
+            bytes: self.bounded_bytes(),
+        }
+    }
+
+    /// The bytes that count against the bounds.
+    pub(super) fn bounded_bytes(&self) -> usize {
+        to_usize(self.ledger.held_bytes - self.ledger.unconfirmed_bytes)
+    }
+
+    pub(super) fn in_flight_amount(&self) -> Amount {
+        let spooled = self.spooled.as_ref();
+        let spooled = spooled.map_or_else(Amount::default, |it| it.in_memory());
+        Amount {
+            frames: to_usize(self.ledger.in_flight),
+            bytes: self
+                .bounded_bytes()
+                .saturating_sub(self.senders.total.bytes + spooled.bytes),
+        }
+    }
+
     /// Makes room for the frames of `chunk` to which its connection is entitled. Does nothing if these are not more
     /// than the `free` frames that fit already. Returns the number of frames of `chunk` that fit afterwards.
     ///
@@ -85,7 +124,14 @@ impl Contents {
     /// Drops chunks until `bytes` are freed or no chunk waits. In each step, the connection that is furthest above its
     /// share loses its newest chunk. To compute the shares, the amount that is left after the eviction is divided among
     /// the senders.
-    pub(super) fn evict(&mut self, bytes: usize) {
+    ///
+    /// Chunks that are also on a disk go first: they are only taken out of memory.
+    pub(super) fn evict(&mut self, mut bytes: usize) {
+        while bytes > 0
+            && let Some(amount) = self.forget_newest()
+        {
+            bytes = bytes.saturating_sub(amount.bytes);
+        }
         let before = self.senders.total;
         let left = before.without(Dimension::Bytes.amount(bytes));
         let division = self.senders.divide_as_it_is(left);
@@ -99,4 +145,9 @@ impl Contents {
             }
         }
     }
+}
+
+/// Converts a count back to `usize`. The count was made from a `usize`, so it fits.
+fn to_usize(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
 }

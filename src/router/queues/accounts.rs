@@ -1,6 +1,6 @@
 //! The accounts of a sink's queues: the queues that exist now, and the sums over the former queues.
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{net::SocketAddr, ops::Range, sync::Arc, time::Instant};
 
 use tokio::sync::Notify;
 
@@ -62,7 +62,23 @@ impl Accounts {
 
     /// Adds an empty queue. The router offers chunks to it only after it is published.
     pub(super) fn add(&mut self, address: Option<SocketAddr>, label: Arc<str>) -> Arc<Queue> {
-        let queue = Arc::new(Queue::reporting_to(self.limits, Arc::clone(&self.lost)));
+        let queue = Queue::reporting_to(self.limits, Arc::clone(&self.lost));
+        self.add_queue(queue, address, label)
+    }
+
+    /// Adds a queue for all endpoints, with a spool in which the frames with the numbers `found` wait already.
+    pub(super) fn add_with_spool(&mut self, found: Range<u64>) -> Arc<Queue> {
+        let queue = Queue::with_spool(self.limits, Arc::clone(&self.lost), found);
+        self.add_queue(queue, None, "".into())
+    }
+
+    fn add_queue(
+        &mut self,
+        queue: Queue,
+        address: Option<SocketAddr>,
+        label: Arc<str>,
+    ) -> Arc<Queue> {
+        let queue = Arc::new(queue);
         self.entries.push(EndpointQueue {
             queue: Arc::clone(&queue),
             address,

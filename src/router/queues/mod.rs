@@ -4,13 +4,13 @@ mod accounts;
 #[cfg(test)]
 mod tests;
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{net::SocketAddr, ops::Range, sync::Arc, time::Instant};
 
 pub(crate) use accounts::EndpointAccount;
 use accounts::{Accounts, EndpointQueue};
 
 use super::{
-    DropReason, Latency, Ledger, Limits, Losses, Queue,
+    DropReason, Latency, Ledger, Limits, Losses, Queue, SpoolCounts,
     inlets::{Close, Inlet, Inlets},
 };
 use crate::{frame_stream::Chunk, lock::Mutex};
@@ -42,6 +42,27 @@ impl Queues {
             queues.publish(&accounts);
         }
         queues
+    }
+
+    /// A single queue with a spool, in which the frames with the numbers `found` wait already.
+    pub(crate) fn with_spool(limits: Limits, found: Range<u64>) -> Self {
+        let queues = Self {
+            inlets: Inlets::default(),
+            accounts: Mutex::new(Accounts::new(limits)),
+        };
+        {
+            let mut accounts = queues.accounts.lock();
+            accounts.add_with_spool(found);
+            queues.publish(&accounts);
+        }
+        queues
+    }
+
+    /// The frames of the sink's spool; `None` without a spool.
+    pub(crate) fn spool_counts(&self) -> Option<SpoolCounts> {
+        let accounts = self.accounts.lock();
+        let mut queues = accounts.entries.iter();
+        queues.find_map(|entry| entry.queue.spool_counts())
     }
 
     /// The sink's current ledger.
@@ -154,7 +175,7 @@ impl Queues {
     }
 
     /// Ends every queue. All frames of these queues, and all frames that are offered later, are counted as lost because
-    /// of the shutdown.
+    /// of the shutdown. Frames in a spool stay there and count as queued.
     pub(crate) fn abandon(&self) {
         for entry in &self.accounts.lock().entries {
             entry.queue.abandon(DropReason::Shutdown);

@@ -1,0 +1,282 @@
+//! The frames of a queue that are on a disk: which of them are in memory too, and which need not be sent any more.
+//!
+//! ```text
+//! oldest                                                              newest
+//! in flight, unconfirmed │ ready │ only on the disk │ being written │ waiting (not on the disk yet)
+//! ```
+//!
+//! Frames have two kinds of numbers. Their *positions* are the order in which they were offered to the queue. Their
+//! *numbers* are those of the spool, which has no numbers for lost frames. The chunks that are only on the disk have no
+//! positions any more. When they are read, they get positions that follow each other from the first one on. Such a
+//! position is never higher than the one before, so the order of the queue stays right.
+
+use std::{collections::BTreeMap, ops::Range, task::Waker, time::Instant};
+
+use super::{
+    amount::Amount,
+    contents::{Bounds, Contents, Lifecycle},
+    done::Done,
+    held::Held,
+    spooling::Wants,
+};
+use crate::frame_stream::Chunk;
+
+pub(super) struct Spooled {
+    /// The chunks that are on the disk and in memory and wait to be sent, by position.
+    pub(super) ready: BTreeMap<u64, Held>,
+    pub(super) ready_amount: Amount,
+    /// The number of the first frame that is only on the disk. All later ones are only there too.
+    pub(super) disk: u64,
+    /// The position that this frame gets when it is read.
+    pub(super) disk_position: u64,
+    /// The number of the next frame that is written to the disk.
+    pub(super) next: u64,
+    /// The position after the newest frame that is on the disk, or that was taken from memory while the disk failed.
+    /// Older frames are never written: they would come after newer ones on the disk.
+    pub(super) written_to: u64,
+    /// The position after the newest frame that was taken from memory while the disk failed. Chunks before it stay in
+    /// memory: otherwise they would be read after that frame is sent again.
+    pub(super) taken_to: u64,
+    /// The frames below this number are not on the disk any more.
+    pub(super) floor: u64,
+    /// The frames below this number may have been sent on a connection that ended before they were confirmed.
+    pub(super) sent_below: u64,
+    /// The frames that are being written to the disk.
+    pub(super) writing: Amount,
+    pub(super) done: Done,
+    pub(super) writes: Writes,
+    /// The work for which the thread of the spool is woken.
+    pub(super) wants: Wants,
+    /// The number of [`Done::below`] that the thread knows.
+    pub(super) known_done: u64,
+    /// True when the thread must bring everything to the disk and end.
+    pub(super) is_ending: bool,
+    /// Wakes the thread of the spool; `None` if it does not wait.
+    pub(super) thread: Option<Waker>,
+}
+
+/// The state of the writes to the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Writes {
+    /// New frames are written.
+    On,
+    /// The spool is full. New frames wait in memory until older ones are done.
+    Full,
+    /// The disk has failed. Once everything on it is sent, new frames are sent from memory.
+    Failing,
+}
+
+/// The frames of a spool, in numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct SpoolCounts {
+    /// Frames on the disk that are neither delivered nor dropped.
+    pub(crate) frames: u64,
+    /// Those of them that are not in memory.
+    pub(crate) only_on_disk: u64,
+}
+
+// === impl Spooled ===
+
+impl Spooled {
+    /// The state of a queue whose spool has the frames `found`, and in which nothing else waits. `position` is the one
+    /// of the first frame, and `end` the one after the last frame.
+    pub(super) fn new(found: Range<u64>, Range { start, end }: Range<u64>) -> Self {
+        Self {
+            ready: BTreeMap::new(),
+            ready_amount: Amount::default(),
+            disk: found.start,
+            disk_position: start,
+            next: found.end,
+            written_to: end,
+            taken_to: start,
+            floor: found.start,
+            sent_below: 0,
+            writing: Amount::default(),
+            done: Done::starting_at(found.start),
+            writes: Writes::On,
+            wants: Wants {
+                done: false,
+                reads: true,
+            },
+            known_done: found.start,
+            is_ending: false,
+            thread: None,
+        }
+    }
+
+    /// The number of frames that are only on the disk.
+    pub(super) fn only_on_disk(&self) -> u64 {
+        self.next - self.disk
+    }
+
+    /// The memory of all chunks that are on the disk or on the way there, without those in flight.
+    pub(super) fn in_memory(&self) -> Amount {
+        let mut amount = self.ready_amount;
+        amount += self.writing;
+        amount
+    }
+
+    /// The frames on the disk that are neither delivered nor dropped.
+    pub(super) fn kept(&self) -> u64 {
+        self.done.missing(self.floor, self.next)
+    }
+
+    /// Returns whether no frame waits here.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ready.is_empty() && self.only_on_disk() == 0 && self.writing.frames == 0
+    }
+
+    /// The memory that can be freed without losing a frame. The oldest chunk stays, so that the sink always has one to
+    /// send.
+    pub(super) fn forgettable(&self) -> usize {
+        match self.ready.len() {
+            0 | 1 => 0,
+            _ => self.ready_amount.bytes,
+        }
+    }
+
+    /// The oldest chunk that the consumer may take.
+    pub(super) fn first(&self) -> Option<&Held> {
+        self.ready.first_key_value().map(|(_, held)| held)
+    }
+
+    pub(super) fn add_ready(&mut self, held: Held) {
+        self.ready_amount += held.amount();
+        self.ready.insert(held.position, held);
+    }
+
+    pub(super) fn pop_ready(&mut self) -> Option<Held> {
+        let (_, held) = self.ready.pop_first()?;
+        self.ready_amount -= held.amount();
+        Some(held)
+    }
+
+    /// Takes the newest ready chunk out of memory if it is directly before the frames that are only on the disk.
+    fn forget_newest(&mut self) -> Option<Amount> {
+        if self.ready.len() < 2 {
+            return None;
+        }
+        let newest = self.ready.last_entry()?;
+        let numbers = newest.get().numbers();
+        // A chunk that ended connections keeps the count of them.
+        let may_go = numbers.end == self.disk
+            && numbers.start >= self.floor
+            && newest.get().position >= self.taken_to
+            && newest.get().cuts == 0;
+        if !may_go {
+            return None;
+        }
+        let held = newest.remove();
+        let amount = held.amount();
+        self.ready_amount -= amount;
+        self.disk = numbers.start;
+        self.disk_position = held.position;
+        Some(amount)
+    }
+}
+
+// === impl Contents ===
+
+impl Contents {
+    /// The number of frames that are only on the disk.
+    pub(super) fn only_on_disk(&self) -> u64 {
+        self.spooled.as_ref().map_or(0, |it| it.only_on_disk())
+    }
+
+    /// The oldest chunk that the consumer may take. With a spool, it takes only chunks that are on the disk, unless the
+    /// disk fails.
+    pub(super) fn first(&self) -> Option<&Held> {
+        let waiting = self.waiting.first_key_value().map(|(_, held)| held);
+        let Some(spooled) = &self.spooled else {
+            return waiting;
+        };
+        match (waiting, spooled.first()) {
+            // It was sent while the disk failed, and returned. Newer chunks are on the disk by now.
+            (Some(waiting), ready)
+                if waiting.position < spooled.written_to
+                    && ready.is_none_or(|ready| waiting.position < ready.position) =>
+            {
+                Some(waiting)
+            }
+            (_, Some(ready)) => Some(ready),
+            (waiting, None) => {
+                waiting.filter(|_| spooled.writes == Writes::Failing && spooled.is_empty())
+            }
+        }
+    }
+
+    /// Takes the [first](Self::first) chunk out of the queue.
+    pub(super) fn pop_first(&mut self) -> Option<Held> {
+        let (position, is_spooled) = self.first().map(|it| (it.position, it.number.is_some()))?;
+        if is_spooled {
+            return self.spooled.as_mut()?.pop_ready();
+        }
+        self.pop_waiting(position)
+    }
+
+    /// The consumer takes `held` out of the queue.
+    pub(super) fn is_taken(&mut self, held: &Held) {
+        if let (Some(spooled), None) = (&mut self.spooled, held.number) {
+            spooled.written_to = spooled.written_to.max(held.end());
+            spooled.taken_to = spooled.taken_to.max(held.end());
+        }
+    }
+
+    pub(super) fn pop_waiting(&mut self, position: u64) -> Option<Held> {
+        let held = self.waiting.remove(&position)?;
+        self.senders
+            .remove(held.chunk.source(), position, held.amount());
+        if held.written_before {
+            self.returned -= held.amount();
+        }
+        Some(held)
+    }
+
+    /// Frees memory for `chunk`: ready chunks are forgotten, the newest first, until it fits.
+    pub(super) fn forget_for(&mut self, chunk: &Chunk, bounds: Bounds) {
+        while self.free(bounds).room_for(chunk) < chunk.len() && self.forget_newest().is_some() {}
+    }
+
+    /// Takes the newest ready chunk out of memory. It stays on the disk.
+    pub(super) fn forget_newest(&mut self) -> Option<Amount> {
+        let amount = self.spooled.as_mut()?.forget_newest()?;
+        self.ledger.held_bytes -= amount.bytes as u64;
+        Some(amount)
+    }
+
+    /// The frames of `held` are delivered or dropped.
+    pub(super) fn is_done(&mut self, held: &Held) {
+        if let Some(spooled) = &mut self.spooled {
+            spooled.done.add(held.numbers());
+        }
+    }
+
+    /// The frames of `held` were sent and will be sent again.
+    pub(super) fn may_be_sent_twice(&mut self, held: &Held) {
+        if let Some(spooled) = &mut self.spooled {
+            spooled.sent_below = spooled.sent_below.max(held.numbers().end);
+        }
+    }
+
+    /// The time at which the oldest ready frame was received.
+    pub(super) fn oldest_ready(&self) -> Option<Instant> {
+        let first = self.spooled.as_ref()?.first()?;
+        Some(first.chunk.received())
+    }
+
+    /// Forgets everything in memory. Returns the number of frames that stay on the disk.
+    pub(super) fn keep_on_disk(&mut self) -> u64 {
+        let Some(spooled) = &mut self.spooled else {
+            return 0;
+        };
+        spooled.ready.clear();
+        spooled.ready_amount = Amount::default();
+        spooled.disk = spooled.next;
+        spooled.kept()
+    }
+
+    /// Returns whether the queue has ended.
+    pub(super) fn is_abandoned(&self) -> bool {
+        matches!(self.lifecycle, Lifecycle::Ended(_))
+    }
+}

@@ -1,0 +1,245 @@
+//! The side of a queue that the thread of a spool uses: it takes new frames, and brings frames back from the disk.
+
+use std::{
+    ops::Range,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use super::{
+    DropReason,
+    amount::Amount,
+    contents::Contents,
+    held::Held,
+    queue::Queue,
+    spooled::{SpoolCounts, Writes},
+};
+use crate::frame_stream::Chunk;
+
+/// The work that a spool's thread wants besides writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wants {
+    /// More frames are done than before.
+    pub(crate) done: bool,
+    /// Frames can be read.
+    pub(crate) reads: bool,
+}
+
+/// The work of a spool's thread.
+#[derive(Debug)]
+pub(crate) struct Work {
+    /// The frames to write, oldest first.
+    pub(crate) unspooled: Unspooled,
+    /// The number of the first frame to read; `None` if enough frames are in memory.
+    pub(crate) read_from: Option<u64>,
+    /// Every frame below this number is delivered or dropped.
+    pub(crate) done_below: u64,
+    /// True when nothing more comes and the sink has ended: everything must be brought to the disk.
+    pub(crate) is_ending: bool,
+}
+
+/// Frames that were read from a disk.
+#[derive(Debug)]
+pub(crate) struct Read {
+    /// The number of the first frame of `chunk`. All frames before it are lost.
+    pub(crate) number: u64,
+    /// The frames; `None` if no more frames are on the disk.
+    pub(crate) chunk: Option<Chunk>,
+    /// The lost frames that were too old.
+    pub(crate) expired: u64,
+    /// The reason why the other frames are lost.
+    pub(crate) lost: DropReason,
+}
+
+/// Chunks that wait for the disk. Dropping this value returns the chunks that were not written to the queue.
+pub(crate) struct Unspooled {
+    queue: Arc<Queue>,
+    /// The chunks, with the numbers of those that were written.
+    chunks: Vec<(Held, Fate)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Waits,
+    /// It is on the disk. This is the number of its first frame.
+    Written(u64),
+    Dropped(DropReason),
+}
+
+/// The largest amount that is written before the sink gets it.
+const AT_ONCE: Amount = Amount {
+    frames: 1 << 16,
+    bytes: 1 << 20,
+};
+
+// === impl Queue ===
+
+impl Queue {
+    /// Returns the next work of the spool's thread. If there is none, wakes the thread later.
+    pub(crate) fn poll_spool(self: &Arc<Self>, cx: &Context<'_>, wants: Wants) -> Poll<Work> {
+        let mut contents = self.lock();
+        if let Some(spooled) = &mut contents.spooled {
+            spooled.wants = wants;
+        }
+        let chunks = contents.take_unspooled(AT_ONCE);
+        let needs_read = contents.needs_read();
+        let is_abandoned = contents.is_abandoned();
+        let Some(spooled) = &mut contents.spooled else {
+            return Poll::Pending;
+        };
+        let work = Work {
+            unspooled: Unspooled {
+                queue: Arc::clone(self),
+                chunks: chunks.into_iter().map(|it| (it, Fate::Waits)).collect(),
+            },
+            read_from: needs_read.then_some(spooled.disk),
+            done_below: spooled.done.below(),
+            is_ending: spooled.is_ending || is_abandoned,
+        };
+        let is_asked = wants.done && work.done_below > spooled.known_done;
+        spooled.known_done = work.done_below;
+        let is_work = work.is_some() || is_asked;
+        spooled.thread = (!is_work).then(|| cx.waker().clone());
+        if is_work {
+            Poll::Ready(work)
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// Takes over what was read from the disk. `from` is the [number](Work::read_from) at which the read began.
+    pub(crate) fn have_read(&self, from: u64, read: Read) {
+        self.end_flight(|contents| {
+            // Since then, chunks may have been taken out of memory. They are read first.
+            if contents.spooled.as_ref().is_none_or(|it| it.disk != from) {
+                return;
+            }
+            contents.lose_on_disk(read.number.min(from + read.expired), DropReason::Expired);
+            contents.lose_on_disk(read.number, read.lost);
+            if let Some(chunk) = read.chunk {
+                contents.add_read(chunk, read.number);
+            }
+        });
+    }
+
+    /// Notes that the frames below `floor` were deleted from the disk. Those that are not in memory are lost.
+    pub(crate) fn raise_floor(&self, floor: u64, reason: DropReason) -> u64 {
+        self.end_flight(|contents| contents.raise_floor(floor, reason))
+    }
+
+    /// Drops the frames in memory that are also on the disk and were received before `limit`.
+    pub(crate) fn expire(&self, limit: Instant) {
+        self.end_flight(|contents| contents.expire_ready(limit));
+    }
+
+    /// The time at which the oldest waiting frame was received.
+    pub(crate) fn oldest_ready(&self) -> Option<Instant> {
+        self.lock().oldest_ready()
+    }
+
+    /// Changes what happens to new frames. The sink gets frames from memory only while the disk fails.
+    pub(crate) fn set_writes(&self, writes: Writes) {
+        self.end_flight(|contents| {
+            if let Some(spooled) = &mut contents.spooled {
+                spooled.writes = writes;
+            }
+        });
+    }
+
+    /// Makes the thread of the spool bring everything to the disk, and end.
+    pub(crate) fn end_spool(&self) {
+        self.end_flight(|contents| {
+            if let Some(spooled) = &mut contents.spooled {
+                spooled.is_ending = true;
+            }
+        });
+    }
+
+    /// The frames of the spool; `None` without a spool.
+    pub(crate) fn spool_counts(&self) -> Option<SpoolCounts> {
+        let contents = self.lock();
+        let spooled = contents.spooled.as_ref()?;
+        Some(SpoolCounts {
+            frames: spooled.kept(),
+            only_on_disk: spooled.only_on_disk(),
+        })
+    }
+
+    /// The numbers of the frames that the disk may have, from the first one that is not done.
+    pub(crate) fn spool_range(&self) -> Range<u64> {
+        let contents = self.lock();
+        let spooled = contents.spooled.as_ref();
+        spooled.map_or(0..0, |it| it.done.below()..it.next)
+    }
+}
+
+// === impl Work ===
+
+impl Work {
+    fn is_some(&self) -> bool {
+        !self.unspooled.is_empty() || self.read_from.is_some() || self.is_ending
+    }
+}
+
+// === impl Unspooled ===
+
+impl Unspooled {
+    /// Returns whether there is nothing to write.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    /// The oldest chunk that is not written yet.
+    pub(crate) fn next(&self) -> Option<&Chunk> {
+        let mut chunks = self.chunks.iter();
+        let next = chunks.find(|(_, fate)| *fate == Fate::Waits);
+        next.map(|(held, _)| &held.chunk)
+    }
+
+    /// The next chunk is on the disk. Its first frame has this number.
+    pub(crate) fn is_written(&mut self, number: u64) {
+        self.decide(Fate::Written(number));
+    }
+
+    /// The next chunk will never be on the disk. Its frames are lost.
+    pub(crate) fn drop_next(&mut self, reason: DropReason) {
+        self.decide(Fate::Dropped(reason));
+    }
+
+    fn decide(&mut self, fate: Fate) {
+        let mut chunks = self.chunks.iter_mut();
+        if let Some(next) = chunks.find(|(_, fate)| *fate == Fate::Waits) {
+            next.1 = fate;
+        }
+    }
+
+    fn apply(contents: &mut Contents, held: Held, fate: Fate) {
+        match fate {
+            Fate::Waits => contents.end_write(held, None),
+            Fate::Written(number) => contents.end_write(held, Some(number)),
+            Fate::Dropped(reason) => contents.drop_write(&held, reason),
+        }
+    }
+}
+
+impl Drop for Unspooled {
+    fn drop(&mut self) {
+        if self.chunks.is_empty() {
+            return;
+        }
+        let chunks = std::mem::take(&mut self.chunks);
+        self.queue.end_flight(|contents| {
+            for (held, fate) in chunks {
+                Self::apply(contents, held, fate);
+            }
+        });
+    }
+}
+
+impl std::fmt::Debug for Unspooled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let chunks = self.chunks.iter().map(|(held, _)| &held.chunk);
+        f.debug_list().entries(chunks).finish()
+    }
+}
