@@ -19,6 +19,7 @@ mod parser;
 pub(crate) mod quantity;
 mod room;
 mod source;
+mod spool;
 
 use std::path::{Path, PathBuf};
 
@@ -32,6 +33,7 @@ pub use model::{
 pub use source::Position;
 #[cfg(feature = "cli")]
 pub(crate) use source::{ReadError, read};
+pub use spool::{Spool, SpoolSync, WhenFull};
 
 use self::{directives::Purpose, source::Span};
 use crate::files::waiting_for;

@@ -8,6 +8,7 @@ use std::{
 
 use bytes::Bytes;
 
+use super::spool::Spool;
 use crate::{
     closed_set::closed_set,
     extra::Template,
@@ -147,6 +148,8 @@ pub struct Sink {
     pub max_age: Option<Duration>,
     /// The condition on which a written frame counts as delivered. No effect if `endpoint` is a file.
     pub confirm: Confirm,
+    /// The spool; `None` means that frames wait only in memory.
+    pub spool: Option<Spool>,
     /// The settings for files. They have no effect unless `endpoint` is a file.
     pub files: FileSettings,
 }
@@ -309,6 +312,7 @@ impl Sink {
             write_timeout: Duration::from_secs(30),
             max_age: None,
             confirm: Confirm::default(),
+            spool: None,
             files: FileSettings::default(),
         }
     }

@@ -21,8 +21,21 @@ pub(super) struct Statement {
 pub(super) struct Block {
     /// The words, without the words of nested blocks.
     pub(super) tokens: Vec<Token>,
-    /// The place at which the first nested block opens.
-    pub(super) nested: Option<Span>,
+    /// The blocks of its options, in order.
+    pub(super) inner: Vec<Inner>,
+}
+
+/// The block of an option.
+#[derive(Debug)]
+pub(super) struct Inner {
+    /// The number of words of the outer block before this one.
+    pub(super) after: usize,
+    /// The place of its `{`.
+    pub(super) open: Span,
+    /// The words, without those of deeper blocks.
+    pub(super) tokens: Vec<Token>,
+    /// The place at which the first deeper block opens.
+    pub(super) deeper: Option<Span>,
 }
 
 // === impl Statement ===
@@ -32,6 +45,11 @@ impl Statement {
     pub(super) fn span(&self) -> Span {
         let last = self.arguments.last().unwrap_or(&self.name);
         self.name.span.to(last.span)
+    }
+
+    /// The blocks of the options. Empty if there are none.
+    pub(super) fn inner(&self) -> &[Inner] {
+        self.block.as_ref().map_or(&[], |block| &block.inner)
     }
 
     /// The words of the block. Empty if there is no block.
@@ -90,19 +108,31 @@ pub(super) fn parse(tokens: Vec<Token>, problems: &mut Vec<Diagnostic>) -> Vec<S
 fn block(tokens: &mut impl Iterator<Item = Token>) -> Block {
     let mut block = Block {
         tokens: Vec::new(),
-        nested: None,
+        inner: Vec::new(),
     };
     let mut depth = 0_usize;
     for token in tokens {
         match token.kind {
             Kind::Open => {
-                block.nested = block.nested.or(Some(token.span));
+                match block.inner.last_mut().filter(|_| depth > 0) {
+                    Some(inner) => inner.deeper = inner.deeper.or(Some(token.span)),
+                    None => block.inner.push(Inner {
+                        after: block.tokens.len(),
+                        open: token.span,
+                        tokens: Vec::new(),
+                        deeper: None,
+                    }),
+                }
                 depth += 1;
             }
             Kind::Close if depth == 0 => break,
             Kind::Close => depth -= 1,
             Kind::Word | Kind::Quoted if depth == 0 => block.tokens.push(token),
-            Kind::Word | Kind::Quoted => {}
+            Kind::Word | Kind::Quoted => {
+                if let Some(inner) = block.inner.last_mut().filter(|_| depth == 1) {
+                    inner.tokens.push(token);
+                }
+            }
         }
     }
     block

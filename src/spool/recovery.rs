@@ -17,7 +17,7 @@ use super::{
     scan::{Rest, Scanner, Step},
     segment::{self, HEADER, Kind, LAST, Owner, VERSION},
     segments::{Segment, Segments},
-    settings::{LEAST_SEGMENTS, Settings, Sync, millis},
+    settings::{Settings, Sync, millis},
     store::{Counters, Spool, io_error},
     writer::Writer,
 };
@@ -126,14 +126,7 @@ impl<F: Fs> Spool<F> {
 
 /// Finds the files of the folder. Creates the checkpoint file if it is missing.
 fn find<F: Fs>(fs: &F, settings: &Settings) -> Result<Found<F>, SpoolError> {
-    let least = settings.segment.saturating_mul(LEAST_SEGMENTS);
-    if settings.size < least {
-        return Err(SpoolError::TooSmall {
-            size: settings.size,
-            segment: settings.segment,
-            segments: LEAST_SEGMENTS,
-        });
-    }
+    settings.check()?;
     let listed = fs.list();
     let listed = listed.map_err(|error| io_error(settings, "read", "", error))?;
     let segments = segments(&listed);

@@ -7,6 +7,8 @@ use std::{
 
 use bytes::Bytes;
 
+use super::error::SpoolError;
+
 /// The settings of a spool.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -75,6 +77,30 @@ pub struct Entry {
 /// The smallest number of segments for which a spool must have room: one that is being written, one that is being read,
 /// and two between them.
 pub const LEAST_SEGMENTS: u64 = 4;
+
+// === impl Settings ===
+
+impl Settings {
+    /// The time within which written data must be on the disk, if there is one.
+    pub fn pace(&self) -> Option<Duration> {
+        match self.sync {
+            Sync::Within(time) => Some(time),
+            Sync::Always | Sync::Never => None,
+        }
+    }
+
+    /// Checks that the spool has room for enough segments.
+    pub(super) fn check(&self) -> Result<(), SpoolError> {
+        if self.size < self.segment.saturating_mul(LEAST_SEGMENTS) {
+            return Err(SpoolError::TooSmall {
+                size: self.size,
+                segment: self.segment,
+                segments: LEAST_SEGMENTS,
+            });
+        }
+        Ok(())
+    }
+}
 
 // === impl Now ===
 

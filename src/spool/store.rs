@@ -150,6 +150,40 @@ impl<F: Fs> Spool<F> {
         self.commit(now)
     }
 
+    /// Changes the limits and the time of the syncs. The folder and the owner stay.
+    ///
+    /// # Errors
+    ///
+    /// If the settings contradict each other, or as of [`commit`](Self::commit), because what was written is brought to
+    /// the disk first. Then nothing changes.
+    pub fn change(&mut self, settings: &Settings, now: Now) -> Result<(), SpoolError> {
+        settings.check()?;
+        self.commit(now)?;
+        let Settings {
+            segment,
+            size,
+            sync,
+            when_full,
+            age,
+            ..
+        } = *settings;
+        self.settings = Settings {
+            folder: std::mem::take(&mut self.settings.folder),
+            owner: std::mem::take(&mut self.settings.owner),
+            segment,
+            size,
+            sync,
+            when_full,
+            age,
+        };
+        Ok(())
+    }
+
+    /// The settings in use.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// The current state.
     pub fn status(&self) -> Status {
         Status {

@@ -43,6 +43,15 @@ pub(super) fn check_zstd(value: &Token, findings: &mut Findings<'_>) {
     }
 }
 
+/// Reports an error if the program has no spools.
+pub(super) fn check_spool(name: &Token, findings: &mut Findings<'_>) {
+    if !cfg!(feature = "spool") {
+        let message = "this program was built without spools";
+        let problem = name.error(message, "needs the feature `spool` of the library tapfan");
+        findings.report(problem.help("remove it, or build the program with that feature"));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;

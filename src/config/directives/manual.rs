@@ -59,7 +59,12 @@ pub(crate) fn directives() -> Vec<Directive> {
         block(
             "dnstap SOCKET [full] [writebuffer] [queue]",
             "defines a sink, which sends the frames to a collector or writes them to files",
-            [settings(dnstap::ARGUMENTS), settings(dnstap::OPTIONS)].concat(),
+            [
+                settings(dnstap::ARGUMENTS),
+                settings(dnstap::OPTIONS),
+                spool_settings(),
+            ]
+            .concat(),
         ),
         block(
             "resolver",
@@ -86,6 +91,15 @@ fn block(syntax: &str, doc: &'static str, options: Vec<Setting>) -> Directive {
         default: None,
     };
     Directive { line, options }
+}
+
+/// The options in the block of `spool`, which follow those of `dnstap`.
+fn spool_settings() -> Vec<Setting> {
+    let mut settings = settings(dnstap::SPOOL);
+    for setting in &mut settings {
+        setting.scope = Some("the block of `spool`");
+    }
+    settings
 }
 
 fn settings<T>(rows: &[Row<T>]) -> Vec<Setting> {

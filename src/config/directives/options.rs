@@ -6,7 +6,7 @@ use super::{
         diagnostics::{Diagnostic, Severity, shown},
         lexer::Token,
         nearest::nearest,
-        parser::Statement,
+        parser::{Inner, Statement},
         source::Span,
     },
     Findings, guesses,
@@ -24,13 +24,8 @@ pub(super) fn read<'a, T>(
     findings: &mut Findings<'_>,
 ) -> Options<'a, T> {
     let mut options = Options { given: Vec::new() };
-    if let Some(span) = statement.block.as_ref().and_then(|block| block.nested) {
-        findings.report(
-            Diagnostic::error("an option has no block of its own")
-                .at(span, "this opens one")
-                .help("put a brace that belongs to a value in quotes"),
-        );
-    }
+    let inner = statement.inner();
+    let mut owned = Vec::new();
     let mut rest = statement.options();
     let mut line: Option<(&Token, &Row<T>)> = None;
     while let Some((name, after)) = rest.split_first() {
@@ -50,12 +45,15 @@ pub(super) fn read<'a, T>(
         line = Some((name, row));
         let takes = match row.value {
             Value::Flag(_) => 0,
-            Value::Times(..) => 2,
+            Value::Times(..) | Value::Block(..) => 2,
             Value::Several(..) => several(after, rows).max(1),
             _ => 1,
         };
         let (values, left) = after.split_at(takes.min(at_hand));
         rest = left;
+        let at = statement.options().len() - rest.len();
+        let own = own_block(row, inner, at);
+        owned.extend(own.map(|own| own.after));
         if values.len() == takes {
             let value = values.first().unwrap_or(name);
             options.add(
@@ -64,6 +62,7 @@ pub(super) fn read<'a, T>(
                     name,
                     value,
                     values,
+                    inner: own,
                 },
                 findings,
             );
@@ -71,7 +70,19 @@ pub(super) fn read<'a, T>(
             findings.report(without_value(name, row, values));
         }
     }
+    let mut foreign = inner.iter().filter(|it| !owned.contains(&it.after));
+    findings.problems.extend(foreign.next().map(|block| {
+        Diagnostic::error("an option has no block of its own")
+            .at(block.open, "this opens one")
+            .help("put a brace that belongs to a value in quotes")
+    }));
     options
+}
+
+/// The block that follows the option of `row`, which ends before the word `at` of the outer block.
+fn own_block<'a, T>(row: &Row<T>, inner: &'a [Inner], at: usize) -> Option<&'a Inner> {
+    let mut own = inner.iter().filter(|it| it.after == at);
+    own.next().filter(|_| matches!(row.value, Value::Block(..)))
 }
 
 /// The number of values before the next option or the end of the line.
@@ -82,7 +93,7 @@ fn several<T>(after: &[Token], rows: &[Row<T>]) -> usize {
 
 fn without_value<T>(name: &Token, row: &Row<T>, values: &[Token]) -> Diagnostic {
     let needs = match row.value {
-        Value::Times(..) => "two values",
+        Value::Times(..) | Value::Block(..) => "two values",
         _ => "a value",
     };
     let label = if values.is_empty() {

@@ -98,6 +98,8 @@ fn the_tables_of_the_reference_are_those_of_the_rows() {
     check(&text, "listen", listen::OPTIONS);
     check(&text, "resolver", resolver::OPTIONS);
     check(&text, "admin", router::HOST);
+    let spool = documented(section(&text, "dnstap"), "option of `spool`");
+    compare(&spool, dnstap::SPOOL, Row::syntax);
     let arguments = documented(section(&text, "dnstap"), "argument");
     compare(&arguments, dnstap::ARGUMENTS, |row| row.name.to_owned());
 }
@@ -241,6 +243,7 @@ fn every_row_is_complete_and_unique() {
     }
     check(dnstap::ARGUMENTS);
     check(dnstap::OPTIONS);
+    check(dnstap::SPOOL);
     check(listen::OPTIONS);
     check(resolver::OPTIONS);
     check(router::HOST);

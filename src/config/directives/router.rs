@@ -174,6 +174,7 @@ pub(super) fn read(
         name: &statement.name,
         value,
         values: std::slice::from_ref(value),
+        inner: None,
     };
     row.apply(config, &given, findings)?;
     if let (AdminAddress::Off, "admin", Some(host)) =

@@ -12,6 +12,7 @@ use super::{
         lexer::Token,
         nearest::nearest,
         needs::{Need, What},
+        parser::Inner,
         quantity::{self, QuantityError, Size, Time},
     },
     Findings,
@@ -47,6 +48,8 @@ pub(super) enum Value<T> {
     File(fn(&mut T, PathBuf)),
     /// One value that needs a parser of its own.
     One(&'static str, Parse<T>),
+    /// Two values that need a parser of their own, and a block of further options.
+    Block(&'static str, Parse<T>),
     /// All values up to the next option or the end of the line. The values of repeated options are combined.
     Several(&'static str, Parse<T>),
 }
@@ -71,6 +74,8 @@ pub(super) struct Given<'a> {
     /// The first value. For a flag, the name itself.
     pub(super) value: &'a Token,
     pub(super) values: &'a [Token],
+    /// The block of the option itself.
+    pub(super) inner: Option<&'a Inner>,
 }
 
 /// The longest text of any option, in bytes.
@@ -98,7 +103,11 @@ impl<T> Row<T> {
             }
             Value::Text(_, limit, _) => Some(format!("up to {limit} bytes")),
             Value::Mode(_) => Some("0 to 0777, octal".to_owned()),
-            Value::Flag(_) | Value::File(_) | Value::One(..) | Value::Several(..) => None,
+            Value::Flag(_)
+            | Value::File(_)
+            | Value::One(..)
+            | Value::Block(..)
+            | Value::Several(..) => None,
         }
     }
 
@@ -153,7 +162,9 @@ impl<T> Row<T> {
                 given.needs(What::File(path.clone()), findings);
                 set(target, path);
             }
-            Value::One(_, parse) | Value::Several(_, parse) => parse(target, given, findings)?,
+            Value::One(_, parse) | Value::Block(_, parse) | Value::Several(_, parse) => {
+                parse(target, given, findings)?;
+            }
         }
         Some(())
     }
@@ -176,7 +187,7 @@ fn range(low: impl fmt::Display, high: impl fmt::Display) -> String {
 }
 
 /// Returns the quantity. If `value` is not a quantity, reports an error.
-fn understood<Q>(
+pub(super) fn understood<Q>(
     value: &Token,
     option: &str,
     quantity: Result<Q, QuantityError>,
@@ -252,6 +263,7 @@ impl<T> Value<T> {
             Self::Mode(_) => "MODE",
             Self::Text(placeholder, ..)
             | Self::One(placeholder, _)
+            | Self::Block(placeholder, _)
             | Self::Several(placeholder, _) => placeholder,
         }
     }
@@ -260,7 +272,7 @@ impl<T> Value<T> {
     pub(super) fn count(&self) -> &'static str {
         match self {
             Self::Flag(_) => "no value",
-            Self::Times(..) => "two values",
+            Self::Times(..) | Self::Block(..) => "two values",
             _ => "one value",
         }
     }

@@ -1,7 +1,10 @@
 //! Checks across the whole configuration: repeated names, addresses that are used twice, and sinks that lead back to a
 //! listener.
 
-use std::{collections::HashMap, path::PathBuf};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
 
 use super::{
     super::{
@@ -107,6 +110,7 @@ pub(super) fn put_together(
     check_loops(&sinks, &listeners, findings);
     check_queues(&sinks, &listeners, findings);
     check_kept_files(&sinks, findings);
+    check_spools(&sinks, findings);
     if purpose == Purpose::Router {
         for found in &sinks {
             dnstap::check_foreign(found, findings);
@@ -196,6 +200,27 @@ pub(crate) fn leads_to(endpoint: &Endpoint, address: &ListenAddress) -> bool {
         Host::Name(name) => {
             name.trim_end_matches('.').eq_ignore_ascii_case("localhost")
                 && (bound.ip().is_loopback() || bound.ip().is_unspecified())
+        }
+    }
+}
+
+/// Reports two sinks with the same folder for their spools.
+fn check_spools(sinks: &[dnstap::Found<'_>], findings: &mut Findings<'_>) {
+    let mut taken: HashMap<&Path, Span> = HashMap::new();
+    for found in sinks {
+        let (Some(spool), Some(option)) = (&found.sink.spool, found.spool) else {
+            continue;
+        };
+        if let Some(first) = taken.insert(&spool.folder, option.span) {
+            findings.report(
+                option
+                    .error(
+                        "two sinks have the same folder for their spools",
+                        "second here",
+                    )
+                    .at(first, "first here")
+                    .help("give each sink a folder of its own"),
+            );
         }
     }
 }

@@ -35,6 +35,7 @@ pub(super) fn read(
             name: token,
             value: token,
             values: &[],
+            inner: None,
         };
         row.apply(sink, &given, findings);
     };

@@ -3,6 +3,7 @@
 mod arguments;
 mod placeholders;
 mod rows;
+mod spool;
 
 use super::{
     super::{
@@ -18,6 +19,7 @@ use crate::net::{Endpoint, UnixAddress};
 
 pub(super) use placeholders::check_foreign;
 pub(super) use rows::{ARGUMENTS, OPTIONS};
+pub(super) use spool::OPTIONS as SPOOL;
 
 pub(super) const USAGE: &str = "the line is `dnstap SOCKET [full] [writebuffer] [queue]`";
 
@@ -29,6 +31,7 @@ pub(super) struct Found<'a> {
     pub(super) name: Option<&'a Token>,
     pub(super) queue_bytes: Option<&'a Token>,
     pub(super) extra: Option<&'a Token>,
+    pub(super) spool: Option<&'a Token>,
 }
 
 pub(super) fn read<'a>(statement: &'a Statement, findings: &mut Findings<'_>) -> Option<Found<'a>> {
@@ -78,6 +81,7 @@ pub(super) fn read<'a>(statement: &'a Statement, findings: &mut Findings<'_>) ->
     arguments::read(&mut sink, &statement.name, rest, findings);
     options.apply(&mut sink, known.then_some(socket), findings);
     check_tls(&sink, socket, &options, findings);
+    spool::check(&sink, &options, findings);
     let value = |name| options.get(name).map(|given| given.value);
     known.then(|| Found {
         sink,
@@ -85,6 +89,7 @@ pub(super) fn read<'a>(statement: &'a Statement, findings: &mut Findings<'_>) ->
         name: value("name"),
         queue_bytes: value("queue_bytes"),
         extra: value("extra"),
+        spool: value("spool"),
     })
 }
 

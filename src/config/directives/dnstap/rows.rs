@@ -9,7 +9,7 @@ use super::{
         Findings, features,
         row::{Given, Row, Scope, TEXT_LIMIT, Value},
     },
-    placeholders,
+    placeholders, spool,
 };
 use crate::{
     config::{
@@ -240,6 +240,14 @@ pub(in super::super) const OPTIONS: &[Row<Sink>] = &[
         doc: "when a frame counts as delivered; until then it is kept, and sent again after a lost connection",
         scope: Some(&CONNECTED),
         describe: |sink| Some(sink.confirm.label().to_owned()),
+    },
+    Row {
+        name: "spool",
+        value: Value::Block("DIR SIZE", spool::read),
+        default: "none",
+        doc: "keeps waiting frames in a folder, so that they survive a restart and a long outage",
+        scope: None,
+        describe: |sink| sink.spool.as_ref().map(spool::described),
     },
     Row {
         name: "rotate",

@@ -1,0 +1,78 @@
+//! The settings of a spool.
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::closed_set::closed_set;
+
+/// The spool of a sink: a folder in which its frames survive the end of the router.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Spool {
+    /// The folder. It belongs to this sink alone.
+    pub folder: PathBuf,
+    /// The limit for its files, in bytes.
+    pub size: u64,
+    /// The time at which written data must be on the disk.
+    pub sync: SpoolSync,
+    /// The age at which frames are given up. `None` means never.
+    pub age: Option<Duration>,
+    /// The frames that a full spool gives up.
+    pub when_full: WhenFull,
+    /// The length of a file, in bytes. `None` means 64 MiB, or a quarter of `size` if that is less.
+    pub segment: Option<u64>,
+}
+
+/// The time at which the data of a spool must be on the disk. A killed process loses nothing with any of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpoolSync {
+    /// At most this time after it was written. A power loss costs what was written in this time.
+    Within(Duration),
+    /// Before the sink sends it.
+    Always,
+    /// When the operating system decides. A power loss may cost everything.
+    Never,
+}
+
+closed_set! {
+    /// The frames that a full spool gives up.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+    pub enum WhenFull {
+        /// The new ones.
+        #[default]
+        Newest => "newest",
+        /// The oldest ones, a file at a time.
+        Oldest => "oldest",
+    }
+}
+
+// === impl Spool ===
+
+impl Spool {
+    /// The smallest number of files for which a spool has room.
+    pub const FILES: u64 = 4;
+
+    /// A spool in `folder`, with a limit of `size` bytes, in which all other settings have their defaults.
+    pub fn new(folder: impl Into<PathBuf>, size: u64) -> Self {
+        Self {
+            folder: folder.into(),
+            size,
+            sync: SpoolSync::default(),
+            age: None,
+            when_full: WhenFull::default(),
+            segment: None,
+        }
+    }
+
+    /// The length of a file, in bytes.
+    pub fn segment_length(&self) -> u64 {
+        self.segment
+            .unwrap_or((64 << 20).min(self.size / Self::FILES))
+    }
+}
+
+impl Default for SpoolSync {
+    /// Within 200 milliseconds.
+    fn default() -> Self {
+        Self::Within(Duration::from_millis(200))
+    }
+}
