@@ -162,8 +162,17 @@ impl Chunk {
         Some(Self::new(bytes, index.into_boxed_slice(), Instant::now()))
     }
 
+    /// Sets the time at which the bytes were read. The chunk must be new.
+    #[cfg(feature = "spool")]
+    pub(crate) fn received_at(mut self, received: Instant) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.received = received;
+        }
+        self
+    }
+
     /// Attaches the metadata of the frames. The chunk must be new.
-    #[cfg(any(test, feature = "tap"))]
+    #[cfg(any(test, feature = "spool", feature = "tap"))]
     pub(crate) fn labelled(mut self, labels: FrameLabels) -> Self {
         if let Some(shared) = Arc::get_mut(&mut self.shared) {
             shared.labels = Some(Box::new(labels));
@@ -184,6 +193,20 @@ impl Chunk {
     /// The frames in their wire form, including the lengths.
     pub fn wire(&self) -> &[u8] {
         &self.shared.bytes[self.offset(self.range.start)..self.offset(self.range.end)]
+    }
+
+    /// The frames in their wire form, which keep the buffer in memory.
+    #[cfg(feature = "spool")]
+    pub(crate) fn wire_bytes(&self) -> Bytes {
+        let part = self.offset(self.range.start)..self.offset(self.range.end);
+        self.shared.bytes.slice(part)
+    }
+
+    /// A copy of the frames' metadata; `None` if they have none.
+    #[cfg(feature = "spool")]
+    pub(crate) fn frame_labels(&self) -> Option<FrameLabels> {
+        let labels = self.shared.labels.as_deref()?;
+        Some(labels.copy(&self.range))
     }
 
     /// The place of the chunk that `maker` makes from this view. Clones of a view have the same place.

@@ -17,12 +17,26 @@ pub(crate) struct FrameLabels {
 
 impl FrameLabels {
     /// Creates the metadata of frames from `bytes`. `ends` has, for each frame, the end of its part of `bytes`.
-    #[cfg(any(test, feature = "tap"))]
+    #[cfg(any(test, feature = "spool", feature = "tap"))]
     pub(crate) fn new(ends: &[u32], bytes: &[u8]) -> Self {
         Self {
             ends: ends.into(),
             bytes: bytes.into(),
         }
+    }
+
+    /// The end of each frame's part of the bytes, and the bytes.
+    #[cfg(feature = "spool")]
+    pub(crate) fn parts(&self) -> (&[u32], &[u8]) {
+        (&self.ends, &self.bytes)
+    }
+
+    /// Keeps only the metadata of the last `frames` frames.
+    #[cfg(feature = "spool")]
+    pub(crate) fn last(&self, frames: usize) -> Self {
+        let all = u32::try_from(self.ends.len()).unwrap_or(u32::MAX);
+        let frames = u32::try_from(frames).unwrap_or(u32::MAX);
+        self.copy(&(all.saturating_sub(frames)..all))
     }
 
     /// The metadata of one frame.

@@ -28,7 +28,7 @@ pub(crate) use derived::{Derived, Maker};
 pub(crate) use handshake::Awaited;
 pub(crate) use handshake::{LooksLike, Opening, accept_opening, offer_with_end_request};
 pub(crate) use index::IndexEntry;
-#[cfg(any(test, feature = "tap"))]
+#[cfg(any(test, feature = "spool", feature = "tap"))]
 pub(crate) use labels::FrameLabels;
 
 /// The content type of dnstap, as `dnstap.proto` names it.

@@ -37,6 +37,7 @@ mod restart;
 mod rewrite;
 mod sharing;
 mod shipment;
+mod spooler;
 mod stack;
 mod wire;
 
@@ -56,5 +57,7 @@ pub(crate) use resolution::Resolution;
 pub(crate) use rewrite::{RewriteLayer, RewriteService};
 pub(crate) use sharing::{EditGroup, EditGroups};
 pub(crate) use shipment::Shipment;
+pub use spooler::SpoolSetupError;
+pub(crate) use spooler::{Opened, SpoolState, Spooler};
 pub use stack::SinkSetupError;
 pub(crate) use stack::{SinkStack, Stack};

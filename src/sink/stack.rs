@@ -7,7 +7,7 @@ use tower::ServiceBuilder;
 
 use super::{
     Connect, EditGroup, EditGroups, FrameEdits, Names, Reconnect, Resolution, RewriteLayer,
-    RewriteService,
+    RewriteService, SpoolSetupError,
     confirmation::{AllMissed, Confirmation},
     connect::{Place, Target},
     file::Files,
@@ -47,6 +47,9 @@ pub enum SinkSetupError {
     /// Names cannot be looked up.
     #[error(transparent)]
     Names(#[from] ResolveError),
+    /// The spool cannot be used.
+    #[error(transparent)]
+    Spool(#[from] SpoolSetupError),
 }
 
 pub(crate) type SinkStack = RewriteService<Reconnect<Connect>>;

@@ -9,7 +9,7 @@
 //!
 //! One thread owns a spool and makes all calls to it. Every call may wait for the disk. The engine does not use any
 //! code of sinks, queues or chunks. It stores data frames in their wire form, together with bytes that only the caller
-//! understands, the context. No sink uses the engine yet. The code in this folder uses no other folder of the crate.
+//! understands, the context. `sink::spooler` is that caller. The code in this folder uses no other folder of the crate.
 //! `docs/spool.md` describes the files, and the promises of the engine.
 //!
 //! # Numbers

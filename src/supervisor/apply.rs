@@ -10,6 +10,7 @@ use super::{
     ListenerHandle, SinkHandle, Supervisor,
     descriptors::Shortage,
     drops,
+    material::Material,
     plan::{ListenerStep, Plan, PlannedListener, PlannedSink, SinkStep, is_same_place},
     sink_task::{SinkTask, Work},
 };
@@ -17,6 +18,7 @@ use crate::{
     config::{self, Listen, ListenAddress, quantity::Size},
     net::UnixPermissions,
     router::Queues,
+    sink::{Opened, Spooler, Stack},
 };
 
 /// The changes of a reload, by name.
@@ -168,10 +170,21 @@ impl Supervisor {
             config,
             material,
             step,
+            spool,
         } = planned;
         let name = Arc::clone(&config.name);
+        if let (Some(new), Some(old)) = (&config.spool, &old)
+            && old.config.spool.as_ref() != Some(new)
+            && let Some(spooler) = &old.spooler
+        {
+            spooler.change(&name, new);
+        }
         Some(match (step, old) {
             (SinkStep::Keep, old) => old?,
+            (SinkStep::Tune, old) => {
+                changes.changed.push(name);
+                SinkHandle { config, ..old? }
+            }
             (SinkStep::Adopt(stack), old) => {
                 let old = old?;
                 info!(sink = %name, "reloaded certificates, the next handshake uses them");
@@ -194,26 +207,48 @@ impl Supervisor {
                 }
             }
             (SinkStep::Build(stack), None) => {
-                warn_about_unverified(&config);
-                let work = Work {
-                    reporter: stack.reporter.clone(),
-                    stack,
-                    queues: Arc::new(Queues::new(config.queue)),
-                    drain: self.drain.subscribe(),
-                };
-                let drop_log = drops::log_losses(Arc::clone(&name), Arc::clone(&work.queues));
                 changes.started.push(name);
-                let task = SinkTask::start(work.clone(), self.abort.child_token(), None);
-                SinkHandle {
-                    config,
-                    material,
-                    work,
-                    task,
-                    _drop_log: AbortOnDropHandle::new(tokio::spawn(drop_log)),
-                }
+                self.start_sink(config, material, stack, spool)
             }
         })
     }
+
+    fn start_sink(
+        &self,
+        config: config::Sink,
+        material: Material,
+        stack: Stack,
+        spool: Option<Opened>,
+    ) -> SinkHandle {
+        warn_about_unverified(&config);
+        let (queues, spooler) = queues(&config, spool);
+        let work = Work {
+            reporter: stack.reporter.clone(),
+            stack,
+            queues,
+            drain: self.drain.subscribe(),
+        };
+        let drop_log = drops::log_losses(Arc::clone(&config.name), Arc::clone(&work.queues));
+        let task = SinkTask::start(work.clone(), self.abort.child_token(), None);
+        SinkHandle {
+            config,
+            material,
+            work,
+            task,
+            spooler,
+            _drop_log: AbortOnDropHandle::new(tokio::spawn(drop_log)),
+        }
+    }
+}
+
+/// Returns the queues of a sink that starts. If it has a spool, its frames wait in them already.
+fn queues(config: &config::Sink, spool: Option<Opened>) -> (Arc<Queues>, Option<Spooler>) {
+    let Some(spool) = spool else {
+        return (Arc::new(Queues::new(config.queue)), None);
+    };
+    let queues = Arc::new(Queues::with_spool(config.queue, spool.frames()));
+    let spooler = spool.start(queues.one());
+    (queues, Some(spooler))
 }
 
 /// Applies the plan of one listener. Returns `None` only if the plan keeps a listener that does not run, which does not

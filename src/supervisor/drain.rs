@@ -42,7 +42,7 @@ pub struct ListenerReport {
 pub struct SinkReport {
     /// Its name.
     pub name: Arc<str>,
-    /// Its final ledger, with nothing queued or in flight.
+    /// Its final ledger, with nothing in flight. With a spool, the frames that are still queued are on the disk.
     pub ledger: Ledger,
 }
 
@@ -66,7 +66,7 @@ impl Supervisor {
     /// The drain takes at most the configured time `drain`, and ends early when `hurry` is cancelled. Senders get at
     /// most three quarters of the time, so that sinks have at least a quarter: a sender that does not read its back
     /// channel never finishes by itself. Frames that are not delivered at the end are counted as dropped with reason
-    /// `shutdown`.
+    /// `shutdown`. If the sink has a spool, they stay there, and count as queued.
     pub async fn drain(self, hurry: CancellationToken) -> Report {
         let drain = *self.drain.borrow();
         self.drain_within(drain, hurry).await
@@ -121,16 +121,14 @@ impl Supervisor {
         let all = async {
             for sink in sinks {
                 sink.task.ended().await;
-                sink.work.queues.abandon();
-                sink.work.reporter.report(&Event::Stopped);
+                sink.end().await;
             }
             while retiring.join_next().await.is_some() {}
         };
         if !ended(all, ends, hurry, &self.abort, LAST_WORDS).await {
             for sink in &self.sinks {
                 sink.task.cut();
-                sink.work.queues.abandon();
-                sink.work.reporter.report(&Event::Stopped);
+                sink.end().await;
             }
         }
     }
@@ -169,6 +167,17 @@ impl ListenerHandle {
 // === impl SinkHandle ===
 
 impl SinkHandle {
+    /// Ends the account of a sink whose task has ended. With a spool, its frames are brought to the disk first.
+    pub(super) async fn end(&self) {
+        if let Some(spooler) = &self.spooler
+            && !spooler.end().await
+        {
+            warn!(sink = %self.name(), "the disk of the spool did not answer in time; frames that were not on it are lost");
+        }
+        self.work.queues.abandon();
+        self.work.reporter.report(&Event::Stopped);
+    }
+
     pub(super) fn report(&self) -> SinkReport {
         SinkReport {
             name: Arc::clone(self.name()),
@@ -195,6 +204,11 @@ impl SinkReport {
         let (offered, delivered) = (ledger.offered, ledger.delivered);
         let (delivered_bytes, dropped) = (ledger.delivered_bytes, ledger.dropped_total());
         let reasons = drops::describe(ledger, &Ledger::default());
+        if ledger.queued > 0 {
+            let kept = ledger.queued;
+            info!(sink = %name, offered, delivered, delivered_bytes, dropped, %reasons, kept, "sink's ledger; frames that are not delivered stay in the spool");
+            return;
+        }
         info!(sink = %name, offered, delivered, delivered_bytes, dropped, %reasons, "sink's ledger");
     }
 }

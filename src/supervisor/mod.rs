@@ -39,7 +39,7 @@ pub use crate::{
     dnstap::MessageType,
     listener::{Counters, ErrorReason, ListenerSetupError, Snapshot},
     net::{BindError, Given, InheritError, Inherited, ResolveError, ServerError, TlsError},
-    sink::SinkSetupError,
+    sink::{SinkSetupError, SpoolSetupError},
 };
 
 use self::{
@@ -53,7 +53,7 @@ use crate::{
     listener::{Budgets, DrainSignals, Handle},
     net::OwnListeners,
     router::{Ledger, Queues, Router},
-    sink::{EditGroups, Names},
+    sink::{EditGroups, Names, Spooler},
 };
 
 /// A running router.
@@ -108,6 +108,8 @@ pub struct SinkHandle {
     material: Material,
     work: Work,
     task: SinkTask,
+    /// Brings the frames of its queue to a disk and back; `None` without a spool.
+    spooler: Option<Spooler>,
     _drop_log: AbortOnDropHandle<()>,
 }
 

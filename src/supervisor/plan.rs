@@ -9,7 +9,7 @@ use crate::{
     health::Reporter,
     listener::{DrainSignals, Listener, ListenerSetupError, Settings},
     net::{BindError, PermissionChange},
-    sink::{Names, SinkSetupError, Stack},
+    sink::{Names, Opened, SinkSetupError, SpoolSetupError, Stack},
 };
 
 /// All reasons why the router did not start or was not changed.
@@ -56,10 +56,14 @@ pub(super) struct PlannedSink {
     pub(super) config: config::Sink,
     pub(super) material: Material,
     pub(super) step: SinkStep,
+    /// The spool of a sink that starts.
+    pub(super) spool: Option<Opened>,
 }
 
 pub(super) enum SinkStep {
     Keep,
+    /// The sink keeps running, and uses other settings for its spool.
+    Tune,
     /// The sink keeps running, and uses the certificates of this stack from the next handshake on.
     Adopt(Stack),
     /// The sink starts with this stack. A sink that already runs keeps its queue and replaces its stack.
@@ -158,6 +162,14 @@ impl PlannedSink {
         };
         let step = match old {
             None => SinkStep::Build(stack(Reporter::new(Arc::clone(&sink.name)))?),
+            Some(old)
+                if old.config.spool != sink.spool
+                    && old.config == with_spool_of(sink, &old.config)
+                    && old.material == material
+                    && !asks_others =>
+            {
+                SinkStep::Tune
+            }
             Some(old) if old.config != *sink || (asks_others && sink.endpoint.is_named()) => {
                 SinkStep::Build(stack(old.work.reporter.clone())?)
             }
@@ -166,12 +178,48 @@ impl PlannedSink {
             }
             Some(_) => SinkStep::Keep,
         };
+        // Comes last, because it changes files.
+        let spool = match (old, &sink.spool) {
+            (Some(old), spool) => {
+                check_folder(old.config.spool.as_ref(), spool.as_ref())?;
+                None
+            }
+            (None, Some(spool)) => {
+                let memory = &running.budgets.memory;
+                Some(Opened::new(&sink.name, spool, memory)?)
+            }
+            (None, None) => None,
+        };
         Ok(Self {
             config: sink.clone(),
             material,
             step,
+            spool,
         })
     }
+}
+
+fn with_spool_of(sink: &config::Sink, old: &config::Sink) -> config::Sink {
+    config::Sink {
+        spool: old.spool.clone(),
+        ..sink.clone()
+    }
+}
+
+/// Refuses to change the folder of a running sink's spool.
+fn check_folder(
+    old: Option<&config::Spool>,
+    new: Option<&config::Spool>,
+) -> Result<(), SpoolSetupError> {
+    let folder = |spool: Option<&config::Spool>| spool.map(|spool| spool.folder.clone());
+    if folder(old) == folder(new) {
+        return Ok(());
+    }
+    Err(SpoolSetupError::Running(match (old, new) {
+        (None, _) => "add one",
+        (Some(_), None) => "remove it",
+        (Some(_), Some(_)) => "use another folder",
+    }))
 }
 
 // === impl PlannedListener ===

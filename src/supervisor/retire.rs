@@ -22,8 +22,7 @@ impl Supervisor {
                 () = sleep(drain) => sink.task.abort().await,
                 () = abort.cancelled() => sink.task.abort().await,
             }
-            sink.work.queues.abandon();
-            sink.work.reporter.report(&Event::Stopped);
+            sink.end().await;
             info!(sink = %sink.name(), "a removed sink has stopped");
             sink.report().log();
             view.sink_left(&sink);

@@ -67,6 +67,7 @@ mod sharing;
 mod slow_collectors;
 mod socket_taken_away;
 mod sockets;
+mod spool;
 mod unfinished_frames;
 mod unread_log;
 mod verdicts;

@@ -208,6 +208,26 @@ impl Router {
         report
     }
 
+    /// Drains a router whose spools may keep frames.
+    pub(crate) async fn drain_into_spools(self) -> Report {
+        let report = with_timeout(
+            "the drain is over",
+            self.supervisor.drain(CancellationToken::new()),
+        )
+        .await;
+        for sink in &report.sinks {
+            let ledger = &sink.ledger;
+            assert!(ledger.balances(), "{}: {ledger:?}", sink.name);
+            assert_eq!(
+                (ledger.in_flight, ledger.held_bytes),
+                (0, 0),
+                "{}: {ledger:?}",
+                sink.name
+            );
+        }
+        report
+    }
+
     /// Drains a router whose listeners or sinks a reload has changed. In that case the frames
     /// offered cannot be compared with the frames received.
     pub(crate) async fn drain_after_changes(self, hurry: CancellationToken) -> Report {

@@ -51,6 +51,12 @@ const CLOSED_SETS: &[(&str, Place)] = &[
     ),
     ("ValidityState", Place::Row("docs/reference.md", "validity")),
     (
+        "WhenFull",
+        Place::Nowhere(
+            "the values of an option, which `src/config/directives` compares with its row",
+        ),
+    ),
+    (
         "MessageType",
         Place::Nowhere("the names are those of dnstap's schema, proto/dnstap.proto"),
     ),

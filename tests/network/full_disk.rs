@@ -5,18 +5,23 @@ use std::{
     fs::{self, File},
     path::Path,
     process::Command,
+    time::Duration,
 };
 
 use nix::sched::{CloneFlags, unshare};
 use tapfan::{capture::FileReader, internals::Mode};
-use tokio::runtime;
+use tokio::{
+    runtime,
+    time::{Instant, sleep},
+};
 
 use crate::{
+    collector::Collector,
     program::Program,
     router::Folder,
     sender::{Sender, Target},
     traffic::{numbered_large, numbers_of},
-    wait::until,
+    wait::{TIMEOUT, until},
 };
 
 /// The number of frames, of 400 bytes each. Together they are twice as large as the disk.
@@ -113,4 +118,63 @@ fn a_full_disk_is_reported_once_and_loses_nothing() {
     runtime.expect("a runtime").block_on(fill(&folder, &disk));
     // The kernel removes the namespace and the disk in it when this thread and the program have
     // ended.
+}
+
+/// A disk that fills up under a spool: what is on it is sent, new frames go through memory, and the spool is used again
+/// when there is space.
+async fn fill_spool(folder: &Folder, disk: &Path) {
+    let mut collector = Collector::unix(folder.path("out"));
+    let tapfile = format!(
+        "listen unix://{}\ndnstap {} full {{\n name a\n spool {}/s 1GiB {{\n  segment 256KiB\n }}\n}}\nadmin off\n",
+        folder.display("in"),
+        collector.socket(),
+        disk.display(),
+    );
+    fs::write(folder.path("Tapfile"), tapfile).expect("written");
+    let program = Command::new(env!("CARGO_BIN_EXE_tapfan"))
+        .arg("run")
+        .arg(folder.path("Tapfile"))
+        .stderr(File::create(folder.path("log")).expect("a log"))
+        .spawn();
+    let program = Program(program.expect("run"));
+    let log = || fs::read_to_string(folder.path("log")).expect("a log");
+    until("the router runs", || log().contains("tapfan is running")).await;
+    let mut sender = Sender::open(&Target::Unix(folder.path("in")), Mode::Bidirectional).await;
+    for first in (0..FRAMES).step_by(100) {
+        let frames = (first..first + 100).map(|number| numbered_large(number, 400));
+        sender.send(frames).await;
+    }
+    until("the disk is full", || {
+        log().contains("cannot write to the spool")
+    })
+    .await;
+    assert!(log().contains("No space left on device (os error 28)"));
+    collector.listen();
+    collector.got(usize::try_from(FRAMES).expect("few")).await;
+    // The space of delivered frames is free, so the next attempt succeeds.
+    let mut sent = FRAMES;
+    let deadline = Instant::now() + TIMEOUT;
+    while !log().contains("the spool can be written again") {
+        assert!(Instant::now() < deadline, "{}", log());
+        sender.send([numbered_large(sent, 400)]).await;
+        sent += 1;
+        sleep(Duration::from_millis(20)).await;
+    }
+    sender.stop().await;
+    collector.got(usize::try_from(sent).expect("few")).await;
+    assert!(numbers_of(&collector.frames()).into_iter().eq(0..sent));
+    assert_eq!(log().matches("cannot write to the spool").count(), 1);
+    program.ends_well().await;
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_full_disk_under_a_spool_loses_nothing() {
+    let folder = Folder::new();
+    let disk = folder.path("disk");
+    fs::create_dir(&disk).expect("a folder");
+    mount(&disk);
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    runtime.block_on(fill_spool(&folder, &disk));
 }
