@@ -144,6 +144,11 @@ fn of_sinks(status: &RouterStatus, sinks: &[Judged<'_>]) -> (VerdictWord, String
             "gets no confirmation from its collector",
             "get no confirmation from their collectors",
         ),
+        VerdictWord::Degraded if has(|one| spool_fails(one.sink)) => who(
+            &|one| spool_fails(one.sink),
+            "cannot write to its spool",
+            "cannot write to their spools",
+        ),
         VerdictWord::Degraded => "Not every endpoint is connected".to_owned(),
         // Only a router can have the words `NotListening` and `NoSenders`. A sink never has them.
         VerdictWord::NotListening | VerdictWord::NoSenders | VerdictWord::Ok => {
@@ -196,6 +201,7 @@ fn of_one_that_is_up(sink: &SinkStatus, lately: Lately, oldest: Duration) -> (Ve
     let unconfirming = sink
         .degraded
         .then(|| "the collector does not confirm its frames with FINISH".to_owned());
+    let failing = spool_fails(sink).then(|| "the disk of its spool fails".to_owned());
     let lost = (lately.lost > 0).then(|| {
         let lost = frames(lately.lost);
         let reasons = sink.ledger.dropped.iter();
@@ -208,13 +214,14 @@ fn of_one_that_is_up(sink: &SinkStatus, lately: Lately, oldest: Duration) -> (Ve
             reasons.join(", ")
         )
     });
-    let word = match (&lost, &behind, degraded.as_ref().or(unconfirming.as_ref())) {
+    let is_degraded = degraded.is_some() || unconfirming.is_some() || failing.is_some();
+    let word = match (&lost, &behind, is_degraded) {
         (Some(_), _, _) => VerdictWord::Dropping,
         (None, Some(_), _) => VerdictWord::Behind,
-        (None, None, Some(_)) => VerdictWord::Degraded,
-        (None, None, None) => VerdictWord::Ok,
+        (None, None, true) => VerdictWord::Degraded,
+        (None, None, false) => VerdictWord::Ok,
     };
-    let said = [lost, behind, degraded, unconfirming];
+    let said = [lost, behind, degraded, unconfirming, failing];
     let said: Vec<String> = said.into_iter().flatten().collect();
     if said.is_empty() {
         (word, "up and keeping up".to_owned())
@@ -223,10 +230,17 @@ fn of_one_that_is_up(sink: &SinkStatus, lately: Lately, oldest: Duration) -> (Ve
     }
 }
 
+/// Returns whether the sink has a spool that cannot be written.
+fn spool_fails(sink: &SinkStatus) -> bool {
+    let spool = sink.spool.as_ref();
+    spool.is_some_and(|spool| spool.failure.is_some())
+}
+
 /// Returns a sentence about the queued frames, which also says whether the sink still delivers frames.
 fn behind(sink: &SinkStatus, lately: Lately, oldest: Duration) -> String {
     let idle = lately.idle.min(oldest);
-    let waiting = frames(sink.queue.frames);
+    let in_spool = sink.spool.as_ref().map_or(0, |spool| spool.frames);
+    let waiting = frames(sink.queue.frames.max(in_spool));
     let age = seconds(oldest);
     if idle > BEHIND / 2 {
         let idle = seconds(idle);

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use super::figures::age;
-use crate::health::{Counts, QueueStatus, RouterStatus, SinkStatus, Timestamp, VerdictWord};
+use super::figures::{age, bytes, count};
+use crate::health::{
+    Counts, QueueStatus, RouterStatus, SinkStatus, SpoolStatus, Timestamp, VerdictWord,
+};
 
 /// Describes the process and its Tapfile: `with /etc/tapfan/Tapfile (pid 4711 on edge-1)`.
 pub(super) fn identity(status: &RouterStatus) -> String {
@@ -46,6 +48,36 @@ pub(super) fn reasons(counts: &Counts) -> String {
         .map(|(reason, count)| format!("{reason} {count}"))
         .collect();
     counts.join(", ")
+}
+
+/// Describes a spool: `spool: 1.2GiB of 4GiB, 8.1M frames wait, the oldest for 2h3m`.
+#[allow(clippy::cast_precision_loss)]
+pub(super) fn spool_line(spool: &SpoolStatus) -> String {
+    let (used, size) = (bytes(spool.bytes as f64), bytes(spool.size_bytes as f64));
+    let frames = match spool.frames {
+        1 => "1 frame waits".to_owned(),
+        frames => format!("{} frames wait", count(frames)),
+    };
+    let oldest = spool.oldest_seconds.map(|seconds| {
+        let oldest = age(Duration::from_secs_f64(seconds.clamp(0.0, 1e9)));
+        format!(", the oldest for {oldest}")
+    });
+    format!(
+        "spool: {used} of {size}, {frames}{}",
+        oldest.unwrap_or_default()
+    )
+}
+
+/// Estimates the time until a spool is full, if `frames_per_second` more frames come in than go out.
+#[allow(clippy::cast_precision_loss)]
+pub(super) fn time_to_full(spool: &SpoolStatus, frames_per_second: f64) -> Option<Duration> {
+    let per_frame = spool.bytes as f64 / spool.frames as f64;
+    let free = spool.size_bytes.saturating_sub(spool.bytes) as f64;
+    let seconds = free / (per_frame * frames_per_second);
+    let is_growing = spool.frames > 0 && frames_per_second >= 1.0;
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|_| is_growing)
 }
 
 /// Returns the time until the next attempt and the number of failed ones: `next attempt in 3s, after 7 failed attempts`.

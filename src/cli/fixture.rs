@@ -139,6 +139,7 @@ pub(super) fn sink(name: &str, endpoint: &str) -> SinkStatus {
             oldest_seconds: None,
         },
         confirm: ConfirmStatus::default(),
+        spool: None,
         latency: LatencyStatus {
             bounds_seconds: vec![0.001, 0.01, 0.1, 1.0],
             counts: vec![71_000_000, 270_000, 10_000, 0, 0],

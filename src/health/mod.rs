@@ -32,7 +32,7 @@ pub use snapshot::{
     CertificateStatus, ConfigStatus, ConfirmStatus, Counts, DroppedBySender, Failure,
     LatencyStatus, LedgerStatus, ListenerStatus, LogStatus, MemoryStatus, QueueStatus,
     ReloadStatus, ReloadsStatus, RouterPhase, RouterStatus, SenderDrops, SenderStatus, SinkMode,
-    SinkStatus, UnfinishedStatus, Verdict, VerdictWord, quantile,
+    SinkStatus, SpoolStatus, UnfinishedStatus, Verdict, VerdictWord, quantile,
 };
 pub use timestamp::Timestamp;
 

@@ -14,10 +14,11 @@ use crate::{
     dnstap::MessageType,
     health::{
         CertificateStatus, ConfirmStatus, DroppedBySender, Failure, ListenerStatus, QueueStatus,
-        SenderDrops, SenderStatus, SinkHealth, SinkMode, SinkStatus,
+        SenderDrops, SenderStatus, SinkHealth, SinkMode, SinkStatus, SpoolStatus,
     },
     listener::{Counters, ErrorReason, Listed, Reachability, Sender, Senders, Welcome},
     router::{Losses, Queues},
+    sink::SpoolState,
 };
 
 /// A listener's data. It can be read from any thread.
@@ -39,6 +40,7 @@ pub(super) struct ListenerPart {
 pub(super) struct SinkPart {
     pub(super) config: Arc<config::Sink>,
     queues: Arc<Queues>,
+    spool: Option<Arc<SpoolState>>,
     health: watch::Receiver<SinkHealth>,
     pub(super) certificates: Arc<[Certificate]>,
     /// True if it is no longer in the configuration.
@@ -130,6 +132,7 @@ impl SinkPart {
         Self {
             config: Arc::new(sink.config.clone()),
             queues: Arc::clone(sink.queues()),
+            spool: sink.spooler.as_ref().map(|it| Arc::clone(it.state())),
             health: sink.status(),
             certificates: Arc::clone(&sink.material.certificates),
             removed: false,
@@ -142,6 +145,8 @@ impl SinkPart {
 
     pub(super) fn status(&self) -> SinkStatus {
         let (health, ledger) = (self.health(), self.queues.ledger());
+        let spooled = self.queues.spool_counts().unwrap_or_default();
+        let oldest_seconds = self.queues.oldest().map(seconds_since);
         let limits = self.queues.limits();
         SinkStatus {
             name: self.config.name.to_string(),
@@ -157,17 +162,33 @@ impl SinkPart {
             ledger: (&ledger).into(),
             dropped_by_sender: by_sender(&self.queues.losses()),
             queue: QueueStatus {
-                frames: ledger.queued + ledger.in_flight,
+                // The ledger may be older than the counts of the spool.
+                frames: (ledger.queued + ledger.in_flight).saturating_sub(spooled.only_on_disk),
                 bytes: ledger.held_bytes - ledger.unconfirmed_bytes,
                 capacity_frames: limits.frames as u64,
                 capacity_bytes: limits.bytes as u64,
-                oldest_seconds: self.queues.oldest().map(seconds_since),
+                oldest_seconds,
             },
             confirm: ConfirmStatus {
                 level: self.config.confirm.label().to_owned(),
                 unconfirmed_bytes: ledger.unconfirmed_bytes,
                 oldest_seconds: self.queues.oldest_unconfirmed().map(seconds_since),
             },
+            spool: self.spool.as_ref().map(|state| {
+                let facts = state.facts();
+                SpoolStatus {
+                    folder: facts.folder.display().to_string(),
+                    bytes: facts.bytes,
+                    size_bytes: facts.size,
+                    frames: spooled.frames,
+                    oldest_seconds: oldest_seconds.filter(|_| spooled.frames > 0),
+                    recovered: facts.recovered,
+                    failure: facts.failure.map(|(error, at)| Failure {
+                        error,
+                        at: at.into(),
+                    }),
+                }
+            }),
             latency: (&self.queues.latency()).into(),
             certificates: self.certificates.iter().map(Into::into).collect(),
         }

@@ -6,6 +6,7 @@ use prometheus_client::{collector::Collector, encoding::DescriptorEncoder};
 
 use super::{
     process::Process,
+    spools::spools_of_sinks,
     writer::{Families, Labels},
 };
 use crate::health::{Counts, ListenerStatus, RouterPhase, RouterStatus, SinkStatus, State};
@@ -31,6 +32,7 @@ impl Collector for Scrape {
         let sinks = without_namesakes(&self.status.sinks, |sink| &sink.name);
         frames_of_sinks(&sinks, &mut families)?;
         queues_of_sinks(&sinks, &mut families)?;
+        spools_of_sinks(&sinks, &mut families)?;
         states_of_sinks(&sinks, &mut families)?;
         connections_of_sinks(&sinks, &mut families)?;
         certificates(&listeners, &sinks, &mut families)?;
@@ -350,7 +352,7 @@ fn without_namesakes<T>(all: &[T], name: impl Fn(&T) -> &str) -> Vec<&T> {
     all.iter().filter(|one| names.insert(name(one))).collect()
 }
 
-fn of_sink(sink: &SinkStatus) -> Labels<'_> {
+pub(super) fn of_sink(sink: &SinkStatus) -> Labels<'_> {
     vec![("sink", sink.name.as_str())]
 }
 

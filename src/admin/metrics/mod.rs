@@ -4,6 +4,7 @@
 mod families;
 mod format;
 mod process;
+mod spools;
 mod writer;
 
 use std::sync::Arc;

@@ -20,6 +20,7 @@ function row() {
   const [rateIn, rateOut] = [html("dd"), html("dd")];
   const chart = sparkline();
   const queue = queueBar();
+  const spool = html("p", { class: "quiet spool" });
   const lost = losses();
   const problems = html("div", { class: "problems" });
   const endpoints = html("ul", { class: "endpoints" });
@@ -40,7 +41,7 @@ function row() {
       chart.element,
       html("p", { class: "axis", "aria-hidden": "true" }, html("span", {}, "5 min ago"), html("span", {}, "now")),
     ),
-    queue.element,
+    html("div", { class: "waiting" }, queue.element, spool),
     lost.element,
     problems,
     endpoints,
@@ -67,6 +68,8 @@ function row() {
       say(rateOut, rate(rates.delivered));
       chart.update(points);
       queue.update(sink);
+      show(spool, sink.spool !== null);
+      say(spool, sink.spool === null ? "" : spooled(sink.spool, rates));
       lost.update(item);
       showProblems(problems, sink, judged, now);
       const several = sink.endpoints.length > 1;
@@ -108,6 +111,16 @@ function queueBar() {
       show(unconfirmed, waits);
     },
   };
+}
+
+/** Describes a spool, with the time until it is full at the present rates. */
+function spooled(spool, rates) {
+  const parts = [`spool ${bytes(spool.bytes)} of ${bytes(spool.size_bytes)}`, `${counted(spool.frames, "frame")}`];
+  if (spool.oldest_seconds !== null) parts.push(`oldest ${brief(spool.oldest_seconds)}`);
+  const growth = (rates.offered - rates.delivered) * (spool.frames ? spool.bytes / spool.frames : 0);
+  if (growth >= 1) parts.push(`full in ${duration((spool.size_bytes - spool.bytes) / growth)}`);
+  if (spool.failure) parts.push(`disk fails: ${spool.failure.error}`);
+  return parts.join(", ");
 }
 
 function losses() {

@@ -13,6 +13,7 @@ use procfs::{
     process::{self, FDTarget, Process},
 };
 
+use super::spools::{Problem, problems};
 use crate::{
     config::{
         Admin, AdminAddress, Diagnostics, Endpoint, Listen, ListenAddress, Loaded, Part,
@@ -44,6 +45,11 @@ pub(super) fn check(loaded: &mut Loaded) {
         return;
     };
     let taken = Taken::on_this_machine();
+    let is_running = process::all_processes()
+        .into_iter()
+        .flatten()
+        .flatten()
+        .any(|it| is_router(&it));
     for (index, listen) in config.listeners.iter().enumerate() {
         if let Err(error) = taken.check_listener(listen) {
             loaded.warn(Part::Listener(index), error.to_string(), REFUSED);
@@ -55,6 +61,13 @@ pub(super) fn check(loaded: &mut Loaded) {
         {
             let label = "no file can be written, and the frames wait";
             loaded.warn(Part::Sink(index), problem, label);
+        }
+        for problem in sink.spool.iter().flat_map(|it| problems(it, is_running)) {
+            let (text, label) = match problem {
+                Problem::Refuses(text) => (text, REFUSED),
+                Problem::Warns(text) => (text, "the disk is full before the spool is"),
+            };
+            loaded.warn(Part::Sink(index), text, label);
         }
     }
     for (part, address) in admin_addresses(&config.admin) {

@@ -3,6 +3,7 @@
 mod json;
 mod machine;
 mod sample;
+mod spools;
 
 use std::{
     io::{self, IsTerminal as _},

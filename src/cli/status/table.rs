@@ -5,7 +5,7 @@ use std::{fmt::Write as _, iter};
 use ratatui::text::Span;
 
 use super::super::{
-    facts::{fill, identity, is_alarming, next_attempt, reasons, summary},
+    facts::{fill, identity, is_alarming, next_attempt, reasons, spool_line, summary},
     figures::{age, bytes, latency, percent, rate},
     paint::{self, Paint},
     senders,
@@ -154,6 +154,14 @@ fn sink_row(sink: &SinkStatus, now: Timestamp, endpoint_beside: bool, paint: Pai
         );
     }
     below.extend(confirmation(sink));
+    below.extend(sink.spool.as_ref().map(spool_line));
+    if let Some(failure) = sink.spool.as_ref().and_then(|spool| spool.failure.as_ref()) {
+        let since = age(now.since(failure.at));
+        below.push(format!(
+            "the spool fails for {since}, new frames stay in memory: {}",
+            failure.error
+        ));
+    }
     if dropped > 0 {
         below.push(format!("dropped: {}", reasons(&sink.ledger.dropped)));
     }

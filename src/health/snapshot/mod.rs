@@ -4,6 +4,7 @@
 mod confirm;
 mod listener;
 mod sink;
+mod spool;
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::Timestamp;
 use crate::closed_set::closed_set;
 
+pub use self::spool::SpoolStatus;
 pub use self::{
     confirm::ConfirmStatus,
     listener::{ListenerStatus, SenderStatus},

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CertificateStatus, ConfirmStatus, Counts, Verdict};
+use super::{CertificateStatus, ConfirmStatus, Counts, SpoolStatus, Verdict};
 use crate::health::{DropReason, Latency, Ledger, SinkHealth, endpoint::has_health};
 
 /// A sink, with its settings, its health and its counts of frames.
@@ -34,6 +34,9 @@ pub struct SinkStatus {
     /// The confirmation of its frames.
     #[serde(default)]
     pub confirm: ConfirmStatus,
+    /// Its spool; `null` if it has none.
+    #[serde(default)]
+    pub spool: Option<SpoolStatus>,
     /// The latency of its frames.
     pub latency: LatencyStatus,
     /// The client certificate that the sink presents, if it has one.
@@ -66,7 +69,7 @@ pub struct LedgerStatus {
     pub delivered_bytes: u64,
     /// Frames lost, by reason; every reason is present.
     pub dropped: Counts,
-    /// Frames waiting in the queue.
+    /// Frames waiting in the queue, or in the spool.
     pub queued: u64,
     /// Frames that were taken from the queue and are not written completely yet.
     pub in_flight: u64,
@@ -105,7 +108,7 @@ pub struct SenderDrops {
     pub frames: u64,
 }
 
-/// The queue of a sink, including the frames in flight.
+/// The queue of a sink, including the frames in flight. Frames that are only on the disk of a spool are not in it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct QueueStatus {

@@ -9,7 +9,7 @@ use super::{Page, Theme, chart::spark, cut};
 use crate::{
     admin::{RouterStatus, SinkStatus},
     cli::{
-        facts::{is_alarming, next_attempt, reasons},
+        facts::{is_alarming, next_attempt, reasons, spool_line, time_to_full},
         figures::{age, bytes, rate},
         senders,
         top::{model::Model, series::KEPT},
@@ -116,7 +116,15 @@ fn selected(
         0 | 1 => String::new(),
         count => format!(" and {} more", count - 1),
     };
-    let title = format!("{} at {endpoint}{several}", sink.name);
+    let spool = sink.spool.as_ref().map(|spool| {
+        let rates = model.watched.sink(&sink.name).and_then(|it| it.rates);
+        let growth = rates.map_or(0.0, |rates| rates.incoming - rates.outgoing);
+        let full = time_to_full(spool, growth);
+        let full = full.map(|time| format!(", full in {}", age(time)));
+        format!("; {}{}", spool_line(spool), full.unwrap_or_default())
+    });
+    let spool = spool.unwrap_or_default();
+    let title = format!("{} at {endpoint}{several}{spool}", sink.name);
     page.line(&Line::from(Span::styled(title, Theme::heading())));
     page.line(&problem(status, sink, theme));
     if let Some(history) = model.watched.sink(&sink.name) {

@@ -1,0 +1,134 @@
+//! Warnings about the folder of a spool: whether `tapfan run` can use it, and whether the disk has room.
+
+use std::{fs, fs::File, path::Path};
+
+use nix::{
+    sys::statvfs::statvfs,
+    unistd::{AccessFlags, access},
+};
+use rustix::fs::{FlockOperation, flock};
+
+use crate::{
+    cli::figures::bytes,
+    config::{Spool, quantity::Size},
+};
+
+/// A problem with the folder of a spool.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Problem {
+    /// `run` would not start.
+    Refuses(String),
+    /// The frames are in danger later.
+    Warns(String),
+}
+
+/// Looks at the folder of a spool. `is_running` says that a router runs on this machine.
+pub(super) fn problems(spool: &Spool, is_running: bool) -> Vec<Problem> {
+    let folder = spool.folder.as_path();
+    let shown = folder.display();
+    if !folder.is_dir() {
+        let parent = folder
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        let parent = parent.unwrap_or(Path::new("."));
+        if !parent.is_dir() {
+            let parent = parent.display();
+            let text =
+                format!("{parent} does not exist, so `run` cannot create the folder {shown}");
+            return vec![Problem::Refuses(text)];
+        }
+        let cannot = unwritable(parent).map(|error| {
+            Problem::Refuses(format!(
+                "cannot create the folder of the spool, {shown}: {error}"
+            ))
+        });
+        return cannot
+            .into_iter()
+            .chain(little_room(spool, parent))
+            .collect();
+    }
+    if let Some(error) = unwritable(folder) {
+        let text = format!("cannot write to the folder of the spool, {shown}: {error}");
+        return vec![Problem::Refuses(text)];
+    }
+    // A router that runs is probably the one that this Tapfile is for.
+    let is_locked = !is_running && is_locked(folder);
+    let locked =
+        is_locked.then(|| Problem::Refuses(format!("another process uses the spool in {shown}")));
+    locked
+        .into_iter()
+        .chain(little_room(spool, folder))
+        .collect()
+}
+
+fn unwritable(folder: &Path) -> Option<&'static str> {
+    let denied = access(folder, AccessFlags::W_OK | AccessFlags::X_OK).err();
+    denied.map(nix::errno::Errno::desc)
+}
+
+fn is_locked(folder: &Path) -> bool {
+    let Ok(file) = File::options().write(true).open(folder.join("lock")) else {
+        return false;
+    };
+    flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(rustix::io::Errno::WOULDBLOCK)
+}
+
+/// Warns if the disk is full before the spool is. `folder` exists.
+#[allow(clippy::cast_precision_loss)]
+fn little_room(spool: &Spool, folder: &Path) -> Option<Problem> {
+    let disk = statvfs(folder).ok()?;
+    let free = disk.blocks_available().saturating_mul(disk.fragment_size());
+    let free = free.saturating_add(used(&spool.folder));
+    (free < spool.size).then(|| {
+        let (shown, size) = (spool.folder.display(), Size(spool.size));
+        let free = bytes(free as f64);
+        Problem::Warns(format!(
+            "the disk of {shown} has room for {free}, less than the {size} of the spool"
+        ))
+    })
+}
+
+/// The length of the files that are in the folder already, in bytes.
+fn used(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let lengths = entries.filter_map(|entry| Some(entry.metadata().ok()?.len()));
+    lengths.sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_run_can_create_or_use_is_no_problem() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for path in [folder.path().to_owned(), folder.path().join("new")] {
+            assert_eq!(problems(&Spool::new(path, 1 << 20), false), []);
+        }
+        let missing = Spool::new(folder.path().join("no/such"), 1 << 20);
+        let [Problem::Refuses(text)] = &problems(&missing, false)[..] else {
+            panic!("{missing:?}");
+        };
+        assert!(text.contains("does not exist"), "{text}");
+    }
+
+    #[test]
+    fn a_spool_that_is_larger_than_the_disk_is_reported() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let vast = Spool::new(folder.path(), 1 << 60);
+        let [Problem::Warns(text)] = &problems(&vast, false)[..] else {
+            panic!("{vast:?}");
+        };
+        assert!(text.contains("has room for"), "{text}");
+    }
+
+    #[test]
+    fn a_spool_in_use_is_reported_unless_a_router_runs() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let lock = File::create(folder.path().join("lock")).expect("a file");
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).expect("a lock");
+        let spool = Spool::new(folder.path(), 1 << 20);
+        assert_eq!(problems(&spool, true), []);
+        assert!(matches!(problems(&spool, false)[..], [Problem::Refuses(_)]));
+    }
+}

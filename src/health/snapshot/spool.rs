@@ -1,0 +1,37 @@
+//! The spool of a sink, as `/status` shows it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::health::Failure;
+
+/// The spool of a sink.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SpoolStatus {
+    /// The folder.
+    pub folder: String,
+    /// The length of its files, in bytes.
+    pub bytes: u64,
+    /// The limit for `bytes`.
+    pub size_bytes: u64,
+    /// Frames on the disk that are neither delivered nor dropped. A restart of the router does not lose them.
+    pub frames: u64,
+    /// The age of the oldest of them in seconds, counted from the time at which it was read from its sender; `null` if
+    /// there is none.
+    pub oldest_seconds: Option<f64>,
+    /// Frames that the start of the router found in the folder.
+    pub recovered: u64,
+    /// The error because of which new frames are kept only in memory, with the time at which it began; `null` if the
+    /// disk works.
+    pub failure: Option<Failure>,
+}
+
+// === impl SpoolStatus ===
+
+impl SpoolStatus {
+    /// The part of the limit that is used.
+    #[allow(clippy::cast_precision_loss)]
+    pub fn fill(&self) -> f64 {
+        self.bytes as f64 / self.size_bytes.max(1) as f64
+    }
+}
