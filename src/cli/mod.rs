@@ -5,6 +5,7 @@ mod capture;
 mod check;
 mod completions;
 mod demo;
+mod drain;
 mod dump;
 mod examples;
 mod facts;

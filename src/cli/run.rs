@@ -13,15 +13,15 @@ use tokio::{
     runtime::{self, Runtime},
     select,
     signal::unix::SignalKind,
-    spawn,
     task::block_in_place,
     time::Instant,
 };
-use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{
-    BAD_CONFIGURATION, FAILED, fail, inherited,
+    BAD_CONFIGURATION, FAILED,
+    drain::drain,
+    fail, inherited,
     inherited::Unused,
     log::Log,
     readings::{Readings, Wanted},
@@ -226,18 +226,12 @@ impl Running {
             signal = name,
             "received a signal, draining; a second signal ends the drain"
         );
-        let hurry = CancellationToken::new();
-        let second = hurry.clone();
-        spawn(async move {
-            loop {
-                if let Asked::End(name) = signals.next().await {
-                    warn!(signal = name, "received a second signal, exiting now");
-                    second.cancel();
-                }
-            }
-        });
+        let ends = |asked| match asked {
+            Asked::End(name) => Some(name),
+            Asked::Reload => None,
+        };
         // The admin endpoint answers until the end of the drain.
-        self.supervisor.drain(hurry).await;
+        drain(self.supervisor, signals, ends).await;
         drop(self.admin);
         ExitCode::SUCCESS
     }

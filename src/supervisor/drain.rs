@@ -11,6 +11,7 @@ use tracing::{info, warn};
 
 use super::{ListenerHandle, SinkHandle, Supervisor, drops};
 use crate::{
+    config::quantity::Time,
     health::{Event, RouterPhase},
     listener::Snapshot,
     router::Ledger,
@@ -75,7 +76,7 @@ impl Supervisor {
     /// Stops the router like [`drain`](Self::drain), within the time `drain` instead of the configured one. A time of
     /// more than a day is shortened to a day.
     pub async fn drain_within(mut self, drain: Duration, hurry: CancellationToken) -> Report {
-        let begun = Instant::now();
+        let (begun, before) = (Instant::now(), self.ledger());
         let drain = drain.min(LONGEST);
         self.drain.send_replace(drain);
         let (intake_ends, ends) = (begun + drain * 3 / 4, begun + drain);
@@ -94,7 +95,21 @@ impl Supervisor {
         };
         report.listeners.iter().for_each(ListenerReport::log);
         report.sinks.iter().for_each(SinkReport::log);
+        log_result(begun.elapsed(), &before, &self.ledger());
         report
+    }
+
+    /// The configured time of a drain.
+    #[cfg(feature = "cli")]
+    pub(crate) fn drain_time(&self) -> Duration {
+        *self.drain.borrow()
+    }
+
+    /// Returns the sum over all configured sinks.
+    fn ledger(&self) -> Ledger {
+        let mut sum = Ledger::default();
+        self.sinks.iter().for_each(|sink| sum.add(&sink.ledger()));
+        sum
     }
 
     async fn end_intake(&mut self, ends: Instant, hurry: &CancellationToken) {
@@ -131,6 +146,20 @@ impl Supervisor {
                 sink.end().await;
             }
         }
+    }
+}
+
+/// Logs the frames that the drain has delivered and lost.
+fn log_result(took: Duration, before: &Ledger, after: &Ledger) {
+    let took = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    let took = Time(Duration::from_millis(took));
+    let delivered = after.delivered - before.delivered;
+    let lost = after.dropped_total() - before.dropped_total();
+    if lost == 0 {
+        info!(%took, delivered, "drained; no frame was lost");
+    } else {
+        let reasons = drops::describe(after, before);
+        warn!(%took, delivered, lost, %reasons, "drained; frames were lost");
     }
 }
 

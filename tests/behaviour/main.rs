@@ -38,6 +38,7 @@ mod confirm_scrapes;
 mod dead_collectors;
 mod descriptors;
 mod drain;
+mod drain_binary;
 mod endpoints;
 mod expiry;
 mod files;
