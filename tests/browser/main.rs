@@ -28,5 +28,6 @@ mod tapfan;
 mod webdriver;
 
 mod contrast;
+mod names;
 mod outage;
 mod text;

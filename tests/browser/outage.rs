@@ -77,6 +77,11 @@ async fn the_page_shows_an_outage_from_start_to_end() {
     let out = analytics!(".rates div:last-child dd");
     browser.until("taps go out", out, flows).await;
     assert_eq!(browser.text(analytics!(".losses .number")), "none");
+    let sends = |text: &str| {
+        text.starts_with("browser") && text.contains("(pid ") && text.contains("/s · for ")
+    };
+    let from = "[data-listener='bind.sock'] .from li";
+    browser.until("the sender is shown", from, sends).await;
     assert_described(&browser);
     assert_details_stay_open(&browser).await;
 

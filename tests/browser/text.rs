@@ -23,6 +23,12 @@ async fn a_name_with_markup_is_shown_as_text_and_the_policy_holds() {
             title.starts_with(NAME)
         })
         .await;
+    let absent = |text: &str| text.starts_with("no sender for ") && text.contains(", since ");
+    browser
+        .until("nobody sends", ".listener .senders", absent)
+        .await;
+    let who = browser.text(".listener .hint");
+    assert!(who.starts_with("These may connect: root"), "{who}");
     let made = browser.run("return document.querySelectorAll('main img, main b').length");
     assert_eq!(made, json!(0));
     assert_eq!(browser.console(), [""; 0]);

@@ -22,6 +22,13 @@ export function drawFlow(parent, listeners, sinks) {
   const y = (place, of) => (height - of * (row + gap) + gap) / 2 + place * (row + gap);
   const sum = listeners.reduce((sum, { rate }) => sum + rate, 0);
 
+  let picture = parent.firstElementChild;
+  if (!picture) {
+    picture = svg("svg", { role: "img" });
+    parent.append(picture);
+  }
+  const pens = { name: pen(picture, "name"), pace: pen(picture, "pace") };
+
   const parts = [];
   spread(listeners.map((one) => one.rate)).forEach((offset, place) => {
     const from = [node, y(place, listeners.length) + row / 2];
@@ -37,7 +44,7 @@ export function drawFlow(parent, listeners, sinks) {
   listeners.forEach(({ listener, rate: pace }, place) => {
     const kind = listener.connections ? "from" : "none";
     const below = listener.connections ? rate(pace) : "no sender";
-    parts.push(box(0, y(place, listeners.length), node, row, kind, null, listener.name, below));
+    parts.push(box(pens, 0, y(place, listeners.length), node, row, kind, null, listener.name, below));
   });
   const tall = Math.min(height, Math.max(row, Math.min(110, height - 8)));
   parts.push(
@@ -56,13 +63,8 @@ export function drawFlow(parent, listeners, sinks) {
       : judged.kind === "up" ? rate(rates.delivered)
       : judged.kind === "part" ? `${rate(rates.delivered)}, ${judged.more}`
       : judged.word.toLowerCase();
-    parts.push(box(width - node, y(place, sinks.length), node, row, judged.kind, judged.kind, sink.name, below));
+    parts.push(box(pens, width - node, y(place, sinks.length), node, row, judged.kind, judged.kind, sink.name, below));
   });
-  let picture = parent.firstElementChild;
-  if (!picture) {
-    picture = svg("svg", { role: "img" });
-    parent.append(picture);
-  }
   put(picture, "viewBox", `0 0 ${width} ${height}`);
   put(picture, "width", width);
   put(picture, "height", height);
@@ -107,7 +109,7 @@ function link([x1, y1], [x2, y2], kind, pace) {
   });
 }
 
-function box(x, y, width, height, kind, mark, name, below) {
+function box(pens, x, y, width, height, kind, mark, name, below) {
   const left = mark ? 34 : 12;
   const room = width - left - 8;
   const one = height < 40;
@@ -116,18 +118,42 @@ function box(x, y, width, height, kind, mark, name, below) {
     { class: `node ${kind}`, transform: `translate(${x} ${y})` },
     svg("title", {}, `${name}: ${below}`),
     svg("rect", { width, height, rx: 8 }),
-    svg("text", { class: "name", x: left, y: one ? height / 2 + 5 : 20 }, cut(name, room / 7.2)),
+    svg("text", { class: "name", x: left, y: one ? height / 2 + 5 : 20 }, cut(name, room, pens.name)),
   );
-  if (!one) group.append(svg("text", { class: "pace", x: left, y: 37 }, cut(below, room / 6.2)));
+  if (!one) group.append(svg("text", { class: "pace", x: left, y: 37 }, cut(below, room, pens.pace)));
   if (mark) group.append(svg("g", { class: "glyph", transform: `translate(10 ${height / 2 - 8})` }, ...shape(mark)));
   return group;
 }
 
-/** Shortens a text in its middle, because the two ends of an address say the most. */
-function cut(text, room) {
+/**
+ * Returns a function that measures the width of a text in the style of a class of `picture`. The widths of letters differ by
+ * a factor of four, so a count of letters is not enough.
+ */
+function pen(picture, name) {
+  const probe = svg("text", { class: name });
+  picture.append(probe);
+  const context = document.createElement("canvas").getContext("2d");
+  // `font` would be empty, because the shorthand cannot express that all digits have the same width.
+  const { fontWeight, fontSize, fontFamily } = getComputedStyle(probe);
+  context.font = `${fontWeight} ${fontSize} ${fontFamily}`;
+  probe.remove();
+  return (text) => context.measureText(text).width;
+}
+
+/** Shortens a text in its middle to the width `room`, because the two ends of an address say the most. */
+function cut(text, room, width) {
+  if (width(text) <= room) return text;
   const letters = [...text];
-  const fits = Math.max(4, Math.floor(room));
-  if (letters.length <= fits) return text;
-  const tail = Math.floor((fits - 1) / 2);
-  return `${letters.slice(0, fits - 1 - tail).join("")}…${letters.slice(letters.length - tail).join("")}`;
+  const shortened = (kept) => {
+    const tail = Math.floor(kept / 2);
+    return `${letters.slice(0, kept - tail).join("")}…${letters.slice(letters.length - tail).join("")}`;
+  };
+  // The more letters are kept, the wider is the text.
+  let [fits, tooWide] = [0, letters.length];
+  while (tooWide - fits > 1) {
+    const kept = Math.floor((fits + tooWide) / 2);
+    if (width(shortened(kept)) <= room) fits = kept;
+    else tooWide = kept;
+  }
+  return shortened(fits);
 }

@@ -143,6 +143,7 @@ function look() {
   document.body.classList.toggle("stale", lost && known.status !== null);
   const banner = byId("lost");
   show(banner, lost);
+  show(byId("asking"), !lost && known.status === null);
   if (!lost) return undefined;
   if (retry === null && time - Math.max(known.heard, known.tried) > PATIENCE_MS) return again();
   if (!known.lost) {
@@ -178,3 +179,4 @@ byId("host").textContent = location.host;
 new ResizeObserver(() => known.status && drawFlow(byId("flow"), known.items.listeners, known.items.sinks)).observe(byId("flow"));
 setInterval(look, 1000);
 connect();
+look();
