@@ -415,6 +415,34 @@ fn waiting_ends_when_the_last_sink_is_up() {
 }
 
 #[test]
+fn a_wait_includes_the_listeners_unless_sinks_are_chosen() {
+    let mut lost = status(&[sink("a", "up")]);
+    lost["listeners"] = json!([{
+        "name": "@in", "address": null, "removed": false, "connections": 0, "accepted": 0, "frames": 0, "bytes": 0,
+        "message_frames": {}, "errors": {}, "certificates": [],
+        "not_listening": {"error": "the socket was removed", "at": "2026-11-22T12:00:00Z"},
+    }]);
+    let mut starting = status(&[sink("a", "up")]);
+    starting["phase"] = json!("starting");
+    for (state, problem) in [
+        (lost, "no sender can connect to @in: the socket was removed"),
+        (starting, "not every listener is bound yet"),
+    ] {
+        let server = Server::of(&state);
+        let waiting = ["--wait", "up", "--timeout", "300ms"];
+        let output = status_of(&server, &waiting);
+        assert_eq!(output.status.code(), Some(1));
+        let said = text(&output.stderr);
+        assert_eq!(
+            said,
+            format!("tapfan: timed out after 300ms\ntapfan: {problem}\n")
+        );
+        let chosen = [&waiting[..], &["--sink", "a"]].concat();
+        assert_eq!(status_of(&server, &chosen).status.code(), Some(0));
+    }
+}
+
+#[test]
 fn a_wait_that_times_out_names_the_missing_sinks() {
     let server = Server::of(&status(&[sink("a", "up"), sink("b", "backoff")]));
     let late = |arguments: &[&str]| {

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     admin::{RouterStatus, SinkStatus, VerdictWord},
     config::quantity,
+    health::RouterPhase,
 };
 
 /// Arguments of `tapfan status`.
@@ -38,7 +39,7 @@ pub(super) struct StatusArgs {
     /// verdicts on the given sinks count; without it, the verdicts on the router and on all its sinks
     #[arg(long, value_name = "WORD", value_delimiter = ',', value_parser = word())]
     fail_on: Vec<VerdictWord>,
-    /// Wait until every sink is up, or every sink given with --sink
+    /// Wait until every sink is up and senders can connect to every listener; with --sink, until the given sinks are up
     #[arg(long, value_enum, value_name = "STATE")]
     wait: Option<Awaited>,
     /// The longest time to wait, as in 500ms, 10s or 1m30s
@@ -49,13 +50,15 @@ pub(super) struct StatusArgs {
 /// The states that `--wait` can wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Awaited {
-    /// Every sink has at least one endpoint that is up
+    /// Every listener accepts senders, and every sink has at least one endpoint that is up
     Up,
 }
 
 /// The sinks that the user selected, taken from one answer of the router.
 struct Chosen<'a> {
     sinks: Vec<&'a SinkStatus>,
+    /// The listeners to which no sender can connect. Empty if the user selected sinks.
+    closed: Vec<String>,
     /// Names given with --sink that no sink has.
     unknown: Vec<&'a str>,
 }
@@ -137,14 +140,36 @@ fn show(
     }
 }
 
+/// Says why senders cannot connect to all listeners; one sentence for each reason.
+fn closed(status: &RouterStatus) -> Vec<String> {
+    if status.phase == RouterPhase::Starting {
+        return vec!["not every listener is bound yet".to_owned()];
+    }
+    let listeners = status.listeners.iter().filter(|one| !one.removed);
+    let closed = listeners.filter_map(|one| {
+        let lost = one.not_listening.as_ref()?;
+        Some(format!(
+            "no sender can connect to {}: {}",
+            one.name, lost.error
+        ))
+    });
+    closed.collect()
+}
+
 // === impl Chosen ===
 
 impl<'a> Chosen<'a> {
     fn of(args: &'a StatusArgs, status: &'a RouterStatus) -> Self {
         let asked = |sink: &&SinkStatus| args.sinks.is_empty() || args.sinks.contains(&sink.name);
+        let closed = if args.sinks.is_empty() {
+            closed(status)
+        } else {
+            Vec::new()
+        };
         let has = |name: &&String| status.sinks.iter().any(|sink| sink.name == **name);
         Self {
             sinks: status.sinks.iter().filter(asked).collect(),
+            closed,
             unknown: args
                 .sinks
                 .iter()
@@ -154,11 +179,13 @@ impl<'a> Chosen<'a> {
         }
     }
 
-    /// Returns whether all selected sinks exist and are up. Sinks that were removed from the configuration do not
+    /// Returns whether all selected sinks exist and are up, and all listeners accept senders. Sinks that were removed from the configuration do not
     /// count.
     fn are_up(&self) -> bool {
         let mut sinks = self.sinks.iter();
-        self.unknown.is_empty() && sinks.all(|sink| sink.removed || sink.is_up())
+        self.unknown.is_empty()
+            && self.closed.is_empty()
+            && sinks.all(|sink| sink.removed || sink.is_up())
     }
 
     /// Returns whether the exit status is 0. With `--wait` and without `--fail-on`, the exit status is 0 if the sinks

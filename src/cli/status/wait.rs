@@ -1,4 +1,4 @@
-//! `--wait up`: polls the router until the sinks are up.
+//! `--wait up`: polls the router until the sinks are up and the listeners accept senders.
 
 use std::time::Duration;
 
@@ -38,7 +38,8 @@ pub(super) async fn until_up(
     Err(format!("timed out after {waited}\ntapfan: {missing}"))
 }
 
-/// Describes what was missing at the last poll: an answer of the router, or sinks that are up.
+/// Describes what was missing at the last poll: an answer of the router, listeners that accept senders, or sinks that
+/// are up.
 fn missing(
     whereabouts: &Whereabouts,
     args: &StatusArgs,
@@ -54,7 +55,7 @@ fn missing(
         }
     };
     let chosen = Chosen::of(args, &answer.status);
-    let mut missing = Vec::new();
+    let mut missing = chosen.closed.clone();
     if !chosen.unknown.is_empty() {
         missing.push(chosen.misses(whereabouts, &answer.status));
     }
