@@ -200,13 +200,31 @@ impl SinkTrace {
         let idle = u32::try_from(idle).unwrap_or(u32::MAX);
         Lately {
             lost: lost(History::POINTS),
-            losing: lost(NOW_POINTS),
+            losing: self.losing(fresh),
             idle: if ledger.delivered > self.last.delivered {
                 Duration::ZERO
             } else {
                 History::PERIOD.saturating_mul(idle)
             },
         }
+    }
+}
+
+impl SinkTrace {
+    /// Returns the frames lost within the last [`verdict::NOW`] since the sink came up. `fresh` is the number of frames
+    /// lost after the last sample.
+    ///
+    /// The losses of an outage end with the outage. In the second in which the sink came up, it may have lost frames
+    /// before that, so this second does not count.
+    fn losing(&self, fresh: u64) -> u64 {
+        if !self.last.up {
+            return 0;
+        }
+        let latest = || self.points.iter().rev().take(NOW_POINTS);
+        let up = latest().take_while(|point| point.up).count();
+        let came_up = usize::from(up < latest().count());
+        let since = latest().take(up.saturating_sub(came_up));
+        since.fold(fresh, |sum, point| sum.saturating_add(point.dropped.into()))
     }
 }
 
@@ -350,6 +368,29 @@ mod tests {
         record(&mut history, [sample("a", true, 3, 0)]);
         assert_eq!(history.last(9).sinks.len(), 1);
         assert_eq!(history.last(1).sinks[0].offered, [3]);
+    }
+
+    #[test]
+    fn a_sink_that_came_up_again_is_no_longer_losing() {
+        let mut history = History::default();
+        let mut dropped = 0;
+        let mut second = |up: bool, lost: u64| {
+            dropped += lost;
+            let sample = SinkSample {
+                dropped,
+                ..sample("a", up, 0, 0)
+            };
+            record(&mut history, [sample]);
+            let trace = &history.sinks[0];
+            (trace.losing(0), trace.losing(5))
+        };
+        second(true, 0);
+        assert_eq!(second(true, 7), (7, 12));
+        assert_eq!(second(false, 100), (0, 0), "it is down");
+        // The sink has lost frames before it came up in this second.
+        assert_eq!(second(true, 50), (0, 5));
+        assert_eq!(second(true, 0), (0, 5));
+        assert_eq!(second(true, 3), (3, 8), "it loses frames while it is up");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::{
 pub(super) struct Lately {
     /// Frames lost in the last five minutes.
     pub(super) lost: u64,
-    /// The part of `lost` that was lost within the last [`NOW`].
+    /// The part of `lost` that was lost within the last [`NOW`] and since the sink came up.
     pub(super) losing: u64,
     /// The time without a delivery.
     pub(super) idle: Duration,
