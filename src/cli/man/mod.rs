@@ -177,6 +177,12 @@ mod tests {
             for option in directive.options {
                 let name = option.syntax.split(' ').next().unwrap_or_default();
                 assert!(page.contains(&format!("\\fB{name}\\fR")), "{name}: {page}");
+                for (word, _) in crate::config::manual::words(&option) {
+                    assert!(
+                        page.contains(&format!(".TP\n\\fB{word}\\fR\n")),
+                        "{word}: {page}"
+                    );
+                }
             }
         }
     }

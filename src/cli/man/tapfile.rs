@@ -76,6 +76,7 @@ pub(super) fn page() -> io::Result<Page> {
 fn add_directive(roff: &mut Roff, Directive { line, options }: &Directive) {
     roff.control("SS", [line.syntax.as_str()]);
     roff.text(explained(line));
+    add_words(roff, line);
     for option in options {
         let (name, values) = option
             .syntax
@@ -88,7 +89,23 @@ fn add_directive(roff: &mut Roff, Directive { line, options }: &Directive) {
         }
         roff.text(head);
         roff.text(explained(option));
+        add_words(roff, option);
     }
+}
+
+/// Adds an indented list of the words that are the values of a setting, with their meanings.
+fn add_words(roff: &mut Roff, setting: &Setting) {
+    let words = manual::words(setting);
+    if words.is_empty() {
+        return;
+    }
+    roff.control("RS", []);
+    for (word, meaning) in words {
+        roff.control("TP", []);
+        roff.text([bold(*word)]);
+        roff.text(marked(meaning));
+    }
+    roff.control("RE", []);
 }
 
 /// The effect of a setting, with its bounds and its default.

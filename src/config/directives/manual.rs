@@ -48,6 +48,61 @@ pub(crate) const SOCKETS: [(&str, &str); 8] = [
     ("file:///folder/name", "files that tapfan writes"),
 ];
 
+/// An option whose values are words, and the meaning of each word.
+type Words = (&'static str, &'static [(&'static str, &'static str)]);
+
+/// All options whose values are words.
+const WORDS: [Words; 4] = [
+    (
+        "confirm",
+        &[
+            (
+                "written",
+                "the operating system of this machine has accepted the frame",
+            ),
+            (
+                "kernel",
+                "the operating system of the collector's machine has acknowledged the frame; on a unix socket the same as `written`",
+            ),
+            (
+                "finish",
+                "the collector has answered STOP with FINISH, so its program has read the frame; for this answer, tapfan \
+                 replaces the connection at least every 30 seconds",
+            ),
+        ],
+    ),
+    (
+        "endpoints",
+        &[
+            ("failover", "one address at a time"),
+            ("balance", "all addresses; each frame goes to one of them"),
+            ("all", "all addresses; each frame goes to every address"),
+        ],
+    ),
+    (
+        "compress",
+        &[
+            ("none", "the files are not compressed"),
+            ("zstd", "the files are compressed with Zstandard"),
+        ],
+    ),
+    (
+        "ready_when",
+        &[
+            ("always", "no sink has to be up"),
+            ("any", "at least one sink must be up"),
+            ("all", "every sink must be up"),
+        ],
+    ),
+];
+
+/// Returns the words that are the values of a setting, each with its meaning. Empty if its values are not words.
+pub(crate) fn words(setting: &Setting) -> &'static [(&'static str, &'static str)] {
+    let name = setting.syntax.split(' ').next();
+    let words = WORDS.iter().find(|(option, _)| Some(*option) == name);
+    words.map_or(&[], |(_, words)| words)
+}
+
 /// Returns all directives, in the order of the documentation.
 pub(crate) fn directives() -> Vec<Directive> {
     let mut directives = vec![
@@ -133,6 +188,26 @@ mod tests {
             .map(|it| name(it).unwrap_or_else(|| it.line.syntax.clone()))
             .collect();
         assert_eq!(listed, names().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn every_word_that_is_a_value_has_a_meaning() {
+        let all = directives().into_iter();
+        let settings = all.flat_map(|one| [vec![one.line], one.options].concat());
+        let mut options = 0;
+        for setting in settings {
+            let (name, values) = setting.syntax.split_once(' ').unwrap_or_default();
+            let is_word = |value: &str| value.chars().all(|letter| letter.is_ascii_lowercase());
+            let values: Vec<&str> = values.split('|').collect();
+            if values.len() < 2 || !values.iter().all(|value| is_word(value)) {
+                assert!(words(&setting).is_empty(), "{name}");
+                continue;
+            }
+            options += 1;
+            let explained: Vec<&str> = words(&setting).iter().map(|(word, _)| *word).collect();
+            assert_eq!(explained, values, "{name}");
+        }
+        assert_eq!(options, WORDS.len());
     }
 
     #[test]
