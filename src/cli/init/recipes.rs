@@ -84,14 +84,17 @@ const COREDNS: Recipe = Recipe {
     forward . /etc/resolv.conf
 }
 ",
-    tapfile: "listen unix:///run/tapfan/dnstap.sock
+    tapfile: "listen unix:///run/tapfan/dnstap.sock {
+    group coredns
+}
 
 dnstap tcp://collector.example.net:6000
 dnstap tls://siem.example.net:6443 full 4 8 {
     identity edge-1
 }
 ",
-    note: "Write `full` in the Corefile: without it, CoreDNS leaves out the DNS messages, and no sink can get them.",
+    note: "The option `group` names the group of the process `coredns`. Leave the option out if CoreDNS runs as root.
+Write `full` in the Corefile: without it, CoreDNS leaves out the DNS messages, and no sink can get them.",
 };
 
 const BIND: Recipe = Recipe {
