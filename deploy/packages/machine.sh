@@ -17,7 +17,7 @@ machine() {
     ((EUID == 0)) || as_root=(sudo --non-interactive)
     case ${TAPFAN_TRY:-} in
     '') # As the user that builds tapfan.
-        "$here/../../tests/packages.sh" packages binutils debian-archive-keyring debootstrap iproute2
+        "$here/../../tests/packages.sh" packages binutils debian-archive-keyring debootstrap iproute2 rpm
         work=$(mktemp --directory)
         # For failures before `exec`, which would skip this trap.
         trap 'rm --recursive --force "$work"' EXIT

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Packs a program, then installs, starts, upgrades, removes and purges the .deb in a clean Debian, and checks the state after
-# each step. At the upgrade, a router runs, and the administrator has changed the Tapfile.
+# each step. At the upgrade, a router runs, and the administrator has changed the Tapfile. After that, installs, starts and
+# erases the .rpm in the same folder.
 #
 #   deploy/packages/try.sh target/x86_64-unknown-linux-musl/debug/tapfan
 #
@@ -94,3 +95,26 @@ for path in /etc/tapfan /var/log/tapfan /usr/share/doc/tapfan; do
     [[ ! -e $root$path ]] || fail "the purge leaves $path"
 done
 echo "packages: the .deb was installed, started, upgraded, removed and purged; $((2 * frames)) taps in its files"
+
+# The .rpm, with Debian's rpm, which runs the scripts of the package in this Debian. `--nodeps`: no database of rpm lists what is
+# installed here.
+as_rpm() { rpm --root "$root" --nodeps "$@" >"$work/rpm" 2>&1 || fail "rpm $*:" "$(<"$work/rpm")"; }
+rm "$root/usr/local/bin/tapfan"
+# The scripts of a .rpm do not look in /usr/local/bin.
+ln --symbolic --force /usr/local/bin/systemctl "$root/usr/bin/systemctl"
+inside userdel tapfan 2>/dev/null || true
+: >"$root/run/systemd/calls"
+as_rpm --install "$work"/packages/*.rpm
+[[ $(rpm --root "$root" --query --configfiles tapfan) == /etc/tapfan/Tapfile ]] || fail '/etc/tapfan/Tapfile is no configuration file of the .rpm'
+[[ $(inside id --user --name tapfan) == tapfan ]] || fail 'the .rpm makes no user tapfan'
+called daemon-reload || fail 'the .rpm does not run systemctl daemon-reload'
+inside systemctl start tapfan.service
+within 20 inside tapfan status
+before=$(pid)
+echo "$changed" >>"$root/etc/tapfan/Tapfile"
+as_rpm --erase tapfan
+called 'disable --now tapfan.socket tapfan.service' || fail 'the .rpm does not disable the units when it is erased'
+[[ ! -e $root/proc/$before ]] || fail 'tapfan runs after its .rpm was erased'
+[[ ! -e $root/usr/bin/tapfan && ! -e $root/usr/lib/systemd/system/tapfan.service ]] || fail 'the .rpm leaves its program or its unit'
+grep --quiet --line-regexp "$changed" "$root/etc/tapfan/Tapfile.rpmsave" || fail 'the .rpm does not keep the changed Tapfile'
+echo 'packages: the .rpm was installed, started and erased'
