@@ -58,6 +58,28 @@ impl Statement {
     }
 }
 
+// === impl Inner ===
+
+impl Inner {
+    /// Returns the option and its block in the form of a directive. `name` and `values` are the words of the option.
+    pub(super) fn as_statement(&self, name: &Token, values: &[Token]) -> Statement {
+        let deeper = self.deeper.map(|open| Self {
+            after: self.tokens.len() + 1,
+            open,
+            tokens: Vec::new(),
+            deeper: None,
+        });
+        Statement {
+            name: name.clone(),
+            arguments: values.to_vec(),
+            block: Some(Block {
+                tokens: self.tokens.clone(),
+                inner: deeper.into_iter().collect(),
+            }),
+        }
+    }
+}
+
 pub(super) fn parse(tokens: Vec<Token>, problems: &mut Vec<Diagnostic>) -> Vec<Statement> {
     let mut statements = Vec::new();
     let mut tokens = tokens.into_iter().peekable();

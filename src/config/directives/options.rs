@@ -45,7 +45,8 @@ pub(super) fn read<'a, T>(
         line = Some((name, row));
         let takes = match row.value {
             Value::Flag(_) => 0,
-            Value::Times(..) | Value::Block(..) => 2,
+            Value::Times(..) => 2,
+            Value::Block(_, values, _) => values,
             Value::Several(..) => several(after, rows).max(1),
             _ => 1,
         };
@@ -70,12 +71,9 @@ pub(super) fn read<'a, T>(
             findings.report(without_value(name, row, values));
         }
     }
-    let mut foreign = inner.iter().filter(|it| !owned.contains(&it.after));
-    findings.problems.extend(foreign.next().map(|block| {
-        Diagnostic::error("an option has no block of its own")
-            .at(block.open, "this opens one")
-            .help("put a brace that belongs to a value in quotes")
-    }));
+    if let Some(block) = inner.iter().find(|it| !owned.contains(&it.after)) {
+        findings.report(without_block(block));
+    }
     options
 }
 
@@ -91,9 +89,16 @@ fn several<T>(after: &[Token], rows: &[Row<T>]) -> usize {
     after.iter().position(ends).unwrap_or(after.len())
 }
 
+/// The error for a block behind an option that has none.
+fn without_block(block: &Inner) -> Diagnostic {
+    Diagnostic::error("an option has no block of its own")
+        .at(block.open, "this opens one")
+        .help("put a brace that belongs to a value in quotes")
+}
+
 fn without_value<T>(name: &Token, row: &Row<T>, values: &[Token]) -> Diagnostic {
     let needs = match row.value {
-        Value::Times(..) | Value::Block(..) => "two values",
+        Value::Times(..) | Value::Block(_, 2, _) => "two values",
         _ => "a value",
     };
     let label = if values.is_empty() {
@@ -114,6 +119,13 @@ fn left_over<T>(before: &Token, row: &Row<T>, word: &Token) -> Diagnostic {
             "this is left over",
         )
         .at(before.span, "of this option");
+    if let Value::Block(..) = row.value {
+        let help = format!(
+            "further options of `{}` stand in a block behind it, in braces",
+            row.name
+        );
+        return problem.help(help);
+    }
     problem.help(match takes {
         "one value" => "put a value with white space in double quotes",
         _ => "remove it",

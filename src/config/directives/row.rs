@@ -48,8 +48,8 @@ pub(super) enum Value<T> {
     File(fn(&mut T, PathBuf)),
     /// One value that needs a parser of its own.
     One(&'static str, Parse<T>),
-    /// Two values that need a parser of their own, and a block of further options.
-    Block(&'static str, Parse<T>),
+    /// This number of values that need a parser of their own, and a block of further options.
+    Block(&'static str, usize, Parse<T>),
     /// All values up to the next option or the end of the line. The values of repeated options are combined.
     Several(&'static str, Parse<T>),
 }
@@ -162,7 +162,7 @@ impl<T> Row<T> {
                 given.needs(What::File(path.clone()), findings);
                 set(target, path);
             }
-            Value::One(_, parse) | Value::Block(_, parse) | Value::Several(_, parse) => {
+            Value::One(_, parse) | Value::Block(_, _, parse) | Value::Several(_, parse) => {
                 parse(target, given, findings)?;
             }
         }
@@ -263,7 +263,7 @@ impl<T> Value<T> {
             Self::Mode(_) => "MODE",
             Self::Text(placeholder, ..)
             | Self::One(placeholder, _)
-            | Self::Block(placeholder, _)
+            | Self::Block(placeholder, ..)
             | Self::Several(placeholder, _) => placeholder,
         }
     }
@@ -272,7 +272,7 @@ impl<T> Value<T> {
     pub(super) fn count(&self) -> &'static str {
         match self {
             Self::Flag(_) => "no value",
-            Self::Times(..) | Self::Block(..) => "two values",
+            Self::Times(..) | Self::Block(_, 2, _) => "two values",
             _ => "one value",
         }
     }

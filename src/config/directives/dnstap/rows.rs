@@ -243,7 +243,7 @@ pub(in super::super) const OPTIONS: &[Row<Sink>] = &[
     },
     Row {
         name: "spool",
-        value: Value::Block("DIR SIZE", spool::read),
+        value: Value::Block("DIR SIZE", 2, spool::read),
         default: "none",
         doc: "keeps waiting frames in a folder, so that they survive a restart and a long outage",
         scope: None,
