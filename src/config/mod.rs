@@ -27,8 +27,8 @@ pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 #[cfg(feature = "cli")]
 pub(crate) use directives::{Section, leads_to, manual};
 pub use model::{
-    Admin, AdminAddress, Compression, Config, Confirm, Edits, Endpoints, FileSettings, Listen,
-    ListenAddress, ListenLimits, QueueLimits, ReadyWhen, Refresh, Sink,
+    Admin, AdminAddress, Compression, Config, Confirm, Edits, Endpoints, FileSettings,
+    FinishBounds, Listen, ListenAddress, ListenLimits, QueueLimits, ReadyWhen, Refresh, Sink,
 };
 pub use source::Position;
 #[cfg(feature = "cli")]

@@ -148,6 +148,8 @@ pub struct Sink {
     pub max_age: Option<Duration>,
     /// The condition on which a written frame counts as delivered. No effect if `endpoint` is a file.
     pub confirm: Confirm,
+    /// The bounds of `confirm finish`. No effect with other values of `confirm`.
+    pub finish: FinishBounds,
     /// The spool; `None` means that frames wait only in memory.
     pub spool: Option<Spool>,
     /// The settings for files. They have no effect unless `endpoint` is a file.
@@ -208,6 +210,20 @@ closed_set! {
         Finish => "finish",
     }
 }
+
+/// The bounds of the frames that wait for FINISH. When a bound is reached, the sink replaces the connection, so that the
+/// collector confirms the frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FinishBounds {
+    /// The memory of the unconfirmed frames of a connection, in bytes. If the router has a memory limit, an eighth of that
+    /// limit applies if it is less.
+    pub bytes: u64,
+    /// The age of the oldest unconfirmed frame since it was written.
+    pub every: Duration,
+    /// The time in which nothing was written although frames are unconfirmed.
+    pub idle: Duration,
+}
+
 closed_set! {
     /// The use of the addresses if the DNS name of a collector has several.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -312,6 +328,7 @@ impl Sink {
             write_timeout: Duration::from_secs(30),
             max_age: None,
             confirm: Confirm::default(),
+            finish: FinishBounds::default(),
             spool: None,
             files: FileSettings::default(),
         }
@@ -326,6 +343,19 @@ impl QueueLimits {
         Self {
             frames: units.saturating_mul(10_000),
             bytes: units.saturating_mul(32 << 20),
+        }
+    }
+}
+
+// === impl FinishBounds ===
+
+impl Default for FinishBounds {
+    /// 64 MiB, 30 seconds, and a pause of two seconds.
+    fn default() -> Self {
+        Self {
+            bytes: 64 << 20,
+            every: Duration::from_secs(30),
+            idle: Duration::from_secs(2),
         }
     }
 }

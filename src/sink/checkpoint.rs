@@ -9,7 +9,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::lock::Mutex;
+use crate::{config::FinishBounds, lock::Mutex};
 
 /// The unconfirmed frames of a connection with `confirm finish`.
 ///
@@ -22,6 +22,7 @@ pub(crate) struct Checkpoint(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     begun: Instant,
+    bounds: FinishBounds,
     unconfirmed: Mutex<Unconfirmed>,
     /// Wakes the waiting task when the first frame is written, when the frames reach the limit on memory, and when the
     /// collector asks for the end of the connection.
@@ -40,35 +41,26 @@ struct Unconfirmed {
     is_asked: bool,
 }
 
-/// A checkpoint is due when the unconfirmed frames use this much memory. If the router has a memory limit, an eighth of
-/// this limit applies if it is less.
-const BYTES: u64 = 64 << 20;
+/// If the router has a memory limit, the unconfirmed frames of a connection use at most this part of it before a
+/// checkpoint is due.
 const PARTS_OF_LIMIT: usize = 8;
 
-/// A checkpoint is due when the oldest unconfirmed frame has this age.
-const AGE: Duration = Duration::from_secs(30);
-
-/// A checkpoint is due when frames are unconfirmed and nothing was written for this time.
-const IDLE: Duration = Duration::from_secs(2);
-
-/// A connection that is idle is replaced only when it has this age. Without this minimum, a sink that gets a frame
-/// every few seconds would make a new connection for each frame.
-const LEAST_AGE: Duration = Duration::from_secs(5);
-
-/// When the oldest unconfirmed frame has this age, the connection ends even if no new connection can replace it. A
-/// collector that serves one connection at a time accepts the new connection only after the old one has ended.
-const OVERDUE: Duration = Duration::from_secs(60);
+/// When the oldest unconfirmed frame is this many times as old as `every`, the connection ends even if no new connection
+/// can replace it. A collector that serves one connection at a time accepts the new connection only after the old one has
+/// ended. The same factor applies to `bytes`.
+const OVERDUE: u32 = 2;
 
 // === impl Checkpoint ===
 
 impl Checkpoint {
     /// Creates the checkpoint of a connection that begins now.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(bounds: FinishBounds) -> Self {
         Self(Arc::new(Shared {
             begun: Instant::now(),
+            bounds,
             unconfirmed: Mutex::new(Unconfirmed {
                 bytes: 0,
-                bound: BYTES,
+                bound: bounds.bytes,
                 written: None,
                 is_asked: false,
             }),
@@ -85,7 +77,8 @@ impl Checkpoint {
         unconfirmed.written = Some((first, now));
         unconfirmed.bytes += bytes;
         if let Some(limit) = limit {
-            unconfirmed.bound = BYTES.min((limit / PARTS_OF_LIMIT) as u64);
+            let most = (limit / PARTS_OF_LIMIT) as u64;
+            unconfirmed.bound = self.0.bounds.bytes.min(most);
         }
         if before.written.is_none() || (!before.is_full() && unconfirmed.is_full()) {
             drop(unconfirmed);
@@ -106,15 +99,16 @@ impl Checkpoint {
 
     /// Returns a limit in bytes. The sink stops writing frames when its unconfirmed frames use this much memory.
     pub(super) fn hard_bound(&self) -> u64 {
-        self.0.unconfirmed.lock().bound * 2
+        self.0.unconfirmed.lock().bound * u64::from(OVERDUE)
     }
 
     /// Returns whether the connection must end even if no other connection replaces it.
     pub(super) fn is_overdue(&self) -> bool {
         let unconfirmed = *self.0.unconfirmed.lock();
-        let too_old = |(first, _): (Instant, Instant)| first.elapsed() >= OVERDUE;
+        let most = self.0.bounds.every * OVERDUE;
+        let too_old = |(first, _): (Instant, Instant)| first.elapsed() >= most;
         unconfirmed.is_asked
-            || unconfirmed.bytes >= unconfirmed.bound * 2
+            || unconfirmed.bytes >= unconfirmed.bound * u64::from(OVERDUE)
             || unconfirmed.written.is_some_and(too_old)
     }
 
@@ -123,7 +117,7 @@ impl Checkpoint {
         loop {
             let changed = self.0.changed.notified();
             let unconfirmed = *self.0.unconfirmed.lock();
-            let Some(due) = unconfirmed.due(self.0.begun) else {
+            let Some(due) = unconfirmed.due(self.0.begun, self.0.bounds) else {
                 changed.await;
                 continue;
             };
@@ -146,7 +140,7 @@ impl Unconfirmed {
     }
 
     /// Returns the time at which a checkpoint is due if nothing more is written. `None` if no frame is unconfirmed.
-    fn due(self, begun: Instant) -> Option<Instant> {
+    fn due(self, begun: Instant, bounds: FinishBounds) -> Option<Instant> {
         if self.is_asked {
             return Some(begun);
         }
@@ -154,10 +148,16 @@ impl Unconfirmed {
         Some(if self.is_full() {
             last
         } else {
-            let idle = (last + IDLE).max(begun + LEAST_AGE);
-            idle.min(first + AGE)
+            let idle = (last + bounds.idle).max(begun + least_age(bounds.idle));
+            idle.min(first + bounds.every)
         })
     }
+}
+
+/// The age at which a connection that is idle for this time can be replaced. Without this minimum, a sink that gets a
+/// frame every few seconds would make a new connection for each frame.
+fn least_age(idle: Duration) -> Duration {
+    idle * 5 / 2
 }
 
 #[cfg(test)]
@@ -166,21 +166,27 @@ mod tests {
 
     use super::*;
 
+    const BOUNDS: FinishBounds = FinishBounds {
+        bytes: 64 << 20,
+        every: Duration::from_secs(30),
+        idle: Duration::from_secs(2),
+    };
+
     #[tokio::test(start_paused = true)]
     async fn it_is_due_after_a_pause_or_after_thirty_seconds() {
-        let quiet = Checkpoint::new();
+        let quiet = Checkpoint::new(BOUNDS);
         let never = timeout(Duration::from_secs(3600), quiet.due()).await;
         assert!(never.is_err(), "nothing was written");
         let begun = Instant::now();
         quiet.wrote(1, None);
         quiet.due().await;
-        assert_eq!(begun.elapsed(), IDLE);
-        let young = Checkpoint::new();
+        assert_eq!(begun.elapsed(), BOUNDS.idle);
+        let young = Checkpoint::new(BOUNDS);
         let begun = Instant::now();
         young.wrote(1, None);
         young.due().await;
-        assert_eq!(begun.elapsed(), LEAST_AGE);
-        let busy = Checkpoint::new();
+        assert_eq!(begun.elapsed(), Duration::from_secs(5));
+        let busy = Checkpoint::new(BOUNDS);
         let begun = Instant::now();
         let writes = async {
             loop {
@@ -192,15 +198,15 @@ mod tests {
             () = busy.due() => {}
             () = writes => {}
         }
-        assert_eq!(begun.elapsed(), AGE);
+        assert_eq!(begun.elapsed(), BOUNDS.every);
         assert!(!busy.is_overdue());
-        advance(OVERDUE.saturating_sub(AGE)).await;
+        advance(BOUNDS.every).await;
         assert!(busy.is_overdue());
     }
 
     #[tokio::test(start_paused = true)]
     async fn it_is_due_and_overdue_as_soon_as_the_collector_asks() {
-        let checkpoint = Checkpoint::new();
+        let checkpoint = Checkpoint::new(BOUNDS);
         let mut due = tokio_test::task::spawn(checkpoint.due());
         assert!(due.poll().is_pending() && !checkpoint.is_overdue());
         checkpoint.ask();
@@ -209,9 +215,39 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn its_bounds_can_be_set() {
+        let bounds = FinishBounds {
+            bytes: 1000,
+            every: Duration::from_secs(3),
+            idle: Duration::from_millis(100),
+        };
+        let quiet = Checkpoint::new(bounds);
+        let begun = Instant::now();
+        quiet.wrote(999, None);
+        quiet.due().await;
+        assert_eq!(begun.elapsed(), Duration::from_millis(250));
+        let busy = Checkpoint::new(FinishBounds {
+            idle: Duration::from_secs(60),
+            ..bounds
+        });
+        let begun = Instant::now();
+        busy.wrote(1, Some(80 << 20));
+        busy.due().await;
+        assert_eq!(begun.elapsed(), bounds.every);
+        assert!(!busy.is_overdue());
+        advance(bounds.every).await;
+        assert!(busy.is_overdue());
+        let full = Checkpoint::new(bounds);
+        let mut due = tokio_test::task::spawn(full.due());
+        full.wrote(1000, Some(80 << 20));
+        assert!(due.poll().is_ready() && !full.is_overdue());
+        assert_eq!(full.hard_bound(), 2000);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn it_is_due_and_overdue_by_memory() {
-        for (limit, bound) in [(None, BYTES), (Some(80 << 20), 10 << 20)] {
-            let checkpoint = Checkpoint::new();
+        for (limit, bound) in [(None, BOUNDS.bytes), (Some(80 << 20), 10 << 20)] {
+            let checkpoint = Checkpoint::new(BOUNDS);
             let mut due = tokio_test::task::spawn(checkpoint.due());
             checkpoint.wrote(bound - 1, limit);
             assert!(due.poll().is_pending());

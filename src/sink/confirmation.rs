@@ -11,7 +11,7 @@ use std::{
 
 use super::endpoints::ENDPOINTS_AT_MOST;
 use crate::{
-    config::Confirm,
+    config::{Confirm, FinishBounds},
     health::{Event, Reporter},
     lock::Mutex,
 };
@@ -27,6 +27,7 @@ pub(super) struct Confirmation(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     configured: Confirm,
+    bounds: FinishBounds,
     missed: Arc<Missed>,
     /// True while the sink works as with `confirm kernel`.
     degraded: AtomicBool,
@@ -68,9 +69,15 @@ const LOST: u32 = 10;
 
 impl Confirmation {
     /// Creates the record of an endpoint. `missed` counts its connections that ended without FINISH.
-    pub(super) fn new(configured: Confirm, status: Reporter, missed: Arc<Missed>) -> Self {
+    pub(super) fn new(
+        configured: Confirm,
+        bounds: FinishBounds,
+        status: Reporter,
+        missed: Arc<Missed>,
+    ) -> Self {
         Self(Arc::new(Shared {
             configured,
+            bounds,
             missed,
             degraded: AtomicBool::default(),
             held: AtomicU64::default(),
@@ -85,6 +92,11 @@ impl Confirmation {
         } = &*self.0;
         *configured == Confirm::Finish
             && (missed.unanswered.load(Relaxed) >= UNANSWERED || missed.lost.load(Relaxed) >= LOST)
+    }
+
+    /// The bounds of the frames that wait for FINISH.
+    pub(super) fn bounds(&self) -> FinishBounds {
+        self.0.bounds
     }
 
     /// Returns whether the frames of a new connection wait for FINISH.
@@ -179,7 +191,12 @@ mod tests {
         let status = Reporter::new("siem".into());
         let missed = Arc::default();
         (
-            Confirmation::new(Confirm::Finish, status.clone(), missed),
+            Confirmation::new(
+                Confirm::Finish,
+                FinishBounds::default(),
+                status.clone(),
+                missed,
+            ),
             status,
         )
     }
@@ -192,7 +209,12 @@ mod tests {
             let status = Reporter::new("siem".into());
             let missed = missed.of(address(last));
             (
-                Confirmation::new(Confirm::Finish, status.clone(), missed),
+                Confirmation::new(
+                    Confirm::Finish,
+                    FinishBounds::default(),
+                    status.clone(),
+                    missed,
+                ),
                 status,
             )
         };

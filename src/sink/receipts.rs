@@ -73,7 +73,7 @@ impl Receipts {
         Self {
             confirm,
             finish: (confirm == Confirm::Finish).then(|| AwaitsFinish {
-                checkpoint: Checkpoint::new(),
+                checkpoint: Checkpoint::new(confirmation.bounds()),
                 confirmation: confirmation.clone(),
             }),
             ..Self::none()

@@ -13,7 +13,7 @@ use super::{
     file::Files,
 };
 use crate::{
-    config::{self, Confirm, Endpoints},
+    config::{self, Confirm, Endpoints, FinishBounds},
     health::Reporter,
     net::{
         self, Authority, ClientConfig, Connector, Destination, Endpoint, Host, Keepalive, Literal,
@@ -30,6 +30,7 @@ pub(crate) struct Stack {
     write_timeout: Duration,
     max_age: Option<Duration>,
     confirm: Confirm,
+    finish: FinishBounds,
     missed: AllMissed,
     edits: Arc<EditGroup>,
     own: OwnListeners,
@@ -111,6 +112,7 @@ impl Stack {
             write_timeout: sink.write_timeout,
             max_age: sink.max_age,
             confirm: sink.confirm,
+            finish: sink.finish,
             missed: AllMissed::default(),
             edits,
             own,
@@ -163,7 +165,12 @@ impl Stack {
     }
 
     fn confirmation(&self, status: &Reporter, address: Option<SocketAddr>) -> Confirmation {
-        Confirmation::new(self.confirm, status.clone(), self.missed.of(address))
+        Confirmation::new(
+            self.confirm,
+            self.finish,
+            status.clone(),
+            self.missed.of(address),
+        )
     }
 
     fn build_for(

@@ -320,3 +320,59 @@ async fn a_drain_of_balanced_endpoints_gives_up_on_a_collector_that_never_confir
     assert_eq!((ledger.delivered, ledger.dropped_total()), (2, 0));
     assert_eq!(ledger.resent, 6, "{ledger:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unconfirmed_frames_stay_within_their_bound_of_memory() {
+    const BYTES: u64 = 1 << 20;
+    let folder = Folder::new();
+    let collector = Collector::tcp().numbers_only().listening();
+    collector.behave(Behaviour::NeverFinishes);
+    let (listen, socket) = (folder.display("in"), collector.socket());
+    let router = Router::start(&format!(
+        "listen unix://{listen}\ndrain 60s\ndnstap {socket} full 1 30 {{\n confirm finish {{ bytes 1MiB }}\n}}\n"
+    ));
+    router.all_up().await;
+    let load = load(&router, 20_000).await;
+    let mut most = 0;
+    until("the sink waits for FINISH", || {
+        let ledger = router.ledger(0);
+        most = most.max(ledger.unconfirmed_bytes);
+        ledger.queued > 30_000
+    })
+    .await;
+    // The sink checks the bound before each batch, so the last batch may exceed it.
+    assert!(most > BYTES && most < 3 * BYTES, "{most}");
+    assert!(router.status(0).disconnects["rotated"] > 0);
+    collector.behave(Behaviour::Good);
+    let sent = load.end().await;
+    let report = router.drain().await;
+    let ledger = &report.sinks[0].ledger;
+    assert_eq!((ledger.delivered, ledger.dropped_total()), (sent, 0));
+    let mut numbers = numbers_of(&collector.frames());
+    numbers.sort_unstable();
+    numbers.dedup();
+    assert!(numbers.into_iter().eq(0..sent));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_changes_the_bounds_of_finish() {
+    let folder = Folder::new();
+    let collector = Collector::tcp().numbers_only().listening();
+    let tapfile = |every: &str| {
+        let confirm = format!("finish {{\n every {every}\n idle 1h\n}}");
+        tapfile(&folder, &collector.socket(), &confirm)
+    };
+    let mut router = Router::start(&tapfile("1h"));
+    router.all_up().await;
+    let load = load(&router, 1000).await;
+    until("frames are written", || router.ledger(0).unconfirmed > 3000).await;
+    assert_eq!(router.status(0).connects, 1);
+    assert_eq!(router.ledger(0).delivered, 0);
+    router.reload(&tapfile("1s")).expect("good");
+    let rotated = |status: &SinkHealth| status.disconnects["rotated"] > 1;
+    router.until(0, "asks for confirmations", rotated).await;
+    let sent = load.end().await;
+    let report = router.drain().await;
+    let ledger = &report.sinks[0].ledger;
+    assert_eq!((ledger.delivered, ledger.resent), (sent, 0));
+}

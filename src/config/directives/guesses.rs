@@ -12,7 +12,10 @@ use super::{
 };
 
 /// Names that other programs use for an option of a sink, each with the name of that option in a Tapfile.
-const SINK_WORDS: [(&str, &str); 14] = [
+const SINK_WORDS: [(&str, &str); 17] = [
+    ("ack", "confirm"),
+    ("acks", "confirm"),
+    ("acknowledgements", "confirm"),
     ("insecure", "skipverify"),
     ("insecure_skip_verify", "skipverify"),
     ("tls_insecure", "skipverify"),
@@ -27,6 +30,21 @@ const SINK_WORDS: [(&str, &str); 14] = [
     ("tls_server_name", "server_name"),
     ("timeout", "write_timeout"),
     ("compression", "compress"),
+];
+
+/// Names that other programs use for the options of `confirm finish`, each with the name of that option in a Tapfile.
+const CONFIRM_WORDS: [(&str, &str); 11] = [
+    ("interval", "every"),
+    ("age", "every"),
+    ("max_age", "every"),
+    ("timeout", "every"),
+    ("period", "every"),
+    ("size", "bytes"),
+    ("memory", "bytes"),
+    ("max_bytes", "bytes"),
+    ("window", "bytes"),
+    ("pause", "idle"),
+    ("idle_timeout", "idle"),
 ];
 
 /// Names that other programs use for an option of a listener, each with the name of that option in a Tapfile.
@@ -230,6 +248,7 @@ pub(super) fn option(
     let words: &[(&str, &str)] = match directive {
         "dnstap" => &SINK_WORDS,
         "listen" => &LISTENER_WORDS,
+        "confirm" => &CONFIRM_WORDS,
         _ => return None,
     };
     let text = word.text.as_str();

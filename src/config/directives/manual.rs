@@ -117,6 +117,7 @@ pub(crate) fn directives() -> Vec<Directive> {
             [
                 settings(dnstap::ARGUMENTS),
                 settings(dnstap::OPTIONS),
+                confirm_settings(),
                 spool_settings(),
             ]
             .concat(),
@@ -148,7 +149,16 @@ fn block(syntax: &str, doc: &'static str, options: Vec<Setting>) -> Directive {
     Directive { line, options }
 }
 
-/// The options in the block of `spool`, which follow those of `dnstap`.
+/// The options in the block of `confirm finish`, which follow those of `dnstap`.
+fn confirm_settings() -> Vec<Setting> {
+    let mut settings = settings(dnstap::CONFIRM);
+    for setting in &mut settings {
+        setting.scope = Some("the block of `confirm finish`");
+    }
+    settings
+}
+
+/// The options in the block of `spool`, which follow those of `confirm finish`.
 fn spool_settings() -> Vec<Setting> {
     let mut settings = settings(dnstap::SPOOL);
     for setting in &mut settings {

@@ -98,6 +98,8 @@ fn the_tables_of_the_reference_are_those_of_the_rows() {
     check(&text, "listen", listen::OPTIONS);
     check(&text, "resolver", resolver::OPTIONS);
     check(&text, "admin", router::HOST);
+    let confirm = documented(section(&text, "dnstap"), "option of `confirm finish`");
+    compare(&confirm, dnstap::CONFIRM, Row::syntax);
     let spool = documented(section(&text, "dnstap"), "option of `spool`");
     compare(&spool, dnstap::SPOOL, Row::syntax);
     let arguments = documented(section(&text, "dnstap"), "argument");
@@ -243,6 +245,7 @@ fn every_row_is_complete_and_unique() {
     }
     check(dnstap::ARGUMENTS);
     check(dnstap::OPTIONS);
+    check(dnstap::CONFIRM);
     check(dnstap::SPOOL);
     check(listen::OPTIONS);
     check(resolver::OPTIONS);

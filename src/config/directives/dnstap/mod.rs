@@ -1,6 +1,7 @@
 //! `dnstap SOCKET [full] [writebuffer] [queue] { … }`: a sink, in the syntax of CoreDNS.
 
 mod arguments;
+mod confirm;
 mod placeholders;
 mod rows;
 mod spool;
@@ -17,6 +18,7 @@ use super::{
 };
 use crate::net::{Endpoint, UnixAddress};
 
+pub(super) use confirm::OPTIONS as CONFIRM;
 pub(super) use placeholders::check_foreign;
 pub(super) use rows::{ARGUMENTS, OPTIONS};
 pub(super) use spool::OPTIONS as SPOOL;

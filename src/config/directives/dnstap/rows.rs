@@ -9,11 +9,11 @@ use super::{
         Findings, features,
         row::{Given, Row, Scope, TEXT_LIMIT, Value},
     },
-    placeholders, spool,
+    confirm, placeholders, spool,
 };
 use crate::{
     config::{
-        Compression, Confirm, Endpoints, QueueLimits, Refresh, Sink,
+        Compression, Endpoints, QueueLimits, Refresh, Sink,
         quantity::{Size, Time},
     },
     extra::Template,
@@ -225,21 +225,11 @@ pub(in super::super) const OPTIONS: &[Row<Sink>] = &[
     },
     Row {
         name: "confirm",
-        value: Value::One("written|kernel|finish", |sink, given, findings| {
-            sink.confirm = given.choice(Confirm::ALL, Confirm::label, findings)?;
-            if sink.confirm == Confirm::Kernel && matches!(sink.endpoint, Endpoint::Unix(_)) {
-                let label = "unix sockets have no acknowledgements";
-                let problem = given
-                    .value
-                    .warning("`confirm kernel` has no effect here", label);
-                findings.report(problem.help("remove it, or write `confirm finish`"));
-            }
-            Some(())
-        }),
+        value: Value::Block("written|kernel|finish", 1, confirm::read),
         default: "written",
         doc: "when a frame counts as delivered; until then it is kept, and sent again after a lost connection",
         scope: Some(&CONNECTED),
-        describe: |sink| Some(sink.confirm.label().to_owned()),
+        describe: |sink| Some(confirm::described(sink)),
     },
     Row {
         name: "spool",
