@@ -37,6 +37,8 @@ pub struct Inspection<F: Fs = Folder> {
     segments: Vec<File>,
     /// The files with unreadable parts of segments, in order.
     bad: Vec<Listed>,
+    /// The first number of the newest segment, if this segment is so damaged that a start moves all of it to another file.
+    put_aside: Option<u64>,
     /// The number of the first unconfirmed frame.
     confirmed: u64,
     /// The number of the next frame to append.
@@ -109,6 +111,7 @@ impl<F: Fs> Inspection<F> {
             owner: None,
             segments,
             bad,
+            put_aside: None,
             confirmed: 0,
             next: 0,
         };
@@ -173,6 +176,7 @@ impl<F: Fs> Inspection<F> {
             passed += usize::from(end == first);
             let is_empty = end == first && rest.is_some_and(|rest| rest != Rest::Damaged);
             if !is_empty {
+                self.put_aside = (end == first).then_some(first);
                 break;
             }
             limit = first;

@@ -91,6 +91,9 @@ struct Segment<'a> {
     found: u64,
     /// The number at which the next segment begins, or the number of the next frame to append.
     end: u64,
+    /// Records with this number or a higher one are not read. It is `end`, unless a start would move the whole next segment
+    /// to another file.
+    limit: u64,
 }
 
 /// The bytes for which a search in an unreadable part may compute checksums, as a multiple of the length of this part.
@@ -127,6 +130,9 @@ impl<F: Fs> Inspection<F> {
                 is_newest: next.is_none(),
                 found: file.first,
                 end: next.map_or(self.next, |it| it.first),
+                limit: next
+                    .filter(|it| self.put_aside != Some(it.first))
+                    .map_or(self.next, |it| it.first),
             };
             if segment.end <= at && !segment.is_newest {
                 continue;
@@ -135,6 +141,8 @@ impl<F: Fs> Inspection<F> {
                 visit(Piece::Flaw(self.missing(&segment, 0, at..file.first)))?;
                 at = file.first;
             }
+            // The last record before may have frames with numbers that belong to this segment.
+            segment.found = segment.found.max(at);
             self.walk_segment(&mut segment, &mut at, &mut visit)?;
             at = at.max(segment.end);
         }
@@ -148,6 +156,7 @@ impl<F: Fs> Inspection<F> {
                 is_newest: true,
                 found: at,
                 end: self.next,
+                limit: self.next,
             };
             visit(Piece::Flaw(self.missing(&segment, 0, at..self.next)))?;
         }
@@ -237,7 +246,7 @@ impl<F: Fs> Inspection<F> {
         let mut scanner = Scanner::<F>::new(file, HEADER as u64, length, segment.file.first);
         loop {
             let before = scanner.at();
-            let found = match scanner.find(&self.fs, segment.end) {
+            let found = match scanner.find(&self.fs, segment.limit) {
                 Ok(Step::Record(found)) => found,
                 Ok(Step::End(rest)) => return self.end(segment, before, &scanner, rest, visit),
                 Err(error) => {
@@ -248,7 +257,7 @@ impl<F: Fs> Inspection<F> {
             if segment.found < found.header.first {
                 visit(Piece::Flaw(self.gap(segment, before, &found)))?;
             }
-            segment.found = found.header.end();
+            segment.found = segment.found.max(found.header.end());
             if *at < segment.found {
                 match content(&mut scanner, &self.fs, &found, *at) {
                     Ok(frames) => visit(Piece::Frames(frames))?,
