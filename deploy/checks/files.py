@@ -89,6 +89,7 @@ def units(tree):
                 yield f"{unit.name}: {failed}"
         yield from stop_time(unit)
         yield from socket_folder(unit)
+        yield from folders(unit)
     with tempfile.TemporaryDirectory() as root:
         (Path(root) / "etc").mkdir()
         try:
@@ -100,15 +101,26 @@ def units(tree):
         users = (Path(root) / "etc/passwd").read_text()
         if not re.search("^tapfan:", users, re.MULTILINE):
             yield "tapfan-user.conf creates no user tapfan"
-        made = Path(root) / "run/tapfan"
-        if not made.is_dir() or made.stat().st_uid != 65532:
-            yield "tapfan-host.conf creates no /run/tapfan for user 65532"
+        for folder, mode in [("run/tapfan", 0o755), ("var/lib/tapfan", 0o700)]:
+            made = Path(root) / folder
+            if not made.is_dir() or made.stat().st_uid != 65532:
+                yield f"tapfan-host.conf creates no /{folder} for user 65532"
+            elif made.stat().st_mode & 0o777 != mode:
+                yield f"tapfan-host.conf: the mode of /{folder} is not {mode:o}"
 
 
 def socket_folder(unit):
     """Checks that the folder of a systemd socket is not removed when the service ends."""
     if unit.with_suffix(".socket").exists() and "\nRuntimeDirectoryPreserve=yes\n" not in unit.read_text():
         yield f"{unit.name}: RuntimeDirectoryPreserve is not yes: stopping the service removes the socket of {unit.stem}.socket"
+
+
+def folders(unit):
+    """Checks that the unit has the folders for files and for spools, which the documents and the packages name."""
+    text = unit.read_text()
+    for setting in ("LogsDirectory=tapfan", "StateDirectory=tapfan", "StateDirectoryMode=0700"):
+        if f"\n{setting}\n" not in text:
+            yield f"{unit.name} does not have {setting}"
 
 
 def stop_time(unit):

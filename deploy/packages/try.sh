@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Packs a program, then installs, starts, upgrades, removes and purges the .deb in a clean Debian, and checks the state after
-# each step. At the upgrade, a router runs, and the administrator has changed the Tapfile. After that, installs, starts and
-# erases the .rpm in the same folder.
+# each step. At the upgrade, a router runs, and the administrator has changed the Tapfile: it has a second sink, whose collector
+# is down and whose frames wait in a spool. After that, installs, starts and erases the .rpm in the same folder.
 #
 #   deploy/packages/try.sh target/x86_64-unknown-linux-musl/debug/tapfan
 #
@@ -14,6 +14,11 @@ source "$here/machine.sh"
 machine "$0" "$1"
 capture=$here/../../tests/data/bind.fstrm
 changed='# Changed by the administrator.'
+# Nothing listens at this port.
+waiting='dnstap tcp://127.0.0.1:9 full {
+    name waiting
+    spool /var/lib/tapfan/waiting 1GiB
+}'
 
 package=$(echo "$work"/packages/*.deb)
 (cd "$work/packages" && sha256sum --check --quiet SHA256SUMS) || fail 'SHA256SUMS is wrong'
@@ -63,7 +68,7 @@ frames=$(inside tapfan dump /tmp/capture.fstrm 2>/dev/null | wc --lines)
 replay
 
 # Upgrades tapfan while it runs. dpkg keeps the changed Tapfile, and stores the Tapfile of the next version beside it.
-echo "$changed" >>"$root/etc/tapfan/Tapfile"
+printf '%s\n' "$changed" "$waiting" >>"$root/etc/tapfan/Tapfile"
 before=$(pid)
 inside dpkg --force-confold --install /tmp/next.deb >"$work/dpkg" 2>&1 || fail "$(<"$work/dpkg")"
 [[ $(installed) == 'installed 99.0.0' ]] || fail "after the upgrade: $(installed)"
@@ -87,11 +92,15 @@ called 'disable --now tapfan.socket tapfan.service' || fail 'the removal does no
 grep --quiet --line-regexp "$changed" "$root/etc/tapfan/Tapfile" || fail 'the removal loses the Tapfile'
 cp "$work/tapfan" "$root/usr/local/bin/"
 (($(taps) == 2 * frames)) || fail "$(taps) taps in the files after two times $frames frames"
+inside tapfan spool cat /var/lib/tapfan/waiting -w /tmp/waiting.fstrm >"$work/spool" 2>&1 || fail "$(<"$work/spool")"
+kept=$(inside tapfan dump /tmp/waiting.fstrm 2>/dev/null | wc --lines)
+((kept >= frames)) || fail "the spool keeps only $kept of $frames frames"
+[[ $(stat --format=%a "$root/var/lib/tapfan") == 700 ]] || fail 'other users can read the spools'
 
 # Purged: nothing is left.
 inside dpkg --purge tapfan >"$work/dpkg" 2>&1 || fail "$(<"$work/dpkg")"
 [[ -z $(installed) || $(installed) == 'not-installed '* ]] || fail "after the purge: $(installed)"
-for path in /etc/tapfan /var/log/tapfan /usr/share/doc/tapfan; do
+for path in /etc/tapfan /var/log/tapfan /var/lib/tapfan /usr/share/doc/tapfan; do
     [[ ! -e $root$path ]] || fail "the purge leaves $path"
 done
 echo "packages: the .deb was installed, started, upgraded, removed and purged; $((2 * frames)) taps in its files"
