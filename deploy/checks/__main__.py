@@ -27,6 +27,7 @@ CHECKS = {
     "readme": chart.readme,
     "refusals": chart.refusals,
     "notes": chart.notes,
+    "names": chart.names,
     "openshift": chart.openshift,
     "schemas": manifests.schemas,
     "same": manifests.same,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from .tree import NEWEST, Failed, run, title
+from .tree import KINDS, NEWEST, Failed, run, title
 
 # Changes of the values in ci/ that the chart refuses, and words that the refusal must contain.
 REFUSALS = [
@@ -19,6 +19,14 @@ REFUSALS = [
     ("deployment", "service.loadBalancerClass=internal", "needs service.type LoadBalancer"),
     ("deployment", "service.externalTrafficPolicy=Local", "needs service.type NodePort or LoadBalancer"),
     ("deployment", 'listeners=[{"name": "dnstap", "port": 6000, "nodePort": 30600}]', "needs service.type NodePort or LoadBalancer"),
+    ("statefulset", "spool.enabled=false", "set spool.enabled to true"),
+    ("statefulset", "spool.mountPath=/taps", "/taps/NAME"),
+    ("statefulset", "spool.size=8Gi", "need at least 8448Mi"),
+    ("statefulset", "spool.volume=hostPath", "on one node would use the same folder"),
+    ("statefulset", "updateStrategy.type=Recreate", "a StatefulSet does not have"),
+    ("claims", "spool.size=3G", "need at least 3584Mi"),
+    ("everything", "spool.size=767Mi", "need at least 768Mi"),
+    ("daemonset", "spool={\"enabled\": true, \"volume\": \"claim\"}", "a DaemonSet cannot have"),
     ("daemonset", "probesPort=9281", "has port 9181, but the value probesPort is 9281"),
     ("daemonset", "terminationGracePeriodSeconds=12", "not longer than 0 s of preStopSeconds, 10 s of `drain`"),
 ]
@@ -37,6 +45,9 @@ TAPFILES = [
     ("listen tcp://127.0.0.1:6000\nprobes 0.0.0.0:9181\n", "no `listen` line"),
     ("listen unix:///run/d.sock\nprobes 0.0.0.0:9181\n", "no `listen` line"),
     ("listen tcp://0.0.0.0:6000\nlisten tls://[::]:6443 {\n}\nprobes 0.0.0.0:9181\n", "listens at port 6443"),
+    ("listen tcp://0.0.0.0:6000\nprobes 0.0.0.0:9181\ndnstap s { spool /s/a 1GiB }\n", "`spool /s/a 1GiB`, but there is no volume"),
+    ('listen tcp://0.0.0.0:6000\nprobes 0.0.0.0:9181\ndnstap s {\n spool "/s/a" 1GiB {\n age 1h\n}\n}\n', "no volume"),
+    ("listen tcp://0.0.0.0:6000\nprobes 0.0.0.0:9181\ndnstap s {\n spool {$DIR} 1GiB\n}\n", None),
     ("listen tcp://0.0.0.0:6000\nprobes 0.0.0.0:9181\ndrain 1m30s\n", "90 s of `drain`"),
     ("listen tcp://0.0.0.0:6000\nprobes 0.0.0.0:9181\ndrain 22s1ms\ndrain 23s\n", "23 s of `drain`"),
 ]
@@ -49,9 +60,12 @@ NOTES = {
         "helm test --namespace dns-obs tapfan",
         "port-forward deployment/tapfan 9180",
     ],
+    "statefulset": ["installed as a StatefulSet", "a claim of 10Gi of its own", "port-forward statefulset/tapfan 9180"],
+    "claims": ["get persistentvolumeclaims --selector app.kubernetes.io/instance=tapfan"],
+    "openshift": ["No sink of the Tapfile has a `spool` line yet"],
     "daemonset": ["write to /run/tapfan/dnstap.sock", "DNS (53)", "port-forward daemonset/tapfan 9180"],
-    "everything": ["ports 6000 (dnstap) 6443 (dnstap-tls)", '[{"ipBlock":{"cidr":"192.0.2.0/24"}}]', "TCP ports 6443"],
-    "host": ["There is no NetworkPolicy", "ConfigMap host-tapfile must have the key Tapfile", "(9181)"],
+    "everything": ["ports 6000 (dnstap) 6443 (dnstap-tls)", '[{"ipBlock":{"cidr":"192.0.2.0/24"}}]', "TCP ports 6443", "an emptyDir of 1Gi"],
+    "host": ["There is no NetworkPolicy", "ConfigMap host-tapfile must have the key Tapfile", "(9181)", "the folder /var/lib/taps of its node"],
 }
 
 
@@ -128,7 +142,7 @@ def refusals(tree):
     files = {path.stem: path for path in tree.values}
     for name, change, words in REFUSALS:
         try:
-            tree.render(*tree.helm_arguments(files[name]), "--set-json" if "[" in change else "--set", change)
+            tree.render(*tree.helm_arguments(files[name]), "--set-json" if "[" in change or "{" in change else "--set", change)
             yield f"{name} with {change} is not refused"
         except Failed as failed:
             if words not in str(failed):
@@ -156,12 +170,23 @@ def notes(tree):
             yield f"{values.name}: the notes have an empty value or two empty lines: {said}"
 
 
+def names(tree):
+    """With the longest name of a release, every name is a valid label, also that which Kubernetes makes of a StatefulSet."""
+    for values in tree.values:
+        for item in tree.render(*tree.helm_arguments(values), release="r" * 53):
+            name = item["metadata"]["name"]
+            # The label `controller-revision-hash` is this name, a hyphen and up to 10 characters.
+            limit = 63 - 11 if item["kind"] == "StatefulSet" else 63
+            if len(name) > limit:
+                yield f"{values.name}: the name of {item['kind']} has {len(name)} characters, more than {limit}"
+
+
 def openshift(tree):
-    """In OpenShift, the Pods of a Deployment pass the policy `restricted-v2`, which assigns user and groups."""
-    pods = [(title(item), item["spec"]["template"]["spec"]) for item in tree.helm["openshift"] if item["kind"] == "Deployment"]
+    """In OpenShift, the Pods of a Deployment or StatefulSet pass the policy `restricted-v2`, which assigns user and groups."""
+    pods = [(title(item), item["spec"]["template"]["spec"]) for item in tree.helm["openshift"] if item["kind"] in KINDS]
     pods += [(title(item), item["spec"]) for item in tree.tests["openshift"] if item["kind"] == "Pod"]
     if len(pods) < 2:
-        yield "there is no Deployment, or no Pod of helm test"
+        yield "there is no Deployment or StatefulSet, or no Pod of helm test"
     for name, pod in pods:
         yield from (f"{name}: {problem}" for problem in restricted(pod))
 

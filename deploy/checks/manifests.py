@@ -3,11 +3,12 @@
 import copy
 import difflib
 import json
+import re
 
 import kubernetes_validate
 import yaml
 
-from .tree import NEWEST, OLDEST, Workload, containers, title
+from .tree import KINDS, NEWEST, OLDEST, Workload, containers, title
 
 # Objects that passed their schema. They are not checked again, because equal objects occur often and the schemas are
 # large.
@@ -70,9 +71,9 @@ def rules(tree):
         for rule, problem in security(workload) + around(workload):
             if rule not in EXCEPT.get(workload.where, ()):
                 yield f"{workload.name}: {problem}"
-        for problem in lifecycle(workload) + ports(workload):
+        for problem in lifecycle(workload) + ports(workload) + spools(workload):
             yield f"{workload.name}: {problem}"
-    for kind in ("Deployment", "DaemonSet", "Deployment sidecar"):
+    for kind in (*KINDS, "Deployment sidecar"):
         if kind not in seen:
             yield f"there is no tapfan in a {kind}"
 
@@ -118,7 +119,7 @@ def lifecycle(workload: Workload):
         if container.get("readinessProbe", {}).get("httpGet", {}).get("path") != "/readyz":
             problems.append("readinessProbe does not use /readyz")
         others = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
-        if workload.owner["kind"] == "Deployment" and others < 1:
+        if workload.owner["kind"] != "DaemonSet" and others < 1:
             problems.append("there is no preStop sleep")
     grace = workload.pod.get("terminationGracePeriodSeconds", 30)
     needed = others + workload.drain + 2
@@ -148,12 +149,45 @@ def ports(workload: Workload):
     return problems
 
 
+def spools(workload: Workload):
+    """Checks that the folders of spools are on a volume that tapfan can write to, and that the volume is large enough."""
+    problems = []
+    needed = {}
+    for folder, size in workload.spools:
+        parent, _, name = folder.rpartition("/")
+        mount = next((mount for mount in workload.container["volumeMounts"] if mount["mountPath"] == parent), None)
+        if mount is None or not name:
+            problems.append(f"the spool {folder} is not directly in the folder of a volume")
+            continue
+        if mount.get("readOnly"):
+            problems.append(f"the volume of the spool {folder} is read-only")
+        volume = workload.volume(mount)
+        # Damaged files do not count against SIZE.
+        needed.setdefault(parent, [volume, 0])[1] += quantity(size) + (256 << 20)
+        # The kubelet gives a claim to this group. An emptyDir is writable for everyone, a hostPath for its owner.
+        if "claim" in volume and not workload.pod.get("securityContext", {}).get("fsGroup") and "openshift" not in workload.where:
+            problems.append(f"without fsGroup, tapfan cannot write to the spool {folder}")
+    for parent, (volume, size) in needed.items():
+        limit = volume.get("claim", {}).get("resources", {}).get("requests", {}).get("storage")
+        limit = limit or volume.get("emptyDir", {}).get("sizeLimit")
+        if limit and quantity(limit) < size:
+            problems.append(f"the volume at {parent} has {limit}, but the spools on it need {size >> 20}Mi")
+    return problems
+
+
+def quantity(text):
+    """Returns the bytes of a quantity of Kubernetes or of a size of a Tapfile."""
+    number, unit = re.fullmatch("([0-9]+)([kKMGT]?)i?B?", text).groups()
+    base = 1024 if "i" in text else 1000
+    return int(number) * base ** " kMGT".index(unit.replace("K", "k") or " ")
+
+
 def around(workload: Workload):
     """Checks that selectors match the Pod, and that the objects around it exist. A problem comes with the name of its rule."""
     problems = []
     kinds = {item["kind"] for item in workload.objects}
     wanted = [] if workload.sidecar else ["NetworkPolicy", "ServiceAccount", "Service"]
-    if workload.owner["kind"] == "Deployment" and not workload.sidecar:
+    if workload.owner["kind"] != "DaemonSet" and not workload.sidecar:
         wanted.append("PodDisruptionBudget")
         keys = {spread["topologyKey"] for spread in workload.pod.get("topologySpreadConstraints", [])}
         if keys != {"topology.kubernetes.io/zone", "kubernetes.io/hostname"}:
@@ -188,7 +222,7 @@ def monitors(tree):
                 continue
             if monitor["kind"] == "ServiceMonitor" and item["kind"] == "Service":
                 found.append((item["metadata"].get("labels", {}), [port["name"] for port in item["spec"]["ports"]]))
-            if monitor["kind"] == "PodMonitor" and item["kind"] in ("Deployment", "DaemonSet"):
+            if monitor["kind"] == "PodMonitor" and item["kind"] in KINDS:
                 names = [port["name"] for container in containers(item) for port in container.get("ports", [])]
                 found.append((item["spec"]["template"]["metadata"]["labels"], names))
         selected = [names for have, names in found if labels.items() <= have.items()]

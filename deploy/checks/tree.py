@@ -1,6 +1,7 @@
 """The files that are checked, and the objects that helm and kustomize render from them."""
 
 import os
+import re
 import subprocess
 from functools import cached_property
 from pathlib import Path
@@ -15,12 +16,16 @@ OLDEST, NEWEST = "1.30", "1.37"
 # With these values and the overlay's Tapfile, the chart renders the objects of the overlay of the same name.
 TAPFILES = {
     "deployment": "kustomize/base/Tapfile",
+    "statefulset": "kustomize/overlays/statefulset/Tapfile",
     "daemonset": "kustomize/overlays/daemonset/Tapfile",
 }
 
 
 # The APIs of the cluster that the values file with this name is for.
 APIS = {"openshift": ["--api-versions", "security.openshift.io/v1"]}
+
+# The kinds of objects that make Pods of tapfan.
+KINDS = ("Deployment", "StatefulSet", "DaemonSet")
 
 
 class Failed(Exception):
@@ -68,10 +73,10 @@ class Tree:
             arguments += ["--set-file", f"tapfile={self.deploy / TAPFILES[values.stem]}"]
         return arguments
 
-    def render(self, *arguments):
-        """Returns the objects that `helm template` makes with these arguments."""
+    def render(self, *arguments, release="tapfan"):
+        """Returns the objects that `helm template` makes with these arguments, for a release with this name."""
         return objects_of(
-            run("helm", "template", "tapfan", *arguments, "--namespace", "dns-obs", "--kube-version", NEWEST)
+            run("helm", "template", release, *arguments, "--namespace", "dns-obs", "--kube-version", NEWEST)
         )
 
     @cached_property
@@ -117,7 +122,7 @@ class Tree:
             Workload(where, objects, owner, container)
             for where, objects in self.manifests
             for owner in objects
-            if owner["kind"] in ("Deployment", "DaemonSet")
+            if owner["kind"] in KINDS
             for container in containers(owner)
             if container["name"] == "tapfan"
         ]
@@ -155,7 +160,10 @@ class Workload:
         return {port["name"]: port["containerPort"] for port in self.container["ports"]}
 
     def volume(self, mount):
-        return next(volume for volume in self.pod["volumes"] if volume["name"] == mount["name"])
+        """The volume of a mount: of the Pod, or made from a template of claims."""
+        templates = self.owner["spec"].get("volumeClaimTemplates", [])
+        claims = [{"name": claim["metadata"]["name"], "claim": claim["spec"]} for claim in templates]
+        return next(volume for volume in self.pod["volumes"] + claims if volume["name"] == mount["name"])
 
     @cached_property
     def tapfile(self):
@@ -164,6 +172,11 @@ class Workload:
         name = self.volume(mount)["configMap"]["name"]
         maps = [item for item in self.objects if title(item) == f"ConfigMap/{name}"]
         return maps[0]["data"]["Tapfile"]
+
+    @property
+    def spools(self):
+        """The folder of each `spool` line of the Tapfile, and its size as written."""
+        return re.findall(r"^\s*spool\s+(\S+)\s+(\S+)", self.tapfile, re.MULTILINE)
 
     @cached_property
     def drain(self):

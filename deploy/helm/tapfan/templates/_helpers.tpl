@@ -1,12 +1,14 @@
+{{/* At most 52 characters, because Kubernetes makes a label of the name of a StatefulSet, and the label is 11 characters
+longer. No label and no name of a Service may have more than 63. */}}
 {{- define "tapfan.fullname" -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 57 | trimSuffix "-" -}}
+{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
 {{- else -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
 {{- if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 57 | trimSuffix "-" -}}
+{{- .Release.Name | trunc 52 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 57 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 52 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -35,6 +37,24 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- define "tapfan.testLabels" -}}
 app.kubernetes.io/name: {{ include "tapfan.name" . }}-test
 app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{/* The kind of volume for the spools: claim, emptyDir or hostPath; empty if spools are off. */}}
+{{- define "tapfan.spoolVolume" -}}
+{{- if .Values.spool.enabled -}}
+{{- .Values.spool.volume | default (ternary "hostPath" "claim" (eq .Values.mode "daemonset")) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The kind of the object that makes the Pods. */}}
+{{- define "tapfan.kind" -}}
+{{- if eq .Values.mode "daemonset" -}}
+DaemonSet
+{{- else if eq (include "tapfan.spoolVolume" .) "claim" -}}
+StatefulSet
+{{- else -}}
+Deployment
+{{- end -}}
 {{- end -}}
 
 {{- define "tapfan.image" -}}

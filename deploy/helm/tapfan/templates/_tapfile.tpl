@@ -37,6 +37,22 @@ has them, the template reports only differences that are certain.
 {{- $seconds -}}
 {{- end -}}
 
+{{/* The `spool` lines, as JSON: {"spools": ["DIR SIZE", …]}. Lines with variables are left out. */}}
+{{- define "tapfan.spools" -}}
+{{- $spools := list -}}
+{{- $pattern := `(?m)(?:^|\{)[ \t]*spool[ \t]+"?([^\s"{]+)"?[ \t]+"?([0-9]+(?:[KMG]iB)?)"?(?:[ \t{}]|$)` -}}
+{{- range regexFindAll $pattern (include "tapfan.tapfile" .) -1 -}}
+{{- $spools = append $spools (regexReplaceAll $pattern . "$1 $2") -}}
+{{- end -}}
+{{- dict "spools" $spools | toJson -}}
+{{- end -}}
+
+{{/* The bytes of a size of the Tapfile, such as 8GiB, or of a quantity of Kubernetes, such as 8Gi or 8G. */}}
+{{- define "tapfan.bytes" -}}
+{{- $units := dict "" 1 "k" 1000 "M" 1000000 "G" 1000000000 "T" 1000000000000 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 -}}
+{{- mul (regexFind `^[0-9]+` .) (get $units (regexFind `[kKMGT]i?` .)) -}}
+{{- end -}}
+
 {{- define "tapfan.validate" -}}
 {{- if .Values.existingConfigMap -}}
 {{- if .Values.tapfile -}}
@@ -48,7 +64,9 @@ has them, the template reports only differences that are certain.
 {{- include "tapfan.validateProbes" . -}}
 {{- include "tapfan.validateListeners" . -}}
 {{- include "tapfan.validateGrace" . -}}
+{{- include "tapfan.validateSpools" . -}}
 {{- end -}}
+{{- include "tapfan.validateSpoolVolume" . -}}
 {{- include "tapfan.validateService" . -}}
 {{- end -}}
 
@@ -98,6 +116,47 @@ has them, the template reports only differences that are certain.
 {{- $drain := include "tapfan.drain" . | int -}}
 {{- if le (int .Values.terminationGracePeriodSeconds) (add $stop $drain 2 | int) -}}
 {{- fail (printf "The value terminationGracePeriodSeconds is %d, which is not longer than %d s of preStopSeconds, %d s of `drain` and 2 s: Kubernetes would kill tapfan while it drains. Raise it." (int .Values.terminationGracePeriodSeconds) $stop $drain) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Refuses a spool in a folder that is not on the volume, because the root of the container is read-only, and a volume that is
+too small. */}}
+{{- define "tapfan.validateSpools" -}}
+{{- $needed := 0 -}}
+{{- $lines := (include "tapfan.spools" . | fromJson).spools -}}
+{{- range $lines -}}
+{{- $folder := splitList " " . | first | trimSuffix "/" -}}
+{{- $size := splitList " " . | last -}}
+{{- $mounted := false -}}
+{{- range $.Values.extraVolumeMounts -}}
+{{- $mounted = or $mounted (hasPrefix (printf "%s/" .mountPath) (printf "%s/" $folder)) -}}
+{{- end -}}
+{{- if not $mounted -}}
+{{- if not $.Values.spool.enabled -}}
+{{- fail (printf "The Tapfile has `spool %s`, but there is no volume for this folder: set spool.enabled to true." .) -}}
+{{- end -}}
+{{- if ne (dir $folder) $.Values.spool.mountPath -}}
+{{- fail (printf "The Tapfile has `spool %s`, but the volume for spools is mounted at %s: name a folder directly below it, such as %s/NAME, or change spool.mountPath." . $.Values.spool.mountPath $.Values.spool.mountPath) -}}
+{{- end -}}
+{{- $needed = add $needed (include "tapfan.bytes" $size) 268435456 -}}
+{{- end -}}
+{{- end -}}
+{{- if and $needed (ne (include "tapfan.spoolVolume" .) "hostPath") (gt (int64 $needed) (include "tapfan.bytes" .Values.spool.size | int64)) -}}
+{{- fail (printf "The value spool.size is %s, but the `spool` lines of the Tapfile need at least %dMi: SIZE and 256 MiB for each spool. Raise spool.size, or lower SIZE." .Values.spool.size (div (add $needed 1048575) 1048576)) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Refuses volumes that cannot keep frames of this mode, and names the values. */}}
+{{- define "tapfan.validateSpoolVolume" -}}
+{{- $volume := include "tapfan.spoolVolume" . -}}
+{{- if and (eq $volume "claim") (eq .Values.mode "daemonset") -}}
+{{- fail "The value spool.volume is claim, which a DaemonSet cannot have: use hostPath or emptyDir." -}}
+{{- end -}}
+{{- if and (eq $volume "hostPath") (ne .Values.mode "daemonset") -}}
+{{- fail "The value spool.volume is hostPath, but two Pods of a Deployment on one node would use the same folder: use claim or emptyDir." -}}
+{{- end -}}
+{{- if and (eq $volume "claim") (eq (.Values.updateStrategy.type | default "") "Recreate") -}}
+{{- fail "The value updateStrategy.type is Recreate, which a StatefulSet does not have: use RollingUpdate or OnDelete." -}}
 {{- end -}}
 {{- end -}}
 
