@@ -49,6 +49,7 @@ mod hostile_senders;
 mod hosts;
 mod hung_files;
 mod idle;
+mod kills;
 mod liveness;
 mod log_lines;
 mod loops;

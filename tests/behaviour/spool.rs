@@ -316,13 +316,13 @@ async fn a_reload_keeps_the_spool_and_changes_its_limits() {
 //
 // The queues of these sinks have room for all frames, so that a slow disk of a busy machine loses none.
 
-struct Run {
+pub(crate) struct Run {
     tapfan: Tapfan,
     admin: SocketAddr,
 }
 
 impl Run {
-    async fn start(folder: &Folder, before: &str, sink: &str) -> Self {
+    pub(crate) async fn start(folder: &Folder, before: &str, sink: &str) -> Self {
         let tapfile = format!("listen unix://in\nadmin 127.0.0.1:0\ndrain 2s\ndnstap {sink}\n");
         let tapfan = Tapfan::run_after(before, folder, &tapfile);
         tapfan.wait_for_log("tapfan is running").await;
@@ -330,14 +330,14 @@ impl Run {
         Self { tapfan, admin }
     }
 
-    fn metrics(&self) -> Exposition {
+    pub(crate) fn metrics(&self) -> Exposition {
         let answer = block_in_place(|| get(self.admin, "/metrics"));
         let read = Exposition::read(&answer.body);
         read.adds_up();
         read
     }
 
-    fn of_sink(&self, name: &str) -> u64 {
+    pub(crate) fn of_sink(&self, name: &str) -> u64 {
         let value = self
             .metrics()
             .value(&format!("tapfan_sink_{name}{{sink=\"a\"}}"));
@@ -347,12 +347,12 @@ impl Run {
         value
     }
 
-    async fn kill(mut self) {
+    pub(crate) async fn kill(mut self) {
         self.tapfan.signal(Signal::SIGKILL);
         self.tapfan.exit().await;
     }
 
-    async fn end(mut self) -> String {
+    pub(crate) async fn end(mut self) -> String {
         self.tapfan.signal(Signal::SIGTERM);
         assert_eq!(
             self.tapfan.exit().await.code(),
@@ -364,7 +364,7 @@ impl Run {
     }
 }
 
-async fn load(folder: &Folder, first: u64) -> Load {
+pub(crate) async fn load(folder: &Folder, first: u64) -> Load {
     let profile = LoadProfile {
         mode: Mode::Unidirectional,
         on_half_close: OnHalfClose::Ignore,

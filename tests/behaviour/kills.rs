@@ -1,0 +1,129 @@
+//! `kill -9` at random moments under load. The collector is the judge: of the frames of each run it may lack only the last
+//! ones, which the router had not written to its spool yet.
+//!
+//! The environment variable `TAPFAN_KILLS` sets the number of kills. The test prints what was lost and repeated.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    ops::Range,
+    time::{Duration, Instant},
+};
+
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+
+use crate::{
+    collector::Collector,
+    router::Folder,
+    sender::Load,
+    spool::{Run, load},
+    traffic::{number_of, numbered},
+    wait::until,
+};
+
+/// The number of kills in a normal run of the tests.
+const KILLS: u32 = 20;
+
+/// The numbers of the frames of one run, and what the router knew of them.
+struct Life {
+    /// The frames that the sender wrote to the socket of the listener.
+    sent: Range<u64>,
+    /// Every frame below this number was on the disk or confirmed, as the metrics said before the kill.
+    sure: u64,
+    /// The frames that the start found in the spool.
+    recovered: u64,
+}
+
+/// Runs the router for a random time under load, and kills it.
+async fn live_and_die(folder: &Folder, sink: &str, first: u64, time: Duration) -> Life {
+    let run = Run::start(folder, "", sink).await;
+    let recovered = run.of_sink("spool_recovered_frames_total");
+    let begun = Instant::now();
+    let load: Load = load(folder, first).await;
+    // The metrics are older than the kill, so they are a lower bound.
+    let mut sure = first;
+    while begun.elapsed() < time {
+        let metrics = run.metrics();
+        let of = |name: &str| metrics.value(&format!("tapfan_sink_{name}{{sink=\"a\"}}"));
+        // Whole numbers.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let safe = (of("spool_frames") + of("delivered_frames_total")) as u64;
+        sure = sure.max(first + safe.saturating_sub(recovered));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    run.kill().await;
+    let sent = load.ended().await;
+    Life {
+        sent: first..first + sent,
+        sure,
+        recovered,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_kill_costs_at_most_the_frames_that_were_not_written_yet() {
+    let kills = env::var("TAPFAN_KILLS").map_or(KILLS, |text| text.parse().expect("a number"));
+    let seed = rand::rng().random();
+    let mut dice = StdRng::seed_from_u64(seed);
+    let folder = Folder::new();
+    let collector = Collector::unix(folder.path("out"))
+        .numbers_only()
+        .listening();
+    // Short files and syncs, and connections that are replaced often, so that many kills hit a new segment, a checkpoint or
+    // a confirmation.
+    let sink = "out full 4 50 {\n name a\n confirm finish\n max_age 1s\n spool s 64MiB {\n  sync 10ms\n  segment 64KiB\n }\n}";
+    let (mut lives, mut first) = (Vec::new(), 0);
+    for kill in 0..kills {
+        let longest = if kill % 5 == 4 { 2500 } else { 400 };
+        let time = Duration::from_millis(dice.random_range(0..longest));
+        let life = live_and_die(&folder, sink, first, time).await;
+        first = life.sent.end;
+        lives.push(life);
+    }
+    let run = Run::start(&folder, "", sink).await;
+    let mut repeatable: u64 = lives.iter().map(|life| life.recovered).sum();
+    repeatable += run.of_sink("spool_recovered_frames_total");
+    until("everything is confirmed", || {
+        run.of_sink("spool_frames") == 0
+    })
+    .await;
+    run.end().await;
+
+    let mut got = BTreeMap::<u64, u64>::new();
+    for frame in &collector.frames() {
+        *got.entry(number_of(frame)).or_default() += 1;
+    }
+    let repeated: u64 = got.values().map(|times| times - 1).sum();
+    let mut lost = Vec::new();
+    for (number, life) in lives.iter().enumerate() {
+        let of_life: Vec<u64> = got
+            .range(life.sent.clone())
+            .map(|(number, _)| *number)
+            .collect();
+        let end = life.sent.start + of_life.len() as u64;
+        assert!(
+            of_life.into_iter().eq(life.sent.start..end),
+            "run {number} of seed {seed} has a gap"
+        );
+        assert!(
+            end >= life.sure,
+            "run {number} of seed {seed}: {end} of {} sure",
+            life.sure
+        );
+        lost.push(life.sent.end - end);
+    }
+    assert_eq!(got.range(first..).next(), None);
+    assert!(
+        repeated <= repeatable,
+        "seed {seed}: {repeated} repeated, {repeatable} were unconfirmed"
+    );
+    lost.sort_unstable();
+    let bytes = numbered(0).len() + 4;
+    println!(
+        "{kills} kills, {first} frames of {bytes} bytes sent; lost {} in all, {} in the median kill, {} at most; {repeated} \
+         repeated, of {repeatable} that were unconfirmed at a start",
+        lost.iter().sum::<u64>(),
+        lost[lost.len() / 2],
+        lost[lost.len() - 1],
+    );
+}
