@@ -222,9 +222,9 @@ fn the_guide_has_the_limits_of_listeners_and_memory() {
     let of = Constants::read();
     let mut guide = Document::read("docs/guide.md");
 
-    let overhead = of.count("src/frame_stream/chunk.rs", "OVERHEAD");
+    let overhead = of.count("src/frame_stream/chunk/mod.rs", "OVERHEAD");
     guide.says(format!("each chunk with {overhead} bytes."));
-    let real = of.count("src/frame_stream/chunk.rs", "REAL_OVERHEAD");
+    let real = of.count("src/frame_stream/chunk/mod.rs", "REAL_OVERHEAD");
     guide.says(format!("and {real} bytes for each chunk"));
     let free = of.size("src/listener/unfinished.rs", "FREE");
     guide.says(format!(
