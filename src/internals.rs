@@ -36,3 +36,14 @@ pub mod spool {
         Settings, Spool, SpoolError, Status, Sync, WhenFull,
     };
 }
+
+pub mod filter {
+    //! The filters and the privacy options of sinks. No sink uses them yet.
+
+    #[cfg(feature = "pseudonym")]
+    pub use crate::filter::{BadKey, Pseudonyms};
+    pub use crate::filter::{
+        BadList, BadRate, BadRule, BadSample, ClientAddress, Filter, Kind, Privacy, RateLimit,
+        Sample, SampleKey, Screen, Screened, Verdict,
+    };
+}

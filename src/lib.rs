@@ -42,8 +42,9 @@
 //!
 //! - `admin`: the admin endpoint.
 //! - `cli`: the binary, and `Diagnostics::render`, which draws problems with their lines. Needs the features `admin`,
-//!   `resolver`, `spool`, `tls` and `zstd`.
+//!   `pseudonym`, `resolver`, `spool`, `tls` and `zstd`.
 //! - `proto`: the module `proto`.
+//! - `pseudonym`: pseudonyms of client addresses. No sink uses them yet.
 //! - `resolver`: sinks whose address is a name. Without this feature, a name is an error in the configuration.
 //! - `spool`: the storage engine of a disk spool. No sink uses it yet.
 //! - `tap`: taps inside a DNS server. Needs no other feature.
@@ -83,7 +84,6 @@ mod extra;
     )
 )]
 mod files;
-#[cfg(feature = "cli")]
 mod filter;
 mod frame_stream;
 pub mod health;

@@ -52,6 +52,22 @@ impl MessageType {
         self as u8
     }
 
+    /// Returns whether the type is a query. In the schema, queries have odd numbers.
+    pub(crate) const fn is_query(self) -> bool {
+        self as u8 % 2 == 1
+    }
+
+    /// Returns whether the query came from the server itself, and not from a client.
+    pub(crate) const fn is_between_servers(self) -> bool {
+        matches!(
+            self,
+            Self::ResolverQuery
+                | Self::ResolverResponse
+                | Self::ForwarderQuery
+                | Self::ForwarderResponse
+        )
+    }
+
     /// Returns the type with this number in the schema.
     pub(super) fn of(number: u64) -> Self {
         let place = usize::try_from(number).unwrap_or(usize::MAX);

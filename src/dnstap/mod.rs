@@ -7,13 +7,17 @@
 //!   of its message and the place of its DNS message; listeners call it for every frame.
 //! - [`Rewrite`] edits a payload by splicing its bytes, for sinks that are not `full` or that set fields. `usual` edits
 //!   frames of the usual form. An [`Outline`] says where the DNS messages of a frame begin.
+//! - [`MessageFields`] finds the fields of a message while the frame is edited in place, and [`without_client`] leaves out
+//!   the fields with the address and the port of the client, for the privacy options of sinks.
 //! - `moments` reads the time of a frame and sets it, for `replay`.
 //! - [`RawFrame`] shows the fields as they are in the bytes, including values that the schema does not define.
 //! - `wire`, `varint` and `schema` read protobuf for validation, edits and [`RawFrame`].
 //!
 //! Sources: `proto/dnstap.proto` as published by dnstap.info, and protobuf's "Encoding" page.
 
+mod client_fields;
 mod malformed;
+mod message_fields;
 mod message_type;
 #[cfg(feature = "cli")]
 mod moments;
@@ -33,9 +37,11 @@ mod validate;
 mod varint;
 mod wire;
 
+pub(crate) use client_fields::without_client;
 pub use malformed::Malformed;
 #[cfg(test)]
 pub(crate) use malformed::WireType;
+pub(crate) use message_fields::MessageFields;
 pub use message_type::MessageType;
 #[cfg(feature = "cli")]
 pub(crate) use moments::{moment, set_moment};

@@ -1,6 +1,6 @@
 //! The facts about a frame that its validation finds, for later steps that need them.
 
-use super::message_type::MessageType;
+use super::{message_type::MessageType, rewrite::DNS_MESSAGES, schema, wire::Fields};
 
 /// The type of a frame's message, and the place of its first DNS message.
 ///
@@ -38,6 +38,31 @@ impl Outline {
     /// offset is not known.
     pub(super) fn first_dns(self) -> usize {
         u16::from_ne_bytes(self.first_dns).into()
+    }
+
+    /// Returns the DNS message of `frame` that the type refers to, without reading the fields before it.
+    ///
+    /// `None` if its place is not known, or if the frame has several DNS messages: [`RawFrame`](super::RawFrame) finds
+    /// the message in every frame.
+    #[inline]
+    pub(crate) fn dns(self, frame: &[u8]) -> Option<&[u8]> {
+        let wanted = if self.message_type.is_query() {
+            schema::QUERY_MESSAGE
+        } else {
+            schema::RESPONSE_MESSAGE
+        };
+        // After the last field of the message, this loop reads the fields of the frame. If one of them is a second
+        // message, its number is that of a DNS message, too.
+        let is_known = self.message_type != MessageType::Unknown;
+        let first = Some(self.first_dns()).filter(|first| *first > 0 && is_known)?;
+        let mut fields = Fields::within(frame, first..frame.len());
+        let dns = fields.next()?.ok().filter(|it| it.number == wanted)?;
+        for field in fields {
+            if DNS_MESSAGES.contains(field.ok()?.number) {
+                return None;
+            }
+        }
+        Some(dns.value)
     }
 }
 

@@ -67,12 +67,17 @@ pub(super) type EncodedFields<'a> = [Option<&'a [u8]>; 3];
 pub(super) struct FieldSet(u32);
 
 /// A frame that is being copied into a buffer.
-struct Splice<'a> {
+pub(super) struct Splice<'a> {
     frame: &'a [u8],
     /// The number of bytes of `frame` that are already copied or left out.
     done: usize,
     out: &'a mut BytesMut,
 }
+
+/// The fields with DNS messages.
+pub(super) const DNS_MESSAGES: FieldSet = FieldSet::EMPTY
+    .with(schema::QUERY_MESSAGE)
+    .with(schema::RESPONSE_MESSAGE);
 
 /// The longest encoding of a number, in bytes.
 const MAX_VARINT: usize = 10;
@@ -186,16 +191,12 @@ impl Rewrite {
                 }
             }
         }
-        let mut splice = Splice {
-            frame,
-            done: 0,
-            out,
-        };
+        let mut splice = Splice::new(frame, out);
         for field in Fields::new(frame) {
             let field = field?;
             if field.number == schema::MESSAGE && !self.full {
                 DNSTAP_FIELDS.check(&field)?;
-                splice.strip(&field)?;
+                splice.strip(&field, DNS_MESSAGES)?;
             } else if edited.contains(field.number) {
                 DNSTAP_FIELDS.check(&field)?;
                 splice.cut(&field);
@@ -264,9 +265,17 @@ impl ExtraField {
 
 // === impl Splice ===
 
-impl Splice<'_> {
+impl<'a> Splice<'a> {
+    pub(super) fn new(frame: &'a [u8], out: &'a mut BytesMut) -> Self {
+        Self {
+            frame,
+            done: 0,
+            out,
+        }
+    }
+
     /// Copies the frame from `done` up to `end`.
-    fn copy_to(&mut self, end: usize) {
+    pub(super) fn copy_to(&mut self, end: usize) {
         self.out.extend_from_slice(&self.frame[self.done..end]);
         self.done = end;
     }
@@ -277,19 +286,20 @@ impl Splice<'_> {
         self.done = field.range.end;
     }
 
-    /// Copies a `Message` without its DNS messages. If there are no DNS messages, copies nothing, and a later copy
+    /// Copies a `Message` without the fields in `unwanted`. If it has none of them, copies nothing, and a later copy
     /// includes the unchanged `Message`.
-    fn strip(&mut self, message: &Field<'_>) -> Result<(), Malformed> {
+    pub(super) fn strip(
+        &mut self,
+        message: &Field<'_>,
+        unwanted: FieldSet,
+    ) -> Result<(), Malformed> {
         let length_at = message.range.start + message.tag;
         let content_at = message.range.end - message.value.len();
-        // The offset in `out` at which the fields of `message` begin; `None` until the first DNS message is found.
+        // The offset in `out` at which the fields of `message` begin; `None` until the first unwanted field is found.
         let mut content = None;
         for field in message.fields() {
             let field = field?;
-            if matches!(
-                field.number,
-                schema::QUERY_MESSAGE | schema::RESPONSE_MESSAGE
-            ) {
+            if unwanted.contains(field.number) {
                 MESSAGE_FIELDS.check(&field)?;
                 if content.is_none() {
                     self.copy_to(content_at);

@@ -6,7 +6,7 @@ use prost::encoding::encode_varint;
 
 use super::{
     outline::Outline,
-    rewrite::{EncodedFields, FieldSet},
+    rewrite::{DNS_MESSAGES, EncodedFields, FieldSet},
     schema,
 };
 
@@ -35,10 +35,6 @@ struct Place {
 const VARINT: u8 = 0;
 const BYTES: u8 = 2;
 const FIXED32: u8 = 5;
-
-const DNS_MESSAGES: FieldSet = FieldSet::EMPTY
-    .with(schema::QUERY_MESSAGE)
-    .with(schema::RESPONSE_MESSAGE);
 
 // === impl UsualFrame ===
 

@@ -48,6 +48,16 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Iterates over the fields at `range` of a frame, which must be a part of the frame.
+    #[inline]
+    pub(super) fn within(frame: &'a [u8], range: Range<usize>) -> Self {
+        Self {
+            end: range.end,
+            rest: frame.get(range).unwrap_or_default(),
+            groups: 0,
+        }
+    }
+
     #[inline]
     fn offset(&self) -> usize {
         self.end - self.rest.len()

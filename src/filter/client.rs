@@ -15,14 +15,11 @@ pub(super) struct Network {
 /// Returns the address of the client, if a client sent the query. In messages between servers, the query comes from the
 /// resolver itself, and the result is `None`.
 pub(crate) fn client(message: &RawMessage<'_>) -> Option<IpAddr> {
-    match message.message_type() {
-        MessageType::ResolverQuery
-        | MessageType::ResolverResponse
-        | MessageType::ForwarderQuery
-        | MessageType::ForwarderResponse
-        | MessageType::Unknown => None,
-        _ => dnstap::address(message.query_address?),
+    let kind = message.message_type();
+    if kind.is_between_servers() || kind == MessageType::Unknown {
+        return None;
     }
+    dnstap::address(message.query_address?)
 }
 
 // === impl Network ===

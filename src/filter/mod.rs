@@ -1,154 +1,198 @@
-//! The selection of frames, by rules for message types, names, record types, response codes, clients and protocols.
+//! The selection of frames, and the removal of what identifies clients.
 //!
-//! A [`Filter`] has one list of rules for each of these six kinds. A frame passes if every list lets it pass. In a
-//! list, the first rule that matches decides: a rule that begins with `!` drops the frame, and any other rule lets it
-//! pass. If no rule matches, the frame passes only if every rule of the list begins with `!`. A value that cannot be
-//! read matches no rule.
+//! - A [`Filter`] has rules of six kinds: message types, names, record types, response codes, clients and protocols. A
+//!   frame passes if every kind lets it pass. Within a kind, the first rule that matches decides. If no rule matches,
+//!   the kind drops the frame if at least one of its rules keeps frames; a kind with only rules that drop frames lets
+//!   the frame pass. A value that cannot be read matches no rule.
+//! - A [`Sample`] selects whole transactions, and a [`RateLimit`] limits the frames per second.
+//! - [`Privacy`] edits the frames that are left: addresses, EDNS Client Subnet and cookies.
+//! - A [`Screen`] does all of this, in this order, for the chunks of one sink. `dump` uses a filter and a sample.
 //!
-//! A filter looks only at the frame, and not at the place that it comes from.
+//! All of them look only at the frame, and not at the place that it comes from.
 
 mod client;
+#[cfg(feature = "cli")]
 mod exchange;
+mod facts;
 mod names;
+mod privacy;
+mod rate;
 mod rules;
 mod sample;
+mod screen;
 #[cfg(test)]
 mod tests;
 mod words;
 
 pub(crate) use client::client;
+#[cfg(feature = "cli")]
 pub(crate) use exchange::hash_exchange;
-pub(crate) use rules::BadRule;
-pub(crate) use sample::Sample;
+pub(crate) use facts::Facts;
+pub use names::BadList;
+#[cfg(feature = "pseudonym")]
+pub use privacy::{BadKey, Pseudonyms};
+pub use privacy::{ClientAddress, Privacy};
+pub use rate::{BadRate, RateLimit};
+pub use rules::{BadRule, Verdict};
+pub use sample::{BadSample, Sample, SampleKey};
+pub use screen::{Screen, Screened};
 
-use self::{
-    client::Network,
-    names::Names,
-    rules::Rules,
-    words::{Numbers, protocols, rcodes, record_types, types},
-};
+use self::{client::Network, names::Names, rules::Rules};
 use crate::{
     dns::{Message, Question},
-    dnstap::{MessageType, RawFrame},
+    dnstap::MessageType,
 };
 
 /// The rules that select frames.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Filter {
-    types: Rules<Numbers>,
+pub struct Filter {
+    types: Rules<u32>,
+    /// A bit for each message type: set if frames of this type are left out.
+    unwanted_types: u16,
     qnames: Names,
-    qtypes: Rules<Numbers>,
-    rcodes: Rules<Numbers>,
+    qtypes: Rules<u32>,
+    rcodes: Rules<u32>,
     clients: Rules<Network>,
-    protocols: Rules<Numbers>,
+    protocols: Rules<u32>,
 }
+
+/// A kind of rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// The type of the dnstap message: `client_query`, or `client` for both the query and the response.
+    Type,
+    /// The name of the question. `example.org` matches this name and all names below it; `*.example.org` matches only
+    /// the names below it.
+    Qname,
+    /// The type of the question, such as `AAAA` or `TYPE65`.
+    Qtype,
+    /// The response code, such as `SERVFAIL`. A query has no response code, so no rule for response codes matches a
+    /// query.
+    Rcode,
+    /// The address of the client: an address, or a prefix such as `192.0.2.0/24`.
+    Client,
+    /// The transport protocol, such as `udp` or `dot`.
+    Protocol,
+}
+
+const _: () = assert!(MessageType::ALL.len() <= u16::BITS as usize);
 
 // === impl Filter ===
 
 impl Filter {
-    /// Adds a rule for message types, such as `client_query`, or `client` for both the query and the response. Commas
-    /// separate several types. A rule that begins with `!` drops the frames that it matches.
+    /// Adds a rule for one word.
     ///
     /// # Errors
-    /// If a word is not known.
-    pub(crate) fn add_type(&mut self, text: &str) -> Result<(), BadRule> {
-        self.types.add(text, types)
+    /// If the word is not a word of this kind.
+    pub fn add(&mut self, kind: Kind, verdict: Verdict, word: &str) -> Result<(), BadRule> {
+        match kind {
+            Kind::Type => {
+                for number in words::types(word)? {
+                    self.types.add(verdict, number);
+                }
+                self.find_unwanted_types();
+            }
+            Kind::Qname => self.qnames.add(verdict, word)?,
+            Kind::Qtype => self.qtypes.add(verdict, words::record_type(word)?),
+            Kind::Rcode => self.rcodes.add(verdict, words::rcode(word)?),
+            Kind::Client => self.clients.add(verdict, Network::read(word)?),
+            Kind::Protocol => self.protocols.add(verdict, words::protocol(word)?),
+        }
+        Ok(())
     }
 
-    /// Adds a rule for the name of the question. `example.org` matches this name and all names below it;
-    /// `*.example.org` matches only the names below it.
+    /// Adds the rules in the argument of an option of `dump`. A rule that begins with `!` drops the frames that it
+    /// matches. Commas separate several words, but not several names or clients.
     ///
     /// # Errors
-    /// If the text is not a name.
-    pub(crate) fn add_qname(&mut self, text: &str) -> Result<(), BadRule> {
-        self.qnames.add(text)
+    /// If a word is not a word of this kind.
+    pub fn add_argument(&mut self, kind: Kind, text: &str) -> Result<(), BadRule> {
+        let (verdict, text) = rules::verdict(text);
+        match kind {
+            Kind::Qname | Kind::Client => self.add(kind, verdict, text),
+            _ => text
+                .split(',')
+                .try_for_each(|word| match word.strip_prefix('!') {
+                    None => self.add(kind, verdict, word),
+                    Some(negated) => Err(BadRule::NegatedWord(negated.to_owned())),
+                }),
+        }
     }
 
-    /// Adds a rule for the type of the question, such as `AAAA` or `TYPE65`.
+    /// Adds a rule for each name of a list, which has one name on each line. Empty lines, and text after `#`, are
+    /// ignored. Returns the number of names.
     ///
     /// # Errors
-    /// If a word is not known.
-    pub(crate) fn add_qtype(&mut self, text: &str) -> Result<(), BadRule> {
-        self.qtypes.add(text, record_types)
-    }
-
-    /// Adds a rule for the response code, such as `SERVFAIL`. A query has no response code, so no rule for response
-    /// codes matches a query.
-    ///
-    /// # Errors
-    /// If a word is not known.
-    pub(crate) fn add_rcode(&mut self, text: &str) -> Result<(), BadRule> {
-        self.rcodes.add(text, rcodes)
-    }
-
-    /// Adds a rule for the address of the client: an address, or a prefix such as `192.0.2.0/24`.
-    ///
-    /// # Errors
-    /// If the text is neither an address nor a prefix.
-    pub(crate) fn add_client(&mut self, text: &str) -> Result<(), BadRule> {
-        self.clients.add(text, Network::read)
-    }
-
-    /// Adds a rule for the transport protocol, such as `udp` or `dot`.
-    ///
-    /// # Errors
-    /// If a word is not known.
-    pub(crate) fn add_protocol(&mut self, text: &str) -> Result<(), BadRule> {
-        self.protocols.add(text, protocols)
+    /// The first line that is not a name.
+    pub fn add_names(&mut self, verdict: Verdict, list: &[u8]) -> Result<usize, BadList> {
+        self.qnames.add_list(verdict, list)
     }
 
     /// Returns whether the filter has no rules, so that every frame passes.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.types.is_empty()
-            && self.qnames.is_empty()
+    pub fn is_empty(&self) -> bool {
+        self.types.is_empty() && self.is_only_types()
+    }
+
+    /// Returns whether there are no rules except for message types.
+    fn is_only_types(&self) -> bool {
+        self.qnames.is_empty()
             && self.qtypes.is_empty()
             && self.rcodes.is_empty()
             && self.clients.is_empty()
             && self.protocols.is_empty()
     }
 
-    /// Returns whether `frame` passes. The cheapest rules come first.
-    pub(crate) fn passes(&self, frame: &RawFrame<'_>) -> bool {
-        let Some(message) = frame.message.as_ref().filter(|_| frame.kind == 1) else {
-            return self.is_empty();
-        };
-        let kind = message.message_type();
-        let known = (kind != MessageType::Unknown).then_some(message.kind);
-        if !self
-            .types
-            .pass(|numbers| known.is_some_and(|it| numbers.has(it)))
-        {
-            return false;
-        }
-        let protocol = message.socket_protocol;
-        if !(self.protocols).pass(|numbers| protocol.is_some_and(|it| numbers.has(it))) {
-            return false;
+    /// Returns whether a frame passes. The cheapest rules come first.
+    #[inline]
+    pub(crate) fn passes(&self, frame: &Facts<'_>) -> bool {
+        self.wants(frame.message_type()) && (self.is_only_types() || self.passes_contents(frame))
+    }
+
+    /// Returns whether the rules for message types let this type pass.
+    #[inline]
+    fn wants(&self, of: MessageType) -> bool {
+        self.unwanted_types >> (of as u8) & 1 == 0
+    }
+
+    fn passes_contents(&self, frame: &Facts<'_>) -> bool {
+        if !self.protocols.is_empty() {
+            let protocol = frame.protocol();
+            if !self.protocols.pass(|it| protocol == Some(*it)) {
+                return false;
+            }
         }
         if !self.clients.is_empty() {
-            let client = client(message);
+            let client = frame.client();
             if !(self.clients).pass(|network| client.is_some_and(|it| network.has(it))) {
                 return false;
             }
         }
-        let octets = message.dns().unwrap_or_default();
-        if !self.rcodes.is_empty() && !self.passes_rcode(octets, message.is_query()) {
-            return false;
+        if !self.rcodes.is_empty() {
+            let is_response = !frame.is_query();
+            let rcode = is_response
+                .then(|| Message::rcode_of(frame.dns()))
+                .flatten();
+            if !self.rcodes.pass(|it| rcode.map(u32::from) == Some(*it)) {
+                return false;
+            }
         }
-        if self.qtypes.is_empty() && self.qnames.is_empty() {
-            return true;
+        if !self.qtypes.is_empty() {
+            let question = Question::first(frame.dns());
+            let qtype = question.map(|question| u32::from(question.rtype));
+            if !self.qtypes.pass(|it| qtype == Some(*it)) {
+                return false;
+            }
         }
-        let question = Question::first(octets);
-        let qtype = question.map(|question| u32::from(question.rtype));
-        (self.qtypes).pass(|numbers| qtype.is_some_and(|it| numbers.has(it)))
-            && self.qnames.pass(question.as_ref().map(|it| &it.name))
+        self.qnames.is_empty() || self.qnames.pass(frame.dns())
     }
 
-    fn passes_rcode(&self, octets: &[u8], is_query: bool) -> bool {
-        let rcode = if is_query {
-            None
-        } else {
-            Message::rcode_of(octets)
+    fn find_unwanted_types(&mut self) {
+        let is_wanted = |of: MessageType| {
+            let known = (of != MessageType::Unknown).then_some(of as u32);
+            self.types.pass(|it| known == Some(*it))
         };
-        (self.rcodes).pass(|numbers| rcode.is_some_and(|it| numbers.has(it.into())))
+        let unwanted = MessageType::ALL.into_iter().filter(|of| !is_wanted(*of));
+        self.unwanted_types = unwanted.fold(0, |bits, of| bits | 1 << (of as u8));
     }
 }

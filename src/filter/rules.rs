@@ -10,14 +10,17 @@ pub(super) struct Rules<M> {
 
 /// The effect of a rule on a frame that it matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub enum Verdict {
+    /// The frame passes this kind of rules.
     Keep,
+    /// The frame is left out.
     Drop,
 }
 
 /// The error in a rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum BadRule {
+#[non_exhaustive]
+pub enum BadRule {
     /// A word is not known.
     #[error("there is no {what} `{word}`{}", Hint(.hint))]
     Unknown {
@@ -39,6 +42,9 @@ pub(crate) enum BadRule {
     /// A text is not an address.
     #[error("`{0}` is not an address or prefix: write `192.0.2.1` or `2001:db8::/32`")]
     Network(String),
+    /// The names of all rules together are longer than 4 GiB.
+    #[error("there are too many names: together they may have at most 4 GiB")]
+    TooManyNames,
 }
 
 struct Hint<'a>(&'a Option<String>);
@@ -63,19 +69,12 @@ pub(super) fn verdict(text: &str) -> (Verdict, &str) {
 // === impl Rules ===
 
 impl<M> Rules<M> {
-    /// Adds the rule in `text`. If the text begins with `!`, the rule drops frames. `read` reads the text after the
-    /// `!`.
-    pub(super) fn add(
-        &mut self,
-        text: &str,
-        read: impl FnOnce(&str) -> Result<M, BadRule>,
-    ) -> Result<(), BadRule> {
-        let (verdict, text) = verdict(text);
-        self.rules.push((verdict, read(text)?));
+    /// Adds a rule.
+    pub(super) fn add(&mut self, verdict: Verdict, rule: M) {
+        self.rules.push((verdict, rule));
         if verdict == Verdict::Keep {
             self.otherwise = Verdict::Drop;
         }
-        Ok(())
     }
 
     pub(super) fn is_empty(&self) -> bool {

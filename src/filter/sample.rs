@@ -1,39 +1,62 @@
 //! A sample of the traffic. It selects whole transactions: if a query is in the sample, its response is, too.
 
+#[allow(deprecated)]
+// Only as the hasher of maps. Its algorithm, SipHash 2-4, is fixed, and routers must agree on it.
+use std::hash::SipHasher;
 use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
     num::NonZeroU32,
     str::FromStr,
 };
 
-use super::hash_exchange;
-use crate::dnstap::RawFrame;
+use super::Facts;
+use crate::dns::{LowerName, Question};
 
-/// A sample of one transaction in N. A hash of the transaction decides whether it is in the sample. The key of the hash
-/// is random, so a client cannot know which of its queries will be in the sample.
+/// A sample of one transaction in N.
+///
+/// The choice depends on a hash of what a query and its response have in common, in every server's messages: the
+/// client's address and port, and the identifier. Clients of DNS over HTTPS and DNS over QUIC set the identifier to 0,
+/// so with this identifier the question counts, too. The question does not count otherwise, because some responses with
+/// an error have none. Two routers with the same key choose the same transactions.
 #[derive(Debug, Clone)]
-pub(crate) struct Sample {
+pub struct Sample {
     one_in: NonZeroU32,
-    key: RandomState,
+    key: SampleKey,
 }
+
+/// The secret key of a sample. Without the key, a client cannot know which of its queries will be in the sample.
+#[derive(Clone, Copy)]
+pub struct SampleKey([u64; 2]);
 
 /// The error for a text that is not a sample.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a sample: write `1/20` for one transaction in 20")]
-pub(crate) struct BadSample(String);
+pub struct BadSample(String);
+
+/// The bytes of a transaction that count.
+struct Transaction {
+    bytes: [u8; LONGEST],
+    length: usize,
+}
+
+/// The longest transaction: the address with its length, the port, the identifier, and a question.
+const LONGEST: usize = 17 + 4 + 2 + 255 + 2;
 
 // === impl Sample ===
 
 impl Sample {
-    /// Returns whether the transaction of `frame` is in the sample.
-    pub(crate) fn has(&self, frame: &RawFrame<'_>) -> bool {
-        let Some(message) = &frame.message else {
+    /// Creates a sample of one transaction in `one_in`.
+    pub fn new(one_in: NonZeroU32, key: SampleKey) -> Self {
+        Self { one_in, key }
+    }
+
+    /// Returns whether the transaction of a frame is in the sample. A frame without a message always is.
+    pub(crate) fn has(&self, frame: &Facts<'_>) -> bool {
+        let Some(transaction) = Transaction::of(frame) else {
             return true;
         };
         // A transaction is in the sample if the upper 32 bits of its hash are less than 2^32 / N.
-        let mut hasher = self.key.build_hasher();
-        hash_exchange(message, &mut hasher);
-        let hash = hasher.finish() >> 32;
+        let hash = self.key.hash(transaction.bytes()) >> 32;
         hash * u64::from(self.one_in.get()) < 1 << 32
     }
 }
@@ -41,12 +64,85 @@ impl Sample {
 impl FromStr for Sample {
     type Err = BadSample;
 
+    /// Reads `1/20`. The key is random.
     fn from_str(text: &str) -> Result<Self, BadSample> {
         let one_in = text.strip_prefix("1/").and_then(|it| it.parse().ok());
         let one_in = one_in.ok_or_else(|| BadSample(text.to_owned()))?;
-        Ok(Self {
-            one_in,
-            key: RandomState::new(),
-        })
+        Ok(Self::new(one_in, SampleKey::random()))
+    }
+}
+
+// === impl SampleKey ===
+
+impl SampleKey {
+    /// A key from 16 bytes.
+    pub fn new(bytes: [u8; 16]) -> Self {
+        let number = u128::from_le_bytes(bytes);
+        // The two halves have 64 bits each.
+        #[allow(clippy::cast_possible_truncation)]
+        Self([number as u64, (number >> 64) as u64])
+    }
+
+    /// A random key.
+    pub fn random() -> Self {
+        // The standard library draws random keys for its maps; a hash of nothing under such a key is as random.
+        let half = || RandomState::new().build_hasher().finish();
+        Self([half(), half()])
+    }
+
+    #[allow(deprecated)] // As above.
+    fn hash(self, bytes: &[u8]) -> u64 {
+        let mut hasher = SipHasher::new_with_keys(self.0[0], self.0[1]);
+        hasher.write(bytes);
+        hasher.finish()
+    }
+}
+
+impl std::fmt::Debug for SampleKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SampleKey")
+    }
+}
+
+// === impl Transaction ===
+
+impl Transaction {
+    fn of(frame: &Facts<'_>) -> Option<Self> {
+        let message = frame.message()?;
+        let mut transaction = Self {
+            bytes: [0; LONGEST],
+            length: 0,
+        };
+        let address = message.query_address.unwrap_or_default();
+        // Only the last 16 bytes count of an address that is too long.
+        let address = address.last_chunk::<16>().map_or(address, |last| last);
+        transaction.append(&[u8::try_from(address.len()).unwrap_or(u8::MAX)]);
+        transaction.append(address);
+        transaction.append(&message.query_port.unwrap_or_default().to_le_bytes());
+        let dns = frame.dns();
+        let identifier = dns.first_chunk::<2>().copied().unwrap_or_default();
+        transaction.append(&identifier);
+        if identifier == [0, 0] {
+            if let Some(name) = LowerName::of_question(dns) {
+                transaction.append(name.wire());
+            }
+            if let Some(question) = Question::first(dns) {
+                transaction.append(&question.rtype.to_le_bytes());
+            }
+        }
+        Some(transaction)
+    }
+
+    /// Appends bytes; all bytes together are at most [`LONGEST`].
+    fn append(&mut self, bytes: &[u8]) {
+        let end = self.length + bytes.len();
+        if let Some(room) = self.bytes.get_mut(self.length..end) {
+            room.copy_from_slice(bytes);
+            self.length = end;
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
     }
 }

@@ -62,6 +62,21 @@ impl FrameLabels {
         }
     }
 
+    /// A copy of the metadata of these frames.
+    pub(super) fn pick(&self, frames: impl Iterator<Item = u32>) -> Self {
+        let (mut ends, mut bytes) = (Vec::new(), Vec::new());
+        for frame in frames {
+            let part = self.bytes.get(self.part(&(frame..frame + 1)));
+            bytes.extend_from_slice(part.unwrap_or_default());
+            // The copy is not longer than the original, whose ends fit.
+            ends.push(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+        }
+        Self {
+            ends: ends.into(),
+            bytes: bytes.into(),
+        }
+    }
+
     fn part(&self, frames: &Range<u32>) -> Range<usize> {
         self.end(frames.start)..self.end(frames.end)
     }

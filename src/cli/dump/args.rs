@@ -10,7 +10,7 @@ use crate::{
         Config, Listen, ListenAddress, Sink,
         quantity::{self, QuantityError},
     },
-    filter::{BadRule, Filter, Sample},
+    filter::{BadRule, Filter, Kind, Sample},
     net::{BindAddress, ClientTls, Endpoint, ServerTls, TlsWords, UnixAddress, UnixPermissions},
 };
 
@@ -202,18 +202,19 @@ impl FilterArgs {
     /// # Errors
     /// If a rule cannot be parsed.
     pub(super) fn filter(&self) -> Result<Filter, BadRule> {
-        type Add = fn(&mut Filter, &str) -> Result<(), BadRule>;
-        let kinds: [(&[String], Add); 6] = [
-            (&self.types, Filter::add_type),
-            (&self.qname, Filter::add_qname),
-            (&self.qtype, Filter::add_qtype),
-            (&self.rcode, Filter::add_rcode),
-            (&self.client, Filter::add_client),
-            (&self.protocol, Filter::add_protocol),
+        let kinds = [
+            (Kind::Type, &self.types),
+            (Kind::Qname, &self.qname),
+            (Kind::Qtype, &self.qtype),
+            (Kind::Rcode, &self.rcode),
+            (Kind::Client, &self.client),
+            (Kind::Protocol, &self.protocol),
         ];
         let mut filter = Filter::default();
-        for (rules, add) in kinds {
-            rules.iter().try_for_each(|rule| add(&mut filter, rule))?;
+        for (kind, rules) in kinds {
+            for rule in rules {
+                filter.add_argument(kind, rule)?;
+            }
         }
         Ok(filter)
     }

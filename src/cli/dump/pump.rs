@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{account::Account, batch::Batch, output::Worker, stats::Stats};
 use crate::{
     dnstap::RawFrame,
-    filter::{Filter, Sample},
+    filter::{Facts, Filter, Sample},
 };
 
 /// The pump between the inputs and the outputs.
@@ -139,9 +139,9 @@ impl Pump {
                 break;
             }
             read += 1;
-            let raw = RawFrame::of_valid(frame);
-            let is_sampled = |sample: &Sample| sample.has(&raw);
-            if self.filter.passes(&raw) && self.sample.as_ref().is_none_or(is_sampled) {
+            let facts = Facts::of(&RawFrame::of_valid(frame));
+            let is_sampled = |sample: &Sample| sample.has(&facts);
+            if self.filter.passes(&facts) && self.sample.as_ref().is_none_or(is_sampled) {
                 wanted.push(frame);
             }
         }

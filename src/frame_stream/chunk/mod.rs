@@ -1,5 +1,7 @@
 //! Chunks, the unit that moves through the router: many data frames in one immutable buffer, in their wire form.
 
+mod pick;
+
 use std::{fmt, ops::Range, sync::Arc, time::Instant};
 
 use bytes::{Bytes, BytesMut};

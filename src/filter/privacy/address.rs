@@ -1,0 +1,219 @@
+//! Edits of addresses in place.
+
+use super::ClientAddress;
+#[cfg(feature = "pseudonym")]
+use super::Pseudonyms;
+
+/// An edit that keeps the length of an address.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Edit<'a> {
+    Keep,
+    Zero,
+    Truncate {
+        ipv4: u8,
+        ipv6: u8,
+    },
+    #[cfg(feature = "pseudonym")]
+    Pseudonym(&'a Pseudonyms),
+    #[cfg(not(feature = "pseudonym"))]
+    #[allow(dead_code, reason = "it only uses the lifetime")]
+    Never(std::convert::Infallible, std::marker::PhantomData<&'a ()>),
+}
+
+/// The fixed part of a Client Subnet option (RFC 7871): the family, and the lengths of two prefixes.
+const SUBNET_HEAD: usize = 4;
+
+/// The families of addresses in a Client Subnet option.
+const IPV4: u16 = 1;
+const IPV6: u16 = 2;
+
+/// The first bytes of an IPv4 address that is mapped to IPv6.
+const MAPPED: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
+
+// === impl Edit ===
+
+impl<'a> Edit<'a> {
+    pub(super) fn of(client_address: &'a ClientAddress) -> Self {
+        match client_address {
+            ClientAddress::Truncate { ipv4, ipv6 } => Self::Truncate {
+                ipv4: *ipv4,
+                ipv6: *ipv6,
+            },
+            #[cfg(feature = "pseudonym")]
+            ClientAddress::Pseudonym(pseudonyms) => Self::Pseudonym(pseudonyms),
+            ClientAddress::Remove => Self::Zero,
+        }
+    }
+
+    /// Edits an address of any length. If it is neither an IPv4 nor an IPv6 address, an edit sets it to zero. An IPv4
+    /// address that is mapped to IPv6 is edited like an IPv4 address.
+    pub(super) fn apply(self, address: &mut [u8]) {
+        if matches!(self, Self::Keep) {
+            return;
+        }
+        if let Some(rest) = address.strip_prefix(&MAPPED)
+            && let Ok(octets) = <[u8; 4]>::try_from(rest)
+        {
+            address[MAPPED.len()..].copy_from_slice(&self.ipv4(octets));
+        } else if let Ok(octets) = <&mut [u8; 4]>::try_from(&mut *address) {
+            *octets = self.ipv4(*octets);
+        } else if let Ok(octets) = <&mut [u8; 16]>::try_from(&mut *address) {
+            *octets = self.ipv6(*octets);
+        } else {
+            address.fill(0);
+        }
+    }
+
+    /// Edits the address in a Client Subnet option. The option may contain only the first bytes of the address. The
+    /// bits after the prefix that the option claims are set to zero, as RFC 7871 demands.
+    pub(super) fn apply_to_subnet(self, option: &mut [u8]) {
+        if matches!(self, Self::Keep) {
+            return;
+        }
+        let Some((head, address)) = option.split_first_chunk_mut::<SUBNET_HEAD>() else {
+            return option.fill(0);
+        };
+        let prefix = head[2];
+        let mut whole = [0; 16];
+        let (whole, width) = match u16::from_be_bytes([head[0], head[1]]) {
+            IPV4 => (&mut whole[..4], 32),
+            IPV6 => (&mut whole[..], 128),
+            _ => return address.fill(0),
+        };
+        let Some(known) = whole.get_mut(..address.len()) else {
+            return address.fill(0);
+        };
+        known.copy_from_slice(address);
+        self.apply(whole);
+        if prefix < width {
+            Self::Truncate {
+                ipv4: prefix,
+                ipv6: prefix,
+            }
+            .apply_plainly(whole);
+        }
+        address.copy_from_slice(&whole[..address.len()]);
+    }
+
+    /// Edits an address, also a mapped one, by its length.
+    fn apply_plainly(self, address: &mut [u8]) {
+        if let Ok(octets) = <&mut [u8; 16]>::try_from(&mut *address) {
+            *octets = self.ipv6(*octets);
+        } else {
+            self.apply(address);
+        }
+    }
+
+    fn ipv4(self, octets: [u8; 4]) -> [u8; 4] {
+        match self {
+            Self::Keep => octets,
+            Self::Zero => [0; 4],
+            Self::Truncate { ipv4, .. } => {
+                let unwanted = u32::MAX.checked_shr(ipv4.into()).unwrap_or(0);
+                (u32::from_be_bytes(octets) & !unwanted).to_be_bytes()
+            }
+            #[cfg(feature = "pseudonym")]
+            Self::Pseudonym(pseudonyms) => pseudonyms.ipv4(octets.into()).octets(),
+            #[cfg(not(feature = "pseudonym"))]
+            Self::Never(never, _) => match never {},
+        }
+    }
+
+    fn ipv6(self, octets: [u8; 16]) -> [u8; 16] {
+        match self {
+            Self::Keep => octets,
+            Self::Zero => [0; 16],
+            Self::Truncate { ipv6, .. } => {
+                let unwanted = u128::MAX.checked_shr(ipv6.into()).unwrap_or(0);
+                (u128::from_be_bytes(octets) & !unwanted).to_be_bytes()
+            }
+            #[cfg(feature = "pseudonym")]
+            Self::Pseudonym(pseudonyms) => pseudonyms.ipv6(octets.into()).octets(),
+            #[cfg(not(feature = "pseudonym"))]
+            Self::Never(never, _) => match never {},
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+
+    fn bytes(address: &str) -> Vec<u8> {
+        match address.parse().expect("an address") {
+            IpAddr::V4(address) => address.octets().to_vec(),
+            IpAddr::V6(address) => address.octets().to_vec(),
+        }
+    }
+
+    fn edited(edit: Edit<'_>, mut address: Vec<u8>) -> Vec<u8> {
+        edit.apply(&mut address);
+        address
+    }
+
+    fn subnet(edit: Edit<'_>, option: &[u8]) -> Vec<u8> {
+        let mut option = option.to_vec();
+        edit.apply_to_subnet(&mut option);
+        option
+    }
+
+    #[test]
+    fn addresses_are_truncated_by_their_family() {
+        for (ipv4, ipv6, address, expected) in [
+            (24, 48, "192.0.2.255", "192.0.2.0"),
+            (20, 48, "192.0.255.255", "192.0.240.0"),
+            (0, 0, "192.0.2.255", "0.0.0.0"),
+            (32, 128, "192.0.2.255", "192.0.2.255"),
+            (24, 48, "2001:db8:1:2:3::f", "2001:db8:1::"),
+            (24, 0, "2001:db8:1:2:3::f", "::"),
+            (24, 128, "2001:db8:1:2:3::f", "2001:db8:1:2:3::f"),
+            (24, 48, "::ffff:192.0.2.255", "::ffff:192.0.2.0"),
+        ] {
+            let edit = Edit::Truncate { ipv4, ipv6 };
+            assert_eq!(edited(edit, bytes(address)), bytes(expected), "{address}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_not_an_address_becomes_zero() {
+        let edit = Edit::Truncate {
+            ipv4: 32,
+            ipv6: 128,
+        };
+        for length in [0, 1, 3, 5, 12, 15, 17, 300] {
+            assert_eq!(edited(edit, vec![7; length]), vec![0; length]);
+            assert_eq!(edited(Edit::Keep, vec![7; length]), vec![7; length]);
+        }
+    }
+
+    #[test]
+    fn a_client_subnet_is_truncated_to_the_same_prefix() {
+        let edit = Edit::Truncate { ipv4: 16, ipv6: 32 };
+        for (option, expected) in [
+            (
+                b"\0\x01\x18\0\xc0\0\x02".as_slice(),
+                b"\0\x01\x18\0\xc0\0\0".as_slice(),
+            ),
+            (b"\0\x01\x20\x08\xc0\0\x02\x4d", b"\0\x01\x20\x08\xc0\0\0\0"),
+            (b"\0\x01\x08\0\xc0", b"\0\x01\x08\0\xc0"),
+            // The last four bits are not part of the prefix.
+            (b"\0\x01\x0c\0\xc0\xff", b"\0\x01\x0c\0\xc0\xf0"),
+            (b"\0\x01\0\0", b"\0\x01\0\0"),
+            (
+                b"\0\x02\x30\0\x20\x01\x0d\xb8\0\x01",
+                b"\0\x02\x30\0\x20\x01\x0d\xb8\0\0",
+            ),
+            // Too long for IPv4, an unknown family, and too short.
+            (b"\0\x01\x20\0abcde", b"\0\x01\x20\0\0\0\0\0\0"),
+            (b"\0\x03\x20\0abcd", b"\0\x03\x20\0\0\0\0\0"),
+            (b"abc", b"\0\0\0"),
+        ] {
+            assert_eq!(subnet(edit, option), expected, "{option:02x?}");
+            assert_eq!(subnet(Edit::Keep, option), option);
+            let zero = subnet(Edit::Zero, option);
+            assert!(zero.iter().skip(SUBNET_HEAD).all(|byte| *byte == 0));
+        }
+    }
+}
