@@ -18,6 +18,7 @@ use super::{
 };
 use crate::net::{Endpoint, UnixAddress};
 
+#[cfg(any(test, feature = "cli"))]
 pub(super) use confirm::OPTIONS as CONFIRM;
 pub(super) use placeholders::check_foreign;
 pub(super) use rows::{ARGUMENTS, OPTIONS};
