@@ -69,10 +69,10 @@ impl Stream {
 
     /// The process at the other end of a unix socket; `None` for TCP, or if the system does not say it.
     pub(crate) fn process(&self) -> Option<PeerProcess> {
-        match self {
-            Self::Unix(io) => PeerProcess::of(io),
-            _ => None,
-        }
+        let Self::Unix(io) = self else {
+            return None;
+        };
+        PeerProcess::of(io)
     }
 
     /// The TCP connection, which may carry TLS; `None` for a unix socket.

@@ -11,7 +11,7 @@ mod listen;
 #[cfg(feature = "cli")]
 pub(crate) mod manual;
 mod options;
-#[cfg(all(test, feature = "resolver", feature = "tls"))]
+#[cfg(all(test, feature = "cli"))]
 mod reference_tests;
 mod resolver;
 mod router;

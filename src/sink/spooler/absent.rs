@@ -1,14 +1,14 @@
 //! The spool of a program that was built without the feature `spool`. The types have no values.
 
-use std::{ops::Range, sync::Arc};
+use std::{convert::Infallible, future::Ready, ops::Range, sync::Arc};
 
 use super::state::{SpoolSetupError, SpoolState};
 use crate::{config, memory::Budget, router::Queue};
 
-pub(crate) enum Opened {}
+pub(crate) struct Opened(Infallible);
 
 #[derive(Debug)]
-pub(crate) enum Spooler {}
+pub(crate) struct Spooler(Infallible);
 
 // === impl Opened ===
 
@@ -18,11 +18,11 @@ impl Opened {
     }
 
     pub(crate) fn frames(&self) -> Range<u64> {
-        match *self {}
+        match self.0 {}
     }
 
     pub(crate) fn start(self, _: Arc<Queue>) -> Spooler {
-        match self {}
+        match self.0 {}
     }
 }
 
@@ -30,14 +30,14 @@ impl Opened {
 
 impl Spooler {
     pub(crate) fn change(&self, _: &str, _: &config::Spool) {
-        match *self {}
+        match self.0 {}
     }
 
-    pub(crate) async fn end(&self) -> bool {
-        match *self {}
+    pub(crate) fn end(&self) -> Ready<bool> {
+        match self.0 {}
     }
 
     pub(crate) fn state(&self) -> &Arc<SpoolState> {
-        match *self {}
+        match self.0 {}
     }
 }

@@ -18,10 +18,11 @@ use super::{
 };
 use crate::net::{Endpoint, UnixAddress};
 
-#[cfg(any(test, feature = "cli"))]
+#[cfg(feature = "cli")]
 pub(super) use confirm::OPTIONS as CONFIRM;
 pub(super) use placeholders::check_foreign;
 pub(super) use rows::{ARGUMENTS, OPTIONS};
+#[cfg(feature = "cli")]
 pub(super) use spool::OPTIONS as SPOOL;
 
 pub(super) const USAGE: &str = "the line is `dnstap SOCKET [full] [writebuffer] [queue]`";
