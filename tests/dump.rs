@@ -838,7 +838,10 @@ async fn senders_never_wait_for_a_reader_that_does_not_read() {
             child: command.spawn().expect("it runs"),
             stderr: log,
         };
-        until("its socket", || Path::new(&socket).exists());
+        // The socket has its name before `dump` listens on it.
+        until("its socket", || {
+            std::os::unix::net::UnixStream::connect(&socket).is_ok()
+        });
         // The senders send more frames than the queue of an output holds. Each sender gets FINISH.
         let bytes = fs::read(BIND).expect("a capture");
         for _ in 0..40 {

@@ -129,7 +129,8 @@ fn senders_with_bad_frames_do_not_flood_the_log() {
     let log = fs::read_to_string(log).expect("text");
     assert!(status.success(), "{log}");
     assert!(log.contains(&format!("malformed={SENDERS}")), "{log}");
-    assert!(log.lines().count() < 40, "{log}");
+    // Ten lines each for senders that connect, that have bad frames, and that disconnect, and the lines of a run.
+    assert!(log.lines().count() < 60, "{log}");
 }
 
 /// Reads the next control frame and ignores its content.

@@ -4,10 +4,11 @@
 use std::{fmt::Write as _, sync::LazyLock};
 
 /// The features of the crate, and whether this program has them.
-const FEATURES: [(&str, bool); 8] = [
+const FEATURES: [(&str, bool); 9] = [
     ("admin", cfg!(feature = "admin")),
     ("cli", cfg!(feature = "cli")),
     ("proto", cfg!(feature = "proto")),
+    ("pseudonym", cfg!(feature = "pseudonym")),
     ("resolver", cfg!(feature = "resolver")),
     ("spool", cfg!(feature = "spool")),
     ("tap", cfg!(feature = "tap")),

@@ -52,7 +52,7 @@ pub(crate) const SOCKETS: [(&str, &str); 8] = [
 type Words = (&'static str, &'static [(&'static str, &'static str)]);
 
 /// All options whose values are words.
-const WORDS: [Words; 4] = [
+const WORDS: [Words; 5] = [
     (
         "confirm",
         &[
@@ -84,6 +84,19 @@ const WORDS: [Words; 4] = [
         &[
             ("none", "the files are not compressed"),
             ("zstd", "the files are compressed with Zstandard"),
+        ],
+    ),
+    (
+        "when_full",
+        &[
+            (
+                "newest",
+                "a full spool takes no new frames; they wait in the queue, and are dropped when the queue is full, too",
+            ),
+            (
+                "oldest",
+                "a full spool deletes its oldest file, and the frames in this file are dropped",
+            ),
         ],
     ),
     (
