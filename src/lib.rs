@@ -46,7 +46,7 @@
 //! - `proto`: the module `proto`.
 //! - `pseudonym`: pseudonyms of client addresses. No sink uses them yet.
 //! - `resolver`: sinks whose address is a name. Without this feature, a name is an error in the configuration.
-//! - `spool`: the storage engine of a disk spool. No sink uses it yet.
+//! - `spool`: the option `spool`, which keeps the waiting frames of a sink in a folder.
 //! - `tap`: taps inside a DNS server. Needs no other feature.
 //! - `tls`: TLS for listeners and sinks. Without this feature, `tls://` is an error in the configuration.
 //! - `zstd`: compressed files of sinks. Without this feature, `compress zstd` is an error in the configuration.
