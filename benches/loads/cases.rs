@@ -18,6 +18,8 @@ pub(crate) struct Case {
     pub(crate) size: Option<u32>,
     /// The `confirm` of each sink.
     pub(crate) confirm: &'static str,
+    /// Whether each sink has a spool.
+    pub(crate) spool: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +49,7 @@ pub(crate) enum Edit {
 /// The default of `confirm`.
 const WRITTEN: &str = "written";
 
-pub(crate) const ALL: [Case; 40] = [
+pub(crate) const ALL: [Case; 42] = [
     idle(),
     idle().from(1000),
     rate(10, 1),
@@ -88,11 +90,13 @@ pub(crate) const ALL: [Case; 40] = [
     bulk().over(Transport::Tcp).confirming("kernel"),
     bulk().over(Transport::Tcp).confirming("finish"),
     bulk().over(Transport::Tls).confirming("kernel"),
+    rate(20_000, 1).spooled(),
+    bulk().spooled(),
 ];
 
 /// Pairs of cases whose costs are compared: the cost of the first case of a pair with that of the
 /// second.
-pub(crate) const COMPARED: [[Case; 2]; 6] = [
+pub(crate) const COMPARED: [[Case; 2]; 8] = [
     [bulk().to(1).edit(Edit::NoWire), bulk().to(1)],
     [
         bulk().to(3).edit(Edit::NoWireIdentity),
@@ -114,10 +118,12 @@ pub(crate) const COMPARED: [[Case; 2]; 6] = [
         bulk().over(Transport::Tls).confirming("kernel"),
         bulk().over(Transport::Tls),
     ],
+    [rate(20_000, 1).spooled(), rate(20_000, 1)],
+    [bulk().spooled(), bulk()],
 ];
 
 /// The cases of a trial. Each of them tests a different part of this program.
-pub(crate) const TRIAL: [Case; 8] = [
+pub(crate) const TRIAL: [Case; 9] = [
     idle(),
     rate(1_000, 1),
     rate(20_000, 1).from(100),
@@ -126,6 +132,7 @@ pub(crate) const TRIAL: [Case; 8] = [
     rate(20_000, 32).over(Transport::Tls),
     bulk(),
     bulk().of(1 << 20),
+    rate(20_000, 1).spooled(),
 ];
 
 /// A series of cases in which one number grows, such as the number of sinks.
@@ -229,6 +236,7 @@ const fn case(load: Load) -> Case {
         transport: Transport::Unix,
         size: None,
         confirm: WRITTEN,
+        spool: false,
     }
 }
 
@@ -253,6 +261,13 @@ impl Case {
 
     const fn confirming(self, confirm: &'static str) -> Self {
         Self { confirm, ..self }
+    }
+
+    const fn spooled(self) -> Self {
+        Self {
+            spool: true,
+            ..self
+        }
     }
 
     const fn of(self, size: u32) -> Self {
@@ -296,7 +311,7 @@ impl fmt::Display for Case {
         if self.confirm != WRITTEN {
             write!(f, "-confirm-{}", self.confirm)?;
         }
-        Ok(())
+        f.write_str(if self.spool { "-spool" } else { "" })
     }
 }
 

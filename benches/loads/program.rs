@@ -103,6 +103,7 @@ impl Program {
             || case.size.is_none()
                 && case.edit == Edit::None
                 && case.confirm == "written"
+                && !case.spool
                 && matches!(case.transport, Transport::Unix | Transport::Tcp)
     }
 
@@ -175,8 +176,24 @@ fn tapfile(case: &Case, addresses: &Addresses, admin: SocketAddr) -> String {
         "admin {admin}\nlisten {}{listener}\n",
         addresses.listen.url()
     );
-    for address in &addresses.sinks {
-        text += &["dnstap ", &address.url(), " ", mode, "{ ", &sink, "}\n"].concat();
+    for (number, address) in addresses.sinks.iter().enumerate() {
+        let spool = if case.spool {
+            let folder = addresses.folder.join(format!("spool-{number}"));
+            format!("name sink-{number} spool {} 4GiB ", folder.display())
+        } else {
+            String::new()
+        };
+        text += &[
+            "dnstap ",
+            &address.url(),
+            " ",
+            mode,
+            "{ ",
+            &sink,
+            &spool,
+            "}\n",
+        ]
+        .concat();
     }
     text
 }

@@ -53,7 +53,7 @@ BREAKS = [
     ("charts", "deploy/helm/tapfan/ci/deployment.yaml", "repository:", "repositry:", "repositry"),
     ("charts", "deploy/helm/tapfan/templates/service.yaml", "{{- end }}", "{{- ende }}", "ende"),
     ("charts", "deploy/helm/tapfan/values.yaml", "pullPolicy: IfNotPresent", "pullPolicy: Sometimes", "pullPolicy"),
-    ("values", "deploy/helm/tapfan/values.yaml", "replicas: 2", "replicas: 3", "changes replicas"),
+    ("values", "deploy/helm/tapfan/values.yaml", "preStopSeconds: 5", "preStopSeconds: 10", "changes preStopSeconds"),
     ("values", "deploy/helm/tapfan/values.yaml", "  automount: false", "  automount: false\n  token: no", "no serviceAccount.token"),
     ("values", "deploy/helm/tapfan/values.yaml", "probesPort: 9181", "probePort: 9181", "probesPort, which is not"),
     ("readme", "deploy/helm/tapfan/values.yaml", "replicas: 2", "replicas: 3", "--write"),
