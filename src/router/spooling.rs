@@ -207,6 +207,24 @@ impl Unspooled {
         self.decide(Fate::Dropped(reason));
     }
 
+    /// Divides the next chunk, because it is too long for the disk. Returns false if it has a single frame.
+    pub(crate) fn divide_next(&mut self) -> bool {
+        let mut chunks = self.chunks.iter();
+        let Some(at) = chunks.position(|(_, fate)| *fate == Fate::Waits) else {
+            return false;
+        };
+        let Some((held, _)) = self
+            .chunks
+            .get_mut(at)
+            .filter(|(held, _)| held.chunk.len() > 1)
+        else {
+            return false;
+        };
+        let first = held.split_to(held.chunk.len() / 2);
+        self.chunks.insert(at, (first, Fate::Waits));
+        true
+    }
+
     fn decide(&mut self, fate: Fate) {
         let mut chunks = self.chunks.iter_mut();
         if let Some(next) = chunks.find(|(_, fate)| *fate == Fate::Waits) {

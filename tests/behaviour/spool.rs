@@ -201,6 +201,30 @@ async fn a_full_spool_drops_the_newest_frames_or_the_oldest() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frame_that_is_longer_than_the_spool_costs_no_other_frame() {
+    let folder = Folder::new();
+    let mut collector = Collector::unix(folder.path("out"));
+    let tapfile = tapfile(&folder, &collector, "s 1MiB");
+    let router = Router::start(&tapfile.replacen("\ndrain", " { max_frame 4MiB }\ndrain", 1));
+    let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
+    // The router reads all of them together, so they are one chunk, or the long frame and the later frames are.
+    let long = numbered_large(1, 1_500_000);
+    let frames = [numbered(0), long].into_iter().chain((2..20).map(numbered));
+    sender.send(frames).await;
+    sender.stop().await;
+    collector.listen();
+    collector.got(19).await;
+    let others: Vec<u64> = (0..20).filter(|number| *number != 1).collect();
+    assert_eq!(numbers_of(&collector.frames()), others);
+    until("the long frame is dropped", || {
+        router.ledger(0).dropped(DropReason::QueueFull) == 1
+    })
+    .await;
+    assert_eq!(router.ledger(0).dropped_total(), 1);
+    router.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn frames_older_than_the_age_are_dropped_as_expired() {
     let folder = Folder::new();
     let mut collector = Collector::unix(folder.path("out"));

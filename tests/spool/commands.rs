@@ -334,8 +334,8 @@ fn drop_deletes_only_with_yes_and_never_a_spool_in_use() {
     let used = spools.content();
     for arguments in [&["drop", "/s/siem"][..], &["drop", "--yes", "/s/siem"]] {
         let (status, _, stderr) = spools.run(arguments);
-        let expected = "tapfan: a router uses the spool in /s/siem; stop the router, or remove the `spool` line of the sink \
-                        siem and reload\n";
+        let expected = "tapfan: a router uses the spool in /s/siem; stop the router, or remove the sink siem from its \
+                        Tapfile and reload\n";
         assert_eq!((status, stderr.as_str()), (Some(1), expected));
     }
     assert_eq!(spools.content(), used);

@@ -72,7 +72,7 @@ fn in_use(inspection: &Inspection) -> ExitCode {
     fail(
         FAILED,
         format_args!(
-            "a router uses the spool in {}; stop the router, or remove the `spool` line of the sink {} and reload",
+            "a router uses the spool in {}; stop the router, or remove the sink {} from its Tapfile and reload",
             inspection.folder().display(),
             sink(&inspection.overview())
         ),

@@ -142,7 +142,7 @@ fn open(folder: &Path) -> Result<Option<Inspection>, SpoolError> {
 /// Describes a number of frames and their sequence numbers: `3 frames (7 to 9)`.
 fn frames(range: &std::ops::Range<u64>) -> String {
     match range.end.saturating_sub(range.start) {
-        0 => "no frame".to_owned(),
+        0 => "no frames".to_owned(),
         1 => format!("1 frame ({})", range.start),
         many => format!("{many} frames ({} to {})", range.start, range.end - 1),
     }
@@ -161,6 +161,6 @@ mod tests {
     #[test]
     fn frames_are_counted_and_named() {
         let texts = [3..3, 3..4, 3..6].map(|range| frames(&range));
-        assert_eq!(texts, ["no frame", "1 frame (3)", "3 frames (3 to 5)"]);
+        assert_eq!(texts, ["no frames", "1 frame (3)", "3 frames (3 to 5)"]);
     }
 }

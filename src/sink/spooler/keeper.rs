@@ -199,17 +199,14 @@ impl<F: Fs> Keeper<F> {
                     unspooled.is_written(number);
                     self.works_again(Failed::Append);
                 }
-                Ok(Appended::Full) if self.is_too_long() => {
-                    unspooled.drop_next(DropReason::QueueFull);
-                }
+                Ok(Appended::Full) if self.is_too_long() => drop_too_long(&mut unspooled),
                 Ok(Appended::Full) => {
                     self.is_full = true;
                     self.queue.set_writes(Writes::Full);
                     break;
                 }
-                Err(SpoolError::TooLong(_) | SpoolError::Malformed) => {
-                    unspooled.drop_next(DropReason::QueueFull);
-                }
+                Err(SpoolError::TooLong(_)) => drop_too_long(&mut unspooled),
+                Err(SpoolError::Malformed) => unspooled.drop_next(DropReason::QueueFull),
                 Err(error) => {
                     self.fails(Failed::Append, &error, now);
                     break;
@@ -376,6 +373,14 @@ impl<F: Fs> Keeper<F> {
         if let Err(error) = confirmed.and_then(|()| self.spool.close(now)) {
             warn!(sink, %error, "cannot bring the spool to the disk; after a power loss, frames may be lost or sent twice");
         }
+    }
+}
+
+/// Drops the next chunk, which the spool can never take, if it has a single frame. Divides it otherwise: a long frame
+/// must not cost the frames that arrived with it.
+fn drop_too_long(unspooled: &mut Unspooled) {
+    if !unspooled.divide_next() {
+        unspooled.drop_next(DropReason::QueueFull);
     }
 }
 
