@@ -284,7 +284,7 @@ fn no_wake_is_lost_between_a_push_the_spool_and_the_driver() {
                     let mut work = block_on(poll_fn(|cx| queue.poll_spool(cx, wants)));
                     while let Some(chunk) = work.unspooled.next() {
                         let frames = chunk.len() as u64;
-                        work.unspooled.is_written(next);
+                        work.unspooled.mark_written(next);
                         next += frames;
                     }
                 }

@@ -25,11 +25,11 @@ pub struct Spool {
 /// The time at which the data of a spool must be on the disk. A killed process loses nothing with any of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SpoolSync {
-    /// At most this time after it was written. A power loss costs what was written in this time.
+    /// At most this time after the data was written. A power loss can lose the data of this time.
     Within(Duration),
-    /// Before the sink sends it.
+    /// Before the sink sends the data.
     Always,
-    /// When the operating system decides. A power loss may cost everything.
+    /// The operating system chooses the time. A power loss can lose all data of the spool.
     Never,
 }
 
@@ -37,10 +37,10 @@ closed_set! {
     /// The frames that a full spool gives up.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
     pub enum WhenFull {
-        /// The new ones.
+        /// A full spool drops new frames.
         #[default]
         Newest => "newest",
-        /// The oldest ones, a file at a time.
+        /// A full spool deletes its oldest file, and drops the frames in it.
         Oldest => "oldest",
     }
 }

@@ -129,7 +129,7 @@ impl Contents {
     fn give_up(&mut self, frames: &VecDeque<Held>, reason: DropReason) {
         for held in frames {
             let amount = held.amount();
-            self.is_done(held);
+            self.mark_done(held);
             self.ledger.in_flight -= amount.frames as u64;
             self.ledger.held_bytes -= amount.bytes as u64;
             self.count_dropped(reason, amount.frames as u64);
@@ -157,7 +157,7 @@ impl Contents {
 
     fn deliver(&mut self, held: &Held) {
         let amount = held.amount();
-        self.is_done(held);
+        self.mark_done(held);
         self.ledger.delivered += amount.frames as u64;
         self.ledger.held_bytes -= amount.bytes as u64;
     }
@@ -189,7 +189,7 @@ impl Contents {
             self.ledger.unconfirmed_bytes -= bytes as u64;
             self.ledger.queued += frames as u64;
             back.written_before = true;
-            self.may_be_sent_twice(&back);
+            self.mark_sent_before(&back);
             self.wait(back);
         }
     }

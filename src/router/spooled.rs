@@ -244,15 +244,15 @@ impl Contents {
         Some(amount)
     }
 
-    /// The frames of `held` are delivered or dropped.
-    pub(super) fn is_done(&mut self, held: &Held) {
+    /// Notes that the frames of `held` are delivered or dropped.
+    pub(super) fn mark_done(&mut self, held: &Held) {
         if let Some(spooled) = &mut self.spooled {
             spooled.done.add(held.numbers());
         }
     }
 
-    /// The frames of `held` were sent and will be sent again.
-    pub(super) fn may_be_sent_twice(&mut self, held: &Held) {
+    /// Notes that the frames of `held` were sent and will be sent again.
+    pub(super) fn mark_sent_before(&mut self, held: &Held) {
         if let Some(spooled) = &mut self.spooled {
             spooled.sent_below = spooled.sent_below.max(held.numbers().end);
         }

@@ -100,7 +100,7 @@ impl Bench {
             let Some(frames) = work.unspooled.next().map(|chunk| numbers([chunk])) else {
                 break;
             };
-            work.unspooled.is_written(self.disk.len() as u64);
+            work.unspooled.mark_written(self.disk.len() as u64);
             self.disk.extend(frames);
         }
     }

@@ -197,8 +197,8 @@ impl Unspooled {
         next.map(|(held, _)| &held.chunk)
     }
 
-    /// The next chunk is on the disk. Its first frame has this number.
-    pub(crate) fn is_written(&mut self, number: u64) {
+    /// Notes that the next chunk is on the disk. Its first frame has this number.
+    pub(crate) fn mark_written(&mut self, number: u64) {
         self.decide(Fate::Written(number));
     }
 

@@ -188,36 +188,21 @@ mod tests {
     use super::*;
 
     fn confirmation() -> (Confirmation, Reporter) {
+        that_missed(Arc::default())
+    }
+
+    fn that_missed(missed: Arc<Missed>) -> (Confirmation, Reporter) {
         let status = Reporter::new("siem".into());
-        let missed = Arc::default();
-        (
-            Confirmation::new(
-                Confirm::Finish,
-                FinishBounds::default(),
-                status.clone(),
-                missed,
-            ),
-            status,
-        )
+        let bounds = FinishBounds::default();
+        let confirmation = Confirmation::new(Confirm::Finish, bounds, status.clone(), missed);
+        (confirmation, status)
     }
 
     #[test]
     fn an_endpoint_that_starts_again_remembers_what_its_collector_missed() {
         let missed = AllMissed::default();
         let address = |last| Some(SocketAddr::from(([192, 0, 2, last], 6000)));
-        let again = |last| {
-            let status = Reporter::new("siem".into());
-            let missed = missed.of(address(last));
-            (
-                Confirmation::new(
-                    Confirm::Finish,
-                    FinishBounds::default(),
-                    status.clone(),
-                    missed,
-                ),
-                status,
-            )
-        };
+        let again = |last| that_missed(missed.of(address(last)));
         for _ in 0..UNANSWERED {
             let (confirmation, status) = again(1);
             assert_eq!(confirmation.begin(), Confirm::Finish);

@@ -26,6 +26,10 @@ pub(super) enum Problem {
 pub(super) fn problems(spool: &Spool, is_running: bool) -> Vec<Problem> {
     let folder = spool.folder.as_path();
     let shown = folder.display();
+    if folder.symlink_metadata().is_ok() && !folder.is_dir() {
+        let text = format!("{shown} exists and is not a folder, so `run` cannot use it as a spool");
+        return vec![Problem::Refuses(text)];
+    }
     if !folder.is_dir() {
         let parent = folder
             .parent()
@@ -110,6 +114,21 @@ mod tests {
             panic!("{missing:?}");
         };
         assert!(text.contains("does not exist"), "{text}");
+    }
+
+    #[test]
+    fn a_path_that_is_not_a_folder_is_reported() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        File::create(&file).expect("a file");
+        std::os::unix::fs::symlink("nowhere", &link).expect("a link");
+        for path in [file, link] {
+            let spool = Spool::new(path, 1 << 20);
+            let [Problem::Refuses(text)] = &problems(&spool, false)[..] else {
+                panic!("{spool:?}");
+            };
+            assert!(text.contains("is not a folder"), "{text}");
+        }
     }
 
     #[test]

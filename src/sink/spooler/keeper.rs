@@ -196,7 +196,7 @@ impl<F: Fs> Keeper<F> {
             };
             match self.spool.append(&entry, now) {
                 Ok(Appended::At(number)) => {
-                    unspooled.is_written(number);
+                    unspooled.mark_written(number);
                     self.works_again(Failed::Append);
                 }
                 Ok(Appended::Full) if self.is_too_long() => drop_too_long(&mut unspooled),
