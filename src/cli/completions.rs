@@ -1,8 +1,8 @@
 //! `tapfan completions SHELL`: prints the completions of this program.
 
-use std::process::ExitCode;
+use std::{fmt::Write as _, process::ExitCode};
 
-use clap::{Args, CommandFactory as _, ValueEnum};
+use clap::{Args, Command, CommandFactory as _, ValueEnum};
 use clap_complete::{Shell, generate};
 
 use super::{Cli, FAILED, fail, print};
@@ -37,8 +37,40 @@ fn script(shell: Known) -> Vec<u8> {
         Known::Zsh => Shell::Zsh,
         Known::Fish => Shell::Fish,
     };
-    generate(shell, &mut Cli::command(), "tapfan", &mut script);
+    let mut command = Cli::command();
+    generate(shell, &mut command, "tapfan", &mut script);
+    if shell == Shell::Fish {
+        script.extend(words_for_fish(&command).into_bytes());
+    }
     script
+}
+
+/// Returns the lines that `clap_complete` leaves out for fish: the possible values of arguments that are not options,
+/// and that a command without such arguments takes no files.
+fn words_for_fish(command: &Command) -> String {
+    let mut lines = String::new();
+    for command in command.get_subcommands() {
+        let is_group = command.has_subcommands();
+        let mut positionals = command.get_positionals();
+        let words = match positionals.next() {
+            _ if is_group => continue,
+            None => String::new(),
+            Some(argument) => {
+                let values = argument.get_possible_values();
+                let names: Vec<_> = values.iter().map(|value| value.get_name()).collect();
+                if names.is_empty() {
+                    continue;
+                }
+                format!(" -a \"{}\"", names.join(" "))
+            }
+        };
+        let name = command.get_name();
+        let _ = writeln!(
+            lines,
+            "complete -c tapfan -n \"__fish_tapfan_using_subcommand {name}\" -f{words}"
+        );
+    }
+    lines
 }
 
 #[cfg(test)]
@@ -55,6 +87,20 @@ mod tests {
                 assert!(text.contains(name), "{shell:?}: {name}");
             }
             assert!(text.contains("log-level"), "{shell:?}");
+        }
+    }
+
+    #[test]
+    fn fish_knows_the_words_of_arguments_and_where_no_file_belongs() {
+        let text = String::from_utf8(script(Known::Fish)).expect("text");
+        let line = |rest: &str| format!("\"__fish_tapfan_using_subcommand {rest}\n");
+        assert!(text.contains(&line("completions\" -f -a \"bash zsh fish\"")));
+        assert!(text.contains(&line("status\" -f")));
+        for takes_files in ["run", "check", "dump", "spool"] {
+            assert!(
+                !text.contains(&line(&format!("{takes_files}\" -f"))),
+                "{takes_files}"
+            );
         }
     }
 }

@@ -132,10 +132,17 @@ fn hosts(bound_to: IpAddr) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
+    use std::{
+        io,
+        path::PathBuf,
+        sync::{Mutex, PoisonError},
+    };
 
     use super::*;
-    use crate::net::{ServerTls, UnixPermissions};
+    use crate::{
+        frame_stream::Source,
+        net::{ServerTls, UnixPermissions},
+    };
 
     #[test]
     fn each_kind_of_address_has_its_parties() {
@@ -188,5 +195,55 @@ mod tests {
             hint.starts_with("the only connection so far failed"),
             "{hint}"
         );
+    }
+
+    /// The text written to the log.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Log {
+        fn lines(&self) -> usize {
+            let text = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            String::from_utf8_lossy(&text)
+                .matches("no sender so far")
+                .count()
+        }
+    }
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let mut text = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            text.extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_log_says_once_that_no_sender_has_connected() {
+        for connects in [false, true] {
+            let log = Log::default();
+            let writer = log.clone();
+            let subscriber = tracing_subscriber::fmt()
+                .with_writer(move || writer.clone())
+                .finish();
+            let _logs = tracing::subscriber::set_default(subscriber);
+            let address = ListenAddress::Tcp(([127, 0, 0, 1], 6000).into());
+            let welcome = Arc::new(Welcome::new(&address, false));
+            let senders: Arc<Senders> = Arc::default();
+            let keep = welcome.keep("in".into(), Arc::clone(&senders), Arc::default());
+            let _keep = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(keep));
+            tokio::time::sleep(PATIENCE / 2).await;
+            if connects {
+                let source = Source::new("in".into(), "192.0.2.1:53");
+                drop(senders.add(&source, None));
+            }
+            assert_eq!(log.lines(), 0);
+            tokio::time::sleep(PATIENCE * 100).await;
+            assert_eq!(log.lines(), usize::from(!connects), "connects: {connects}");
+        }
     }
 }

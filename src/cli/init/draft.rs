@@ -28,7 +28,7 @@ pub(super) struct Draft {
 impl Draft {
     /// Writes the Tapfile. Takes all facts from `machine`.
     pub(super) fn new(machine: &Machine) -> Self {
-        let folder = machine.runtime.join("tapfan");
+        let folder = machine.socket_folder();
         let mut draft = Self {
             text: HEAD.to_owned(),
             dump: folder.join("dump.sock"),

@@ -88,6 +88,16 @@ impl Machine {
             admin: free_admin(),
         }
     }
+
+    /// Returns the folder for the sockets. It is called `tapfan`, unless that is the name of a file: the program itself
+    /// may lie in the working directory.
+    pub(super) fn socket_folder(&self) -> PathBuf {
+        let folder = self.runtime.join("tapfan");
+        if folder.is_file() {
+            return self.runtime.join("tapfan-sockets");
+        }
+        folder
+    }
 }
 
 /// Returns the folder in which the folder of the sockets is created: `/run` for root, and `$XDG_RUNTIME_DIR` for

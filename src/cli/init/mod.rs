@@ -186,6 +186,18 @@ mod tests {
     }
 
     #[test]
+    fn a_program_beside_the_tapfile_is_not_in_the_way() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut machine = Machine::look();
+        machine.runtime = folder.path().to_owned();
+        fs::write(folder.path().join("tapfan"), "").expect("the folder is ours");
+        let path = folder.path().join("Tapfile");
+        let name = path.to_str().expect("text");
+        write(&arguments(&["-o", name]), &Draft::new(&machine)).expect("written");
+        assert!(folder.path().join("tapfan-sockets").is_dir());
+    }
+
+    #[test]
     fn no_tapfile_is_left_if_the_folder_cannot_be_created() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut machine = Machine::look();
