@@ -134,7 +134,7 @@ fn other_limits(of: &Constants) -> Vec<(&'static str, String)> {
     let answer = of.size("src/cli/remote/client.rs", "LONGEST");
     vec![
         (
-            "from a change of a file to the reload",
+            "the time from a change of a file to the reload",
             format!("{quiet} after the last change, or {patience} after the first change"),
         ),
         ("TLS, handshake with a sender", format!("{handshake} each")),
