@@ -33,7 +33,7 @@ pub enum BadRule {
     },
     /// A `!` before a word other than the first.
     #[error(
-        "`!` stands before the whole rule, not before one word of it: give the rule `!{0}` an option of its own, before this one"
+        "`!` stands before a whole rule, not before one of its words: write the rule `!{0}` in a separate option, before this option"
     )]
     NegatedWord(String),
     /// A text is not a name.

@@ -112,7 +112,7 @@ impl Line<'_> {
                 warn!(target: TARGET, sink, endpoint = of_several, %cause, "the collector did not confirm the end of its stream");
             }
             Event::DoesNotConfirm => {
-                warn!(target: TARGET, sink, endpoint = of_several, "several connections in a row ended without FINISH; `confirm finish` works as `confirm kernel`, and is tried again in 10 minutes");
+                warn!(target: TARGET, sink, endpoint = of_several, "several connections in a row ended without FINISH; `confirm finish` now works as `confirm kernel`; in 10 minutes, tapfan tries FINISH again");
             }
             Event::ConfirmsAgain => {
                 info!(target: TARGET, sink, endpoint = of_several, "the collector confirms with FINISH again");

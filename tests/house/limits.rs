@@ -146,7 +146,7 @@ fn other_limits(of: &Constants) -> Vec<(&'static str, String)> {
             ),
         ),
         (
-            "the end of a tapfan with `confirm finish` that a drain asks to end its stream",
+            "the end of a stream with `confirm finish`, after a drain has asked its sender (another tapfan) to end it",
             format!("{request_to_end}, then tapfan closes its side"),
         ),
         (

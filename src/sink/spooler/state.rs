@@ -53,7 +53,9 @@ pub enum SpoolSetupError {
     #[error("cannot start the thread of the spool: {0}")]
     Thread(io::Error),
     /// The program was built without the feature `spool`.
-    #[error("this program was built without the feature `spool` of tapfan; remove `spool`")]
+    #[error(
+        "a spool cannot be used, because this program was built without the feature `spool` of tapfan; remove the option `spool`"
+    )]
     NotBuilt,
 }
 
