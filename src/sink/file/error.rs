@@ -48,7 +48,7 @@ pub(crate) enum FileError {
     },
     /// Too many files have the same time in their names.
     #[error(
-        "{0} files already have this name with a number added; add `%H%M%S` to the SOCKET, or let `keep` delete old files"
+        "{0} files already have the name of this file, each with another number; add `%H%M%S` to the SOCKET, or let `keep` delete old files"
     )]
     Names(u32),
     /// The file system did not answer.
