@@ -71,7 +71,9 @@ pub enum Disconnect {
     #[error("the file system took no data for {0:?}; does the disk respond?")]
     FileStalled(Duration),
     /// When the deadline passed, the end of the file was not on the disk yet.
-    #[error("the file is not complete after {0:.1?}; it gets its final name when it is complete")]
+    #[error(
+        "the end of the file is not on the disk after {0:.1?}; the file keeps its temporary name for now"
+    )]
     FileUnfinished(Duration),
     /// The connection led to a listener of this router. No frame was sent on it.
     #[error("the connection led back to a listener of this router")]

@@ -131,7 +131,7 @@ impl Line<'_> {
                 frames,
                 was_left: true,
             } => {
-                info!(target: TARGET, sink, file, frames, "a file that was left under its temporary name is complete");
+                info!(target: TARGET, sink, file, frames, "completed a file that still had its temporary name");
             }
             Event::FileCompleted {
                 file,
