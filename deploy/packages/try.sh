@@ -23,6 +23,9 @@ waiting='dnstap tcp://127.0.0.1:9 full {
 package=$(echo "$work"/packages/*.deb)
 (cd "$work/packages" && sha256sum --check --quiet SHA256SUMS) || fail 'SHA256SUMS is wrong'
 (($(wc --lines <"$work/packages/SHA256SUMS") == 4)) || fail 'SHA256SUMS does not list the four files'
+if said=$("$here/../package" "$capture" "$work/none" 2>&1) || [[ $said != *'is not a program for x86_64 or aarch64' ]]; then
+    fail 'deploy/package packs a capture as a program:' "$said"
+fi
 # The next version has another Tapfile, so that the administrator and the package have both changed the file.
 dpkg-deb --raw-extract "$package" "$work/next"
 sed --in-place 's/^Version: .*/Version: 99.0.0/' "$work/next/DEBIAN/control"
