@@ -93,7 +93,7 @@ struct Serving {
 #[non_exhaustive]
 pub enum AdminError {
     /// The `admin` address cannot be bound.
-    #[error("admin {address}: {source}")]
+    #[error("`admin {address}`: {source}")]
     Admin {
         /// The configured address.
         address: SocketAddr,
@@ -110,7 +110,7 @@ pub enum AdminError {
         source: BindError,
     },
     /// The `probes` address cannot be bound.
-    #[error("probes {address}: {source}")]
+    #[error("`probes {address}`: {source}")]
     Probes {
         /// The configured address.
         address: SocketAddr,

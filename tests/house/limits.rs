@@ -203,7 +203,7 @@ fn the_guide_has_the_limits_of_sinks() {
     let finish = of.time("src/sink/connect", "FINISH_DEADLINE");
     guide.says(format!("| {finish} after it last took data; [longer]"));
     guide.says(format!(
-        "gives up a collector that takes nothing for {finish}."
+        "if the collector takes nothing for {finish}, tapfan closes the connection."
     ));
     guide.says(format!(
         "went on taking data for more than {finish} after STOP"
