@@ -16,7 +16,7 @@ const SEGMENT: usize = 64;
 /// The length of the header of a record, in bytes. A record is a group of frames in a segment.
 const RECORD: usize = 32;
 
-/// A spool of several segments. The process that wrote it has confirmed some of its frames.
+/// A spool of several segments, in which some frames are marked as done.
 struct Built {
     disk: Disk,
     frames: Vec<Frame>,
