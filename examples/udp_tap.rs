@@ -1,6 +1,7 @@
 //! A DNS server of a few lines that taps the messages that it receives and sends. It answers every query with REFUSED.
 //!
 //! ```sh
+//! tapfan dump -u /tmp/dnstap.sock   # a collector that prints the messages
 //! cargo run --no-default-features --features tap --example udp_tap
 //! dig @127.0.0.1 -p 5300 example.com
 //! ```

@@ -11,7 +11,7 @@ use tapfan::{
     proto::Dnstap,
 };
 
-/// Derives the settings of a rewrite, `full` and the fields to set, from the first byte of an input.
+/// Derives the two settings of a rewrite (`full`, and the fields to set) from the first byte of an input.
 fn wanted(choice: u8) -> (bool, FieldValues) {
     let value = |bit: u8, value: &'static [u8]| {
         (choice & (1 << bit) != 0).then(|| {
