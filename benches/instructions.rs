@@ -21,7 +21,7 @@ use std::{
 
 use bytes::BytesMut;
 use tapfan::internals::{
-    Cutter, ExtraField, FieldValues, Outline, Rewrite, Tapped, Template, Value, outline,
+    Cutter, ExtraField, FieldValues, Outline, OwnFields, Rewrite, Tapped, Template, Value, outline,
 };
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
@@ -219,7 +219,7 @@ fn apply(frames: &[Vec<u8>], rounds: usize, rewrite: &Rewrite) {
     for (frame, outline) in with_outlines.take(rounds * frames.len()) {
         out.clear();
         rewrite
-            .edit(black_box(frame), *outline, None, &mut out)
+            .edit(black_box(frame), *outline, OwnFields::default(), &mut out)
             .expect("dnstap");
     }
 }

@@ -6,8 +6,8 @@
 pub use crate::net::server_name;
 pub use crate::{
     dnstap::{
-        ExtraField, FieldValues, Malformed, Moment, Outline, Protocol, RawFrame, RawMessage,
-        Rewrite, message_type, outline, validate,
+        ExtraField, FieldValues, IdentityField, Malformed, Moment, Outline, OwnFields, Protocol,
+        RawFrame, RawMessage, Rewrite, message_type, outline, validate,
     },
     extra::{Labels, METADATA_LIMIT, Metadata, Origin, Tapped, Template, VALUE_LIMIT, Value},
     frame_stream::{

@@ -10,7 +10,7 @@ use model::{Body, Piece, encode, fragile, top_level};
 use proptest::{prelude::*, sample::Index};
 use prost::Message as _;
 use tapfan::{
-    internals::{FieldValues, Malformed, Rewrite, outline, validate},
+    internals::{FieldValues, IdentityField, Malformed, OwnFields, Rewrite, outline, validate},
     proto::Dnstap,
 };
 
@@ -37,7 +37,7 @@ fn apply(full: bool, edits: &FieldValues, frame: &[u8]) -> Result<Vec<u8>, Malfo
     let result = rewrite.apply(frame, &mut out);
     if let Ok(outline) = outline(frame) {
         let mut outlined = BytesMut::new();
-        rewrite.edit(frame, outline, None, &mut outlined)?;
+        rewrite.edit(frame, outline, OwnFields::default(), &mut outlined)?;
         assert_eq!(outlined, out);
     }
     result.map(|()| out.into())
@@ -231,6 +231,34 @@ proptest! {
         let tap = Dnstap::decode(out.as_slice()).expect("prost accepts it");
         prop_assert_eq!(tap, rewritten_by_prost(full, &edits, &frame));
         prop_assert_eq!(apply(full, &edits, &out), Ok(out), "a second rewrite changes it again");
+    }
+
+    /// A rewrite with a computed identity is the rewrite with this identity, for any frame.
+    #[test]
+    fn a_prefix_changes_only_the_identity(
+        pieces in top_level(),
+        full: bool,
+        version in prop::option::of("[a-z]{0,3}"),
+        prefix in prop::collection::vec(any::<u8>(), 1..200),
+    ) {
+        let frame = encode(&pieces);
+        let identity = Dnstap::decode(frame.as_slice()).expect("prost accepts it").identity;
+        let expected = FieldValues {
+            identity: Some([prefix.as_slice(), &identity.unwrap_or_default()].concat().into()),
+            version: version.map(Bytes::from),
+            extra: None,
+        };
+        let edits = FieldValues { identity: None, ..expected.clone() };
+        let mut field = IdentityField::default();
+        field.set_prefixed(&prefix, &frame);
+        let own = OwnFields { identity: Some(&field), ..OwnFields::default() };
+        let mut out = BytesMut::new();
+        let outline = outline(&frame).unwrap_or_default();
+        let edited = Rewrite::new(full, &edits).edit(&frame, outline, own, &mut out);
+        prop_assert_eq!(edited, Ok(()));
+        prop_assert_eq!(&out, &rewritten(full, &expected, &pieces));
+        let tap = Dnstap::decode(&*out).expect("prost accepts it");
+        prop_assert_eq!(tap, rewritten_by_prost(full, &expected, &frame));
     }
 
     #[test]

@@ -60,6 +60,7 @@ pub(super) fn refused(mut router: RouterStatus) -> RouterStatus {
 pub(super) fn listener(name: &str, frames: u64) -> ListenerStatus {
     ListenerStatus {
         name: name.to_owned(),
+        configured: "unix:///run/tapfan/dnstap.sock".to_owned(),
         address: None,
         removed: false,
         not_listening: None,
@@ -116,6 +117,7 @@ pub(super) fn sink(name: &str, endpoint: &str) -> SinkStatus {
     SinkStatus {
         name: name.to_owned(),
         configured: endpoint.to_owned(),
+        from: Vec::new(),
         mode: SinkMode::Full,
         removed: false,
         verdict: None,

@@ -1,6 +1,7 @@
 //! The meaning of a Tapfile, as plain data without references to the file.
 
 use std::{
+    fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -86,12 +87,15 @@ closed_set! {
 /// One `listen` line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listen {
-    /// The address as it is written in the Tapfile. It is the `listener` label in logs and metrics.
+    /// The `listener` label in logs and metrics. It is unique in a configuration.
     pub name: Arc<str>,
     /// The address to bind.
     pub address: ListenAddress,
     /// The limits of the listener.
     pub limits: ListenLimits,
+    /// The field `identity` for frames that have none, or an empty one. At most 256 bytes are useful: the memory of a
+    /// chunk of short frames grows with this text.
+    pub identity: Option<Bytes>,
 }
 
 /// An address that a listener binds.
@@ -134,6 +138,8 @@ pub struct Sink {
     pub full: bool,
     /// `SO_SNDBUF` on TCP, in bytes.
     pub write_buffer: usize,
+    /// The names of the listeners whose frames the sink gets. Empty if it gets the frames of all listeners.
+    pub from: Vec<Arc<str>>,
     /// The bounds of the sink's queue.
     pub queue: QueueLimits,
     /// The fields that the sink sets in each frame.
@@ -188,6 +194,9 @@ closed_set! {
 pub struct Edits {
     /// `identity`.
     pub identity: Option<Bytes>,
+    /// A text that is put before the identity of each frame. A frame without an identity gets this text as its
+    /// identity. No effect if `identity` is set.
+    pub identity_prefix: Option<Bytes>,
     /// `version`.
     pub version: Option<Bytes>,
     /// `extra`. Its placeholders are replaced for each frame.
@@ -289,6 +298,19 @@ impl Listen {
                 frame: 1 << 20,
                 handshake: HANDSHAKE_DEADLINE,
             },
+            identity: None,
+        }
+    }
+}
+
+// === impl ListenAddress ===
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(address, _) => address.fmt(f),
+            Self::Tcp(address) => write!(f, "tcp://{address}"),
+            Self::Tls(address, _) => write!(f, "tls://{address}"),
         }
     }
 }
@@ -321,6 +343,7 @@ impl Sink {
             tls: tls.then(ClientTls::default),
             full: false,
             write_buffer: 1 << 20,
+            from: Vec::new(),
             queue: QueueLimits::units(1),
             edits: Edits::default(),
             endpoints: Endpoints::default(),

@@ -6,7 +6,8 @@
 //! - [`validate`](validate()) checks that a payload is a dnstap message. [`outline`](outline()) also returns the type
 //!   of its message and the place of its DNS message; listeners call it for every frame.
 //! - [`Rewrite`] edits a payload by splicing its bytes, for sinks that are not `full` or that set fields. `usual` edits
-//!   frames of the usual form. An [`Outline`] says where the DNS messages of a frame begin.
+//!   frames of the usual form. An [`Outline`] says where the DNS messages of a frame begin. `identity` reads the
+//!   identity of a frame, and makes the identity with a prefix.
 //! - [`MessageFields`] finds the fields of a message while the frame is edited in place, and [`without_client`] leaves out
 //!   the fields with the address and the port of the client, for the privacy options of sinks.
 //! - `moments` reads the time of a frame and sets it, for `replay`.
@@ -16,6 +17,7 @@
 //! Sources: `proto/dnstap.proto` as published by dnstap.info, and protobuf's "Encoding" page.
 
 mod client_fields;
+mod identity;
 mod malformed;
 mod message_fields;
 mod message_type;
@@ -38,6 +40,8 @@ mod varint;
 mod wire;
 
 pub(crate) use client_fields::without_client;
+pub use identity::IdentityField;
+pub(crate) use identity::identity;
 pub use malformed::Malformed;
 #[cfg(test)]
 pub(crate) use malformed::WireType;
@@ -49,5 +53,5 @@ pub use outline::Outline;
 pub use protocol::Protocol;
 pub(crate) use raw::address;
 pub use raw::{Moment, RawFrame, RawMessage};
-pub use rewrite::{ExtraField, FieldValues, Rewrite};
+pub use rewrite::{ExtraField, FieldValues, OwnFields, Rewrite};
 pub use validate::{message_type, outline, validate};

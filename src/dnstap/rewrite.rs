@@ -4,6 +4,7 @@ use bytes::{Bytes, BytesMut};
 use prost::encoding::{WireType, encode_key, encode_varint};
 
 use super::{
+    identity::IdentityField,
     malformed::Malformed,
     outline::Outline,
     schema::{self, DNSTAP_FIELDS, MESSAGE_FIELDS},
@@ -56,6 +57,15 @@ pub struct Rewrite {
 #[derive(Debug, Clone, Default)]
 pub struct ExtraField {
     encoded: BytesMut,
+}
+
+/// The fields that an edit sets to a value for one frame only. They replace the values of the [`Rewrite`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OwnFields<'a> {
+    /// `identity`.
+    pub identity: Option<&'a IdentityField>,
+    /// `extra`.
+    pub extra: Option<&'a ExtraField>,
 }
 
 /// The fields `identity`, `version` and `extra`, which have the numbers 1 to 3, each encoded. `None` keeps the sender's
@@ -111,7 +121,7 @@ impl Rewrite {
     /// # Errors
     /// If the frame is malformed. In that case, `out` is unchanged.
     pub fn apply(&self, frame: &[u8], out: &mut BytesMut) -> Result<(), Malformed> {
-        self.edit(frame, Outline::default(), None, out)
+        self.edit(frame, Outline::default(), OwnFields::default(), out)
     }
 
     /// Does the same as [`apply`](Self::apply), and sets `extra` to a value for this frame only.
@@ -124,11 +134,16 @@ impl Rewrite {
         extra: &ExtraField,
         out: &mut BytesMut,
     ) -> Result<(), Malformed> {
-        self.edit(frame, Outline::default(), Some(extra), out)
+        let extra = Some(extra);
+        let own = OwnFields {
+            extra,
+            ..OwnFields::default()
+        };
+        self.edit(frame, Outline::default(), own, out)
     }
 
-    /// Does the same as [`apply`](Self::apply) or, with a value of `extra` for this frame only, as
-    /// [`apply_with_extra`](Self::apply_with_extra). `outline` is the outline of `frame`, and makes the edit faster.
+    /// Does the same as [`apply`](Self::apply), and sets the fields in `own` to values for this frame only. `outline`
+    /// is the outline of `frame`, and makes the edit faster.
     ///
     /// # Errors
     /// As for [`apply`](Self::apply). With the outline of another frame, the result is useless.
@@ -136,11 +151,14 @@ impl Rewrite {
         &self,
         frame: &[u8],
         outline: Outline,
-        extra: Option<&ExtraField>,
+        own: OwnFields<'_>,
         out: &mut BytesMut,
     ) -> Result<(), Malformed> {
         let mut fields: EncodedFields<'_> = self.fields.each_ref().map(Option::as_deref);
-        if let Some(extra) = extra {
+        if let Some(identity) = own.identity {
+            fields[0] = Some(identity.encoded());
+        }
+        if let Some(extra) = own.extra {
             fields[2] = Some(&extra.encoded);
         }
         let before = out.len();

@@ -20,6 +20,7 @@ pub use control::{Control, ControlError, ControlKind, MAX_CONTROL_LENGTH, end_re
 pub use file::{FileReader, FileWriter};
 pub use file_error::FileError;
 pub use handshake::{HandshakeError, Mode, accept, offer, open, start};
+pub(crate) use source::ListenerId;
 pub use source::Source;
 
 pub(crate) use allowance::Allowance;

@@ -18,8 +18,13 @@ use crate::memory::Budget;
 #[derive(Clone)]
 pub struct Source(Arc<Identity>);
 
+/// A number for each listener that is unique in the life of this process. It stays when the listener gets another name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ListenerId(u64);
+
 struct Identity {
     number: u64,
+    listener_id: Option<ListenerId>,
     sender: u64,
     listener: Arc<str>,
     peer: Box<str>,
@@ -36,9 +41,24 @@ impl Source {
 
     /// Like [`new`](Self::new), with a budget for the memory of the source's chunks and of chunks derived from them.
     pub fn within(memory: &Budget, listener: Arc<str>, peer: &str) -> Self {
+        Self::build(memory, None, listener, peer)
+    }
+
+    /// Like [`within`](Self::within), for a connection to a running listener.
+    pub(crate) fn of_listener(
+        memory: &Budget,
+        id: ListenerId,
+        listener: Arc<str>,
+        peer: &str,
+    ) -> Self {
+        Self::build(memory, Some(id), listener, peer)
+    }
+
+    fn build(memory: &Budget, id: Option<ListenerId>, listener: Arc<str>, peer: &str) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Self(Arc::new(Identity {
             number: NEXT.fetch_add(1, Relaxed),
+            listener_id: id,
             sender: sender(&listener, peer),
             listener,
             peer: peer.into(),
@@ -54,6 +74,11 @@ impl Source {
     /// A number shared by all connections of one sender (a process or an IP address) to one listener.
     pub fn sender(&self) -> u64 {
         self.0.sender
+    }
+
+    /// The running listener; `None` for frames that were made in this process, or that were read from a spool.
+    pub(crate) fn listener_id(&self) -> Option<ListenerId> {
+        self.0.listener_id
     }
 
     /// The name of the listener.
@@ -82,6 +107,16 @@ impl Eq for Source {}
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} at {}", self.peer(), self.listener())
+    }
+}
+
+// === impl ListenerId ===
+
+impl ListenerId {
+    /// Returns a number that no other listener has.
+    pub(crate) fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self(NEXT.fetch_add(1, Relaxed))
     }
 }
 

@@ -16,10 +16,12 @@ use super::{
     sender_lines::SenderLines,
     socket::Socket,
     socket_path::{Reachability, SocketPath},
+    stamp::Stamp,
     welcome::Welcome,
 };
 use crate::{
     config::{Listen, ListenAddress},
+    frame_stream::ListenerId,
     net::{
         BindError, BoundUnix, Inherited, OwnListener, OwnListeners, OwnPlace, PermissionChange,
         TlsError,
@@ -94,9 +96,10 @@ impl Listener {
             Socket::Unix(_) if inherited => all.add(name, place(&listen.address, true)),
             Socket::Unix(_) => own,
         };
-        let path = socket.path(listen).map(Arc::new);
+        let stamp = Stamp::of(listen);
+        let path = socket.path(listen, &stamp).map(Arc::new);
         let intake = Intake {
-            listener: Arc::clone(&listen.name),
+            listener: stamp,
             router,
             counters: Arc::default(),
             signals,
@@ -151,7 +154,7 @@ impl Listener {
             .clone()
             .map(|path| AbortOnDropHandle::new(tokio::spawn(path.watch(PathEvents::of))));
         let (senders, counters) = (Arc::clone(&intake.senders), Arc::clone(&intake.counters));
-        let keep = Arc::clone(&welcome).keep(Arc::clone(&intake.listener), senders, counters);
+        let keep = Arc::clone(&welcome).keep(intake.listener.clone(), senders, counters);
         let keep = AbortOnDropHandle::new(tokio::spawn(keep));
         accept_until_drain(
             &intake,
@@ -267,8 +270,15 @@ impl Handle {
         changed
     }
 
-    /// Uses `settings` for new connections. Open connections keep their settings.
-    pub(crate) fn replace(&self, settings: Settings) {
+    /// The number by which sinks recognise the frames of this listener.
+    pub(crate) fn id(&self) -> ListenerId {
+        self.intake.listener.id()
+    }
+
+    /// Uses the name and the identity of `listen` for all connections, and `settings` for new connections. Open
+    /// connections keep their settings.
+    pub(crate) fn replace(&self, listen: &Listen, settings: Settings) {
+        self.intake.listener.replace(listen);
         self.settings.store(Arc::new(settings));
     }
 }

@@ -6,7 +6,6 @@ use std::{
     future::poll_fn,
     io,
     pin::pin,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -22,12 +21,13 @@ use super::{
     intake::Intake,
     sender_lines::{Ended, Refused},
     senders::Connected,
+    stamp::Stamper,
     unfinished::Holder,
 };
 use crate::{
     coalescing,
     config::{ListenLimits, quantity::Size},
-    frame_stream::{self, CONTENT_TYPE, ControlKind, Opening, Source},
+    frame_stream::{self, CONTENT_TYPE, ControlKind, Opening},
     net::Stream,
 };
 
@@ -35,8 +35,8 @@ use crate::{
 struct Connection<'a> {
     intake: &'a Intake,
     peer: &'a str,
-    /// Marks the chunks of this connection.
-    source: Source,
+    /// Stamp the chunks of this connection.
+    stamper: Stamper,
     /// Shows the sender in the status.
     sender: Connected,
     stream: Stream,
@@ -96,12 +96,12 @@ pub(super) async fn serve(intake: &Intake, mut stream: Stream, limits: ListenLim
     // The handshake refuses every other content type, so this is the content type of every stream.
     let content_type = str::from_utf8(CONTENT_TYPE).unwrap_or_default();
     debug!(listener = %intake.listener, %peer, mode = ?opening.mode, content_type, "stream started");
-    let source = Source::within(&intake.budgets.memory, Arc::clone(&intake.listener), &peer);
-    let sender = intake.senders.add(&source, stream.process());
+    let stamper = intake.listener.stamper(&intake.budgets.memory, &peer);
+    let sender = intake.senders.add(stamper.source(), stream.process());
     let mut connection = Connection {
         intake,
         peer: &peer,
-        source,
+        stamper,
         sender,
         stream,
         opening,
@@ -113,7 +113,7 @@ pub(super) async fn serve(intake: &Intake, mut stream: Stream, limits: ListenLim
     };
     intake
         .sender_lines
-        .connected(&intake.listener, &connection.sender);
+        .connected(&intake.listener.name(), &connection.sender);
     connection.run().await;
     let Connection {
         sender,
@@ -123,7 +123,7 @@ pub(super) async fn serve(intake: &Intake, mut stream: Stream, limits: ListenLim
     } = connection;
     intake
         .sender_lines
-        .disconnected(&intake.listener, &sender, refused, ended);
+        .disconnected(&intake.listener.name(), &sender, refused, ended);
 }
 
 // === impl Connection ===
@@ -226,7 +226,7 @@ impl Connection<'_> {
             coalescing::have_read(chunk.len());
             self.intake.counters.count_chunk(&chunk);
             self.sender.count_chunk(&chunk);
-            self.intake.router.offer(&chunk.brought_by(&self.source));
+            self.intake.router.offer(&self.stamper.stamp(chunk));
         }
         cut.end
     }

@@ -8,6 +8,7 @@ use tracing::{debug, warn};
 
 use super::{
     Counters, ErrorReason, Senders, Unfinished, line_limit::LineLimit, sender_lines::SenderLines,
+    stamp::Stamp,
 };
 use crate::{
     config::ListenLimits,
@@ -19,8 +20,8 @@ use crate::{
 /// The part of a listener that its connections share.
 #[derive(Debug)]
 pub(super) struct Intake {
-    /// The listener's name.
-    pub(super) listener: Arc<str>,
+    /// The listener's name, and what it adds to frames.
+    pub(super) listener: Stamp,
     pub(super) router: Router,
     pub(super) counters: Arc<Counters>,
     pub(super) signals: DrainSignals,

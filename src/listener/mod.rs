@@ -11,6 +11,7 @@ mod connections;
 mod counters;
 mod cutter;
 mod ending;
+mod identity;
 mod intake;
 mod line_limit;
 mod path_events;
@@ -18,6 +19,7 @@ mod sender_lines;
 mod senders;
 mod socket;
 mod socket_path;
+mod stamp;
 #[cfg(test)]
 mod tests;
 mod unfinished;

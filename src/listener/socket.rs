@@ -4,7 +4,7 @@ use std::{io, sync::Arc};
 
 use tokio::net::TcpListener;
 
-use super::{accepted::Accepted, socket_path::SocketPath};
+use super::{accepted::Accepted, socket_path::SocketPath, stamp::Stamp};
 use crate::{
     config::{Listen, ListenAddress},
     net::{self, BindError, BoundUnix, Inherited},
@@ -42,7 +42,7 @@ impl Socket {
     }
 
     /// The socket's path. `None` if the socket has no file, or if this process did not create the file.
-    pub(super) fn path(&self, listen: &Listen) -> Option<SocketPath> {
+    pub(super) fn path(&self, listen: &Listen, stamp: &Stamp) -> Option<SocketPath> {
         let (Self::Unix(socket), ListenAddress::Unix(address, permissions)) =
             (self, &listen.address)
         else {
@@ -50,7 +50,7 @@ impl Socket {
         };
         socket.has_file().then(|| {
             SocketPath::new(
-                Arc::clone(&listen.name),
+                stamp.clone(),
                 address.clone(),
                 permissions.clone(),
                 Arc::clone(socket),

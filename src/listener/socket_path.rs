@@ -18,7 +18,7 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use super::path_events::PathEvents;
+use super::{path_events::PathEvents, stamp::Stamp};
 use crate::{
     lock::Mutex,
     net::{self, BindError, BoundUnix, PermissionChange, UnixAddress, UnixPermissions},
@@ -27,7 +27,7 @@ use crate::{
 /// A listener's unix socket and the path at which senders find it.
 #[derive(Debug)]
 pub(super) struct SocketPath {
-    listener: Arc<str>,
+    listener: Stamp,
     address: UnixAddress,
     /// The permissions of the file. The lock is held while the file is checked, bound or changed, so that no two of
     /// these happen at the same time.
@@ -82,7 +82,7 @@ const LEAST_PAUSE: Duration = Duration::from_millis(100);
 
 impl SocketPath {
     pub(super) fn new(
-        listener: Arc<str>,
+        listener: Stamp,
         address: UnixAddress,
         permissions: UnixPermissions,
         socket: Arc<BoundUnix>,
@@ -252,6 +252,7 @@ mod tests {
     use tokio_util::task::AbortOnDropHandle;
 
     use super::*;
+    use crate::config::{Listen, ListenAddress};
 
     /// A watched path on a paused clock, without events of the kernel.
     fn watched() -> (TempDir, PathBuf, Arc<SocketPath>, AbortOnDropHandle<()>) {
@@ -269,7 +270,9 @@ mod tests {
             ..UnixPermissions::default()
         };
         let socket = net::bind_unix(&address, &permissions).expect("bound");
-        let socket_path = SocketPath::new("in".into(), address, permissions, Arc::new(socket));
+        let listen = ListenAddress::Unix(address.clone(), permissions.clone());
+        let stamp = Stamp::of(&Listen::new("in", listen));
+        let socket_path = SocketPath::new(stamp, address, permissions, Arc::new(socket));
         let socket_path = Arc::new(socket_path);
         let watch = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&socket_path).watch(open)));
         (folder, path, socket_path, watch)

@@ -41,6 +41,7 @@ fn listener_with(
             frame: 1 << 20,
             handshake: Duration::from_secs(5),
         },
+        identity: None,
     };
     let router = Router::new([Arc::clone(&queue)]);
     let budgets = Budgets {

@@ -11,7 +11,7 @@ use tokio::{
 };
 use tracing::info;
 
-use super::{Counters, Senders};
+use super::{Counters, Senders, stamp::Stamp};
 use crate::{
     config::ListenAddress,
     net::{Admitted, UnixAddress},
@@ -53,7 +53,7 @@ impl Welcome {
     /// Runs until the task is aborted.
     pub(super) async fn keep(
         self: Arc<Self>,
-        listener: Arc<str>,
+        listener: Stamp,
         senders: Arc<Senders>,
         counters: Arc<Counters>,
     ) {
@@ -140,6 +140,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        config::Listen,
         frame_stream::Source,
         net::{ServerTls, UnixPermissions},
     };
@@ -180,7 +181,11 @@ mod tests {
         let address = ListenAddress::Unix(address, UnixPermissions::default());
         let welcome = Arc::new(Welcome::new(&address, false));
         let counters = Arc::new(Counters::default());
-        let keep = Arc::clone(&welcome).keep("in".into(), Arc::default(), Arc::clone(&counters));
+        let keep = Arc::clone(&welcome).keep(
+            Stamp::of(&Listen::new("in", address)),
+            Arc::default(),
+            Arc::clone(&counters),
+        );
         let _keep = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(keep));
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(welcome.hint(&counters), None, "there is no file");
@@ -234,7 +239,8 @@ mod tests {
             let address = ListenAddress::Tcp(([127, 0, 0, 1], 6000).into());
             let welcome = Arc::new(Welcome::new(&address, false));
             let senders: Arc<Senders> = Arc::default();
-            let keep = welcome.keep("in".into(), Arc::clone(&senders), Arc::default());
+            let stamp = Stamp::of(&Listen::new("in", address));
+            let keep = welcome.keep(stamp, Arc::clone(&senders), Arc::default());
             let _keep = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(keep));
             tokio::time::sleep(PATIENCE / 2).await;
             if connects {

@@ -1,16 +1,17 @@
-//! The router: offers every chunk to every sink.
+//! The router: offers every chunk to every sink that gets frames from the listener of the chunk.
 
 use std::sync::Arc;
 
 #[cfg(feature = "tap")]
 use super::DropReason;
-use super::{Queues, inlets::Inlets, shortage};
+use super::{Queues, Sources, inlets::Inlets, shortage};
 use crate::{frame_stream::Chunk, memory::Budget};
 
-/// Offers each chunk to the queues of every sink. A clone is cheap. All clones share one set of sinks.
+/// Offers each chunk to the queues of every sink that gets frames from its listener. A clone is cheap. All clones share
+/// one set of sinks.
 #[derive(Debug, Clone)]
 pub(crate) struct Router {
-    sinks: Arc<Inlets<Queues>>,
+    sinks: Arc<Inlets<Queues, Sources>>,
     memory: Budget,
 }
 
@@ -30,22 +31,31 @@ impl Router {
             sinks: Arc::default(),
             memory,
         };
-        router.replace(sinks);
+        router.replace(sinks.into_iter().map(|queues| (queues, Sources::ALL)));
         router
     }
 
-    /// Offers `chunk` to every sink, without waiting. Each queue keeps the frames that fit, and counts the others as
-    /// lost.
+    /// Offers `chunk` to every sink that gets frames from its source, without waiting. Each queue keeps the frames that
+    /// fit, and counts the others as lost.
     pub(crate) fn offer(&self, chunk: &Chunk) {
         let sinks = self.sinks.load();
         if self.memory.is_short() {
-            let inlets: Vec<_> = sinks.iter().flat_map(|queues| queues.inlets()).collect();
-            let queues: Vec<_> = inlets.iter().map(|queue| &***queue).collect();
+            let inlets = sinks.iter().flat_map(|(queues, sources)| {
+                let is_offered = sources.include_source(chunk.source());
+                let inlets = queues.inlets().into_iter();
+                inlets.map(move |queue| (queue, is_offered))
+            });
+            let inlets: Vec<_> = inlets.collect();
+            let queues: Vec<_> = (inlets.iter())
+                .map(|(queue, is_offered)| (&***queue, *is_offered))
+                .collect();
             shortage::offer(&self.memory, &queues, chunk);
             return;
         }
-        for queues in sinks.iter() {
-            queues.offer(chunk);
+        for (queues, sources) in sinks.iter() {
+            if sources.include_source(chunk.source()) {
+                queues.offer(chunk);
+            }
         }
     }
 
@@ -53,23 +63,26 @@ impl Router {
     /// to wait for that thread.
     #[cfg(feature = "tap")]
     pub(crate) fn is_in_use(&self) -> bool {
-        self.sinks.load().iter().any(|queues| queues.is_in_use())
+        let sinks = self.sinks.load();
+        sinks.iter().any(|(queues, _)| queues.is_in_use())
     }
 
-    /// Counts `frames` as offered to every sink and lost by every sink.
+    /// Counts `frames` that come from no listener as offered to every sink, and lost by every sink.
     #[cfg(feature = "tap")]
     pub(crate) fn lose(&self, reason: DropReason, frames: u64) {
-        for queues in self.sinks.load().iter() {
-            queues.lose(reason, frames);
+        for (queues, sources) in self.sinks.load().iter() {
+            if sources.include_source(None) {
+                queues.lose(reason, frames);
+            }
         }
     }
 
-    /// Replaces the set of sinks, from the next chunk on. A sink that is in the old set and in the new set misses no
+    /// Replaces the set of sinks and the sources of each sink, from the next chunk on. A sink that is in the old set and in the new set misses no
     /// chunk and gets no chunk twice. The queues of a removed sink are closed as soon as no thread offers to them any
     /// more.
     ///
     /// The caller must not call this function while another call is in progress.
-    pub(crate) fn replace(&self, sinks: impl IntoIterator<Item = Arc<Queues>>) {
+    pub(crate) fn replace(&self, sinks: impl IntoIterator<Item = (Arc<Queues>, Sources)>) {
         self.sinks.replace(sinks);
     }
 }
@@ -100,8 +113,9 @@ mod tests {
         let router = Router::new([Arc::clone(&stays), Arc::clone(&goes)]);
         // This guard keeps the old set of sinks alive, as an offer in progress does.
         let offering = router.sinks.load();
-        router.replace([Arc::clone(&stays)]);
-        router.replace([queues(), Arc::clone(&stays)]);
+        let from_all = |queues: &Arc<Queues>| (Arc::clone(queues), Sources::ALL);
+        router.replace([from_all(&stays)]);
+        router.replace([from_all(&queues()), from_all(&stays)]);
         assert!(!is_closed(&goes));
         drop(offering);
         assert!(is_closed(&goes) && !is_closed(&stays));

@@ -9,9 +9,13 @@ pub(super) trait Close {
     fn close(&self);
 }
 
-/// The queues to which chunks are offered. The set is always replaced as a whole.
+/// The queues to which chunks are offered, each with a condition. The set is always replaced as a whole, so a change of
+/// several conditions takes effect for all queues at the same time.
 #[derive(Debug)]
-pub(super) struct Inlets<Q: Close>(ArcSwap<Vec<Arc<Inlet<Q>>>>);
+pub(super) struct Inlets<Q: Close, C = ()>(ArcSwap<Vec<(Arc<Inlet<Q>>, C)>>);
+
+/// The queues at one moment.
+type Set<Q, C> = Arc<Vec<(Arc<Inlet<Q>>, C)>>;
 
 /// A guard that keeps one of the queues open. When the guard is dropped, it closes the queue.
 ///
@@ -22,9 +26,9 @@ pub(super) struct Inlet<Q: Close>(Arc<Q>);
 
 // === impl Inlets ===
 
-impl<Q: Close> Inlets<Q> {
+impl<Q: Close, C> Inlets<Q, C> {
     /// Returns the current set. The queues of the set stay open as long as the caller keeps the returned guard.
-    pub(super) fn load(&self) -> Guard<Arc<Vec<Arc<Inlet<Q>>>>> {
+    pub(super) fn load(&self) -> Guard<Set<Q, C>> {
         self.0.load()
     }
 
@@ -32,18 +36,21 @@ impl<Q: Close> Inlets<Q> {
     /// gets no chunk twice. A queue that is only in the old set is closed as soon as no thread offers to it any more.
     ///
     /// The caller must not call this function while another call is in progress.
-    pub(super) fn replace(&self, queues: impl IntoIterator<Item = Arc<Q>>) {
+    pub(super) fn replace(&self, queues: impl IntoIterator<Item = (Arc<Q>, C)>) {
         let old = self.0.load_full();
         let inlet = |queue: Arc<Q>| {
-            let known = old.iter().find(|inlet| Arc::ptr_eq(&inlet.0, &queue));
+            let mut known = old.iter().map(|(inlet, _)| inlet);
+            let known = known.find(|inlet| Arc::ptr_eq(&inlet.0, &queue));
             known.map_or_else(|| Arc::new(Inlet(Arc::clone(&queue))), Arc::clone)
         };
-        let new = queues.into_iter().map(inlet).collect();
+        let queues = queues.into_iter();
+        let new = queues.map(|(queue, condition)| (inlet(queue), condition));
+        let new = new.collect();
         self.0.store(Arc::new(new));
     }
 }
 
-impl<Q: Close> Default for Inlets<Q> {
+impl<Q: Close, C> Default for Inlets<Q, C> {
     fn default() -> Self {
         Self(ArcSwap::default())
     }

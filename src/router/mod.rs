@@ -24,6 +24,7 @@ mod sharing;
 #[cfg(test)]
 mod sharing_tests;
 mod shortage;
+mod sources;
 #[cfg_attr(
     not(feature = "spool"),
     allow(dead_code, reason = "only the thread of a spool uses it")
@@ -58,6 +59,7 @@ pub(crate) use left_out::LeftOut;
 pub(crate) use losses::Losses;
 pub(crate) use progress::Progress;
 pub(crate) use queue::Queue;
+pub(crate) use sources::Sources;
 pub(crate) use spooled::SpoolCounts;
 #[cfg(feature = "spool")]
 pub(crate) use spooled::Writes;

@@ -12,18 +12,23 @@ use crate::{frame_stream::Chunk, memory::Budget};
 /// is reached, the offer of the next chunk continues the eviction.
 const ROUNDS: usize = 64;
 
-/// Offers `chunk` to `queues` while `memory` is short. The memory of the chunk itself is already counted in `memory`.
+/// Offers `chunk` while `memory` is short. `queues` has the queues of all sinks, each with true if the chunk is offered to
+/// it. The memory of the chunk itself is already counted in `memory`.
 ///
 /// A part of the memory, the reserve, is meant for queues that hold few frames. If the queue that holds the most bytes
 /// holds more than the reserve, it must not grow: a new frame can only replace another frame. If the memory in use is
 /// above the limit, this queue also drops its newest frames. If that does not free enough, no queue may grow.
-pub(super) fn offer(memory: &Budget, queues: &[&Queue], chunk: &Chunk) {
+pub(super) fn offer(memory: &Budget, queues: &[(&Queue, bool)], chunk: &Chunk) {
     make_room(memory, queues);
-    let held: Vec<_> = queues.iter().map(|queue| queue.held_bytes().0).collect();
+    let held = queues.iter().map(|(queue, _)| queue.held_bytes().0);
+    let held: Vec<_> = held.collect();
     let most = held.iter().copied().max().unwrap_or_default();
     let is_over = memory.excess() > 0;
-    for (queue, held) in queues.iter().zip(held) {
+    for ((queue, is_offered), held) in queues.iter().zip(held) {
         let may_not_grow = held == most && held > memory.reserve_bytes();
+        if !is_offered {
+            continue;
+        }
         if is_over || may_not_grow {
             queue.push_in_place(chunk);
         } else {
@@ -34,13 +39,13 @@ pub(super) fn offer(memory: &Budget, queues: &[&Queue], chunk: &Chunk) {
 
 /// Evicts the newest frames of the queue that holds the most, again and again, until the memory in use is within the
 /// limit.
-fn make_room(memory: &Budget, queues: &[&Queue]) {
+fn make_room(memory: &Budget, queues: &[(&Queue, bool)]) {
     for _ in 0..ROUNDS {
         let excess = memory.excess();
         if excess == 0 {
             return;
         }
-        let held = queues.iter().map(|queue| (*queue, queue.held_bytes()));
+        let held = queues.iter().map(|(queue, _)| (*queue, queue.held_bytes()));
         // Frames in flight cannot be evicted.
         let heaviest = held
             .filter(|(_, (_, waiting))| *waiting > 0)
@@ -64,7 +69,7 @@ mod tests {
     use super::*;
     use crate::{
         frame_stream::Source,
-        router::{DropReason, Limits, Progress, Queues, Router},
+        router::{DropReason, Limits, Progress, Queues, Router, Sources},
     };
 
     const LIMIT: usize = 1 << 20;
@@ -148,6 +153,27 @@ mod tests {
         assert!(bench.held(0) > LIMIT / 4 * 3, "{}", bench.held(0));
         bench.write(0);
         assert_eq!(bench.memory.held(), 0);
+    }
+
+    #[test]
+    fn a_sink_that_does_not_get_a_chunk_gives_room_for_it() {
+        let bench = Bench::new(2);
+        for _ in 0..200 {
+            bench.offer();
+            bench.write(1);
+        }
+        let before = [0, 1].map(|sink| bench.sinks[sink].ledger().offered);
+        assert_eq!(before, [200, 200]);
+        let sinks = [Sources::only([]), Sources::ALL];
+        let sinks = bench.sinks.iter().cloned().zip(sinks);
+        bench.router.replace(sinks);
+        let held = bench.held(0);
+        for _ in 0..50 {
+            bench.offer();
+        }
+        assert_eq!(bench.sinks[0].ledger().offered, 200);
+        assert_eq!(bench.sinks[1].ledger().offered, 250);
+        assert!(bench.held(0) < held);
     }
 
     #[test]

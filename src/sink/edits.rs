@@ -4,7 +4,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::{
     config::Edits,
-    dnstap::{ExtraField, FieldValues, Malformed, Outline, Rewrite},
+    dnstap::{ExtraField, FieldValues, IdentityField, Malformed, Outline, OwnFields, Rewrite},
     extra::{Origin, Tapped, Template, Value},
     frame_stream::{Chunk, IndexEntry},
 };
@@ -14,15 +14,18 @@ use crate::{
 pub(crate) struct FrameEdits {
     /// The changes that are the same for every frame. An `extra` without placeholders is one of them.
     rewrite: Rewrite,
+    /// The text before the identity of each frame.
+    identity_prefix: Option<Bytes>,
     /// The `extra` with placeholders, whose text is computed for each frame.
     extra: Option<Template>,
 }
 
-/// The `extra` text of one frame. The next frame uses the memory of this text again.
+/// The fields that are computed for each frame. The next frame uses their memory again.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Extra {
+pub(super) struct Computed {
+    identity: IdentityField,
     value: Value,
-    field: ExtraField,
+    extra: ExtraField,
 }
 
 /// A chunk whose frames were edited.
@@ -51,38 +54,59 @@ impl FrameEdits {
         };
         Self {
             rewrite: Rewrite::new(full, &values),
+            identity_prefix: (edits.identity_prefix.clone())
+                .filter(|prefix| edits.identity.is_none() && !prefix.is_empty()),
             extra: template,
         }
     }
 
     /// Returns whether these edits leave every frame unchanged.
     pub(super) fn is_noop(&self) -> bool {
-        self.rewrite.is_noop() && self.extra.is_none()
+        self.rewrite.is_noop() && !self.computes()
+    }
+
+    /// Returns whether a field has a value for each frame.
+    fn computes(&self) -> bool {
+        self.identity_prefix.is_some() || self.extra.is_some()
     }
 
     /// Returns the chunk with edited frames.
-    pub(super) fn edit(&self, chunk: &Chunk, extra: &mut Extra) -> Edited {
-        let Some(template) = &self.extra else {
+    pub(super) fn edit(&self, chunk: &Chunk, computed: &mut Computed) -> Edited {
+        if !self.computes() {
             return edit_frames(chunk, |frame, outline, out| {
-                self.rewrite.edit(frame, outline, None, out)
+                (self.rewrite).edit(frame, outline, OwnFields::default(), out)
             });
-        };
+        }
+        let Computed {
+            identity,
+            value,
+            extra,
+        } = computed;
         let origin = chunk.source().map(|source| Origin {
             listener: source.listener(),
             peer: source.peer(),
         });
         let mut labels = chunk.labels();
         edit_frames(chunk, |frame, outline, out| {
-            // The placeholders are replaced with data of the original frame, so the DNS messages and the sender's
-            // fields are still present.
-            let tapped = Tapped {
-                frame,
-                origin,
-                labels: labels.next().unwrap_or_default(),
-            };
-            template.evaluate(&tapped, &mut extra.value);
-            extra.field.set(extra.value.bytes());
-            self.rewrite.edit(frame, outline, Some(&extra.field), out)
+            let labels = labels.next().unwrap_or_default();
+            let mut own = OwnFields::default();
+            if let Some(prefix) = &self.identity_prefix {
+                identity.set_prefixed(prefix, frame);
+                own.identity = Some(&*identity);
+            }
+            if let Some(template) = &self.extra {
+                // The placeholders are replaced with data of the original frame, so the DNS messages and the sender's
+                // fields are still present.
+                let tapped = Tapped {
+                    frame,
+                    origin,
+                    labels,
+                };
+                template.evaluate(&tapped, value);
+                extra.set(value.bytes());
+                own.extra = Some(&*extra);
+            }
+            self.rewrite.edit(frame, outline, own, out)
         })
     }
 }
@@ -133,6 +157,37 @@ fn append(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_prefix_is_before_the_identity_of_each_frame_and_of_frames_without_one() {
+        let edits = Edits {
+            identity_prefix: Some("fra1/".into()),
+            extra: Some("{/tap/identity}".into()),
+            ..Edits::default()
+        };
+        let wire = b"\0\0\0\x09\x0a\x01a\x72\x02\x08\x05\x78\x01\0\0\0\x06\x72\x02\x08\x05\x78\x01";
+        let chunk = Chunk::from_wire(wire.as_slice().into()).expect("two frames");
+        let edited = FrameEdits::new(true, &edits).edit(&chunk, &mut Computed::default());
+        let frames: Vec<_> = edited.chunk.frames().collect();
+        // The placeholder has the identity that the sender set.
+        let expected = [
+            b"\x1a\x01a\x0a\x06fra1/a\x72\x02\x08\x05\x78\x01".as_slice(),
+            b"\x0a\x05fra1/\x1a\x01-\x72\x02\x08\x05\x78\x01",
+        ];
+        assert_eq!(frames, expected);
+        for useless in [
+            Edits {
+                identity_prefix: Some("".into()),
+                ..Edits::default()
+            },
+            Edits {
+                identity: Some("a".into()),
+                ..edits
+            },
+        ] {
+            assert!(FrameEdits::new(true, &useless).identity_prefix.is_none());
+        }
+    }
 
     #[test]
     fn an_extra_without_placeholders_is_the_same_for_every_frame() {

@@ -14,7 +14,7 @@ use std::{
 
 use super::{
     FrameEdits,
-    edits::{Edited, Extra},
+    edits::{Computed, Edited},
 };
 use crate::{
     frame_stream::{Chunk, Derived, Maker, Source},
@@ -40,7 +40,7 @@ pub(crate) struct EditGroup {
 #[derive(Debug)]
 pub(super) struct Editor {
     group: Arc<EditGroup>,
-    extra: Extra,
+    computed: Computed,
 }
 
 /// The places of edited chunks, in the order in which the chunks were edited. A place is gone when its original is
@@ -106,7 +106,7 @@ impl EditGroup {
         self.editors.fetch_add(1, Relaxed);
         Editor {
             group: Arc::clone(self),
-            extra: Extra::default(),
+            computed: Computed::default(),
         }
     }
 
@@ -138,20 +138,20 @@ impl Editor {
     /// Returns the chunk with edited frames. If another editor of the group edits the same chunk at this time, waits
     /// for its result.
     pub(super) fn edit(&mut self, chunk: &Chunk) -> Edited {
-        let Self { group, extra } = self;
+        let Self { group, computed } = self;
         let others = group.editors.load(Relaxed) - 1;
         if others == 0 || chunk.len() < FRAMES_WORTH_SHARING {
-            return group.edits.edit(chunk, extra);
+            return group.edits.edit(chunk, computed);
         }
         let memory = chunk.source().map(Source::memory);
         if memory.is_some_and(Budget::is_short) {
             group.clear();
-            return group.edits.edit(chunk, extra);
+            return group.edits.edit(chunk, computed);
         }
         let place = chunk.derived(&group.maker);
         let mut own = None;
         let kept = place.take_or_make(others, || {
-            let edited = own.insert(group.edits.edit(chunk, extra));
+            let edited = own.insert(group.edits.edit(chunk, computed));
             let is_kept = edited.left_out.is_empty() && edited.chunk.buffer() <= KEPT_BYTES;
             is_kept.then(|| edited.chunk.clone())
         });
@@ -167,7 +167,7 @@ impl Editor {
                 chunk,
                 left_out: Vec::new(),
             },
-            (None, None) => group.edits.edit(chunk, extra),
+            (None, None) => group.edits.edit(chunk, computed),
         }
     }
 }
@@ -440,7 +440,7 @@ mod tests {
                 let part = chunk.split_to(frames);
                 for part in [part, chunk] {
                     let shared = editor.edit(&part);
-                    let alone = kinds[*kind].edit(&part, &mut Extra::default());
+                    let alone = kinds[*kind].edit(&part, &mut Computed::default());
                     prop_assert_eq!(shared.chunk.wire(), alone.chunk.wire());
                     prop_assert_eq!(shared.left_out, alone.left_out);
                     prop_assert_eq!(shared.chunk.source(), part.source());

@@ -48,6 +48,9 @@ pub enum SinkSetupError {
     /// Names cannot be looked up.
     #[error(transparent)]
     Names(#[from] ResolveError),
+    /// The sink gets frames only from certain listeners, and one of them does not exist.
+    #[error("from: no listener has the name {0}")]
+    NoListener(Arc<str>),
     /// The spool cannot be used.
     #[error(transparent)]
     Spool(#[from] SpoolSetupError),

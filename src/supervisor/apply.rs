@@ -13,11 +13,12 @@ use super::{
     material::Material,
     plan::{ListenerStep, Plan, PlannedListener, PlannedSink, SinkStep, is_same_place},
     sink_task::{SinkTask, Work},
+    sources::Listeners,
 };
 use crate::{
     config::{self, Listen, ListenAddress, quantity::Size},
     net::UnixPermissions,
-    router::Queues,
+    router::{Queues, Sources},
     sink::{Opened, Spooler, Stack},
 };
 
@@ -98,18 +99,24 @@ impl Supervisor {
         while self.retiring_listeners.try_join_next().is_some() {}
         while self.retiring_sinks.try_join_next().is_some() {}
 
+        let planned = plan.listeners.iter();
+        let planned = planned.map(|it| (Arc::clone(&it.config.name), it.id));
+        let listeners = Listeners::new(planned, self);
         let mut old_sinks = std::mem::take(&mut self.sinks);
         for planned in plan.sinks {
             let place = old_sinks
                 .iter()
                 .position(|old| old.config.name == planned.config.name);
             let old = place.map(|place| old_sinks.remove(place));
+            let sources = listeners.of(&planned.config, old.as_ref().map(|old| &old.sources));
             let sink = self.apply_sink(planned, old, &mut changes);
-            self.sinks.extend(sink);
+            self.sinks
+                .extend(sink.map(|sink| SinkHandle { sources, ..sink }));
         }
         // From here on, listeners offer frames to the new set of sinks.
-        self.router
-            .replace(self.sinks.iter().map(|sink| Arc::clone(&sink.work.queues)));
+        let sinks = self.sinks.iter();
+        let sinks = sinks.map(|sink| (Arc::clone(&sink.work.queues), sink.sources.clone()));
+        self.router.replace(sinks);
         for gone in old_sinks {
             changes.removed.push(Arc::clone(gone.name()));
             self.retire_sink(gone);
@@ -235,6 +242,7 @@ impl Supervisor {
             material,
             work,
             task,
+            sources: Sources::ALL,
             spooler,
             _drop_log: AbortOnDropHandle::new(tokio::spawn(drop_log)),
         }
@@ -262,6 +270,7 @@ fn apply_listener(
         config,
         material,
         step,
+        ..
     } = planned;
     let name = Arc::clone(&config.name);
     Some(match step {
@@ -272,7 +281,7 @@ fn apply_listener(
         }
         ListenerStep::Change(settings, permissions) => {
             let old = old?;
-            old.running.replace(settings);
+            old.running.replace(&config, settings);
             if old.inherited && old.config.address != config.address {
                 warn_about_permissions(&config);
             }

@@ -15,6 +15,7 @@ mod plan;
 mod prepared;
 mod retire;
 mod sink_task;
+mod sources;
 mod view;
 
 use std::{
@@ -49,10 +50,11 @@ use self::{
 };
 use crate::{
     config::{self, Config, Listen},
+    frame_stream::ListenerId,
     health::{RouterPhase, SinkHealth},
     listener::{Budgets, DrainSignals, Handle},
     net::OwnListeners,
-    router::{Ledger, Queues, Router},
+    router::{Ledger, Queues, Router, Sources},
     sink::{EditGroups, Names, Spooler},
 };
 
@@ -84,6 +86,8 @@ pub struct Supervisor {
     admin: config::Admin,
     /// Removed listeners that have not stopped yet.
     retiring_listeners: JoinSet<()>,
+    /// The numbers of removed listeners, as long as any of them has not stopped yet.
+    leaving_listeners: Vec<ListenerId>,
     /// Removed sinks that have not stopped yet.
     retiring_sinks: JoinSet<()>,
     _expiry_log: AbortOnDropHandle<()>,
@@ -108,6 +112,8 @@ pub struct SinkHandle {
     material: Material,
     work: Work,
     task: SinkTask,
+    /// The listeners whose frames the sink gets.
+    sources: Sources,
     /// Brings the frames of its queue to a disk and back; `None` without a spool.
     spooler: Option<Spooler>,
     _drop_log: AbortOnDropHandle<()>,
@@ -184,6 +190,7 @@ impl Supervisor {
             drain: watch::Sender::new(config.drain),
             admin: config.admin.clone(),
             retiring_listeners: JoinSet::new(),
+            leaving_listeners: Vec::new(),
             retiring_sinks: JoinSet::new(),
             _expiry_log: AbortOnDropHandle::new(tokio::spawn(expiry_log)),
         };
@@ -195,7 +202,7 @@ impl Supervisor {
 
     /// Changes the running router to the one that `config` describes.
     ///
-    /// Listeners and sinks are identified by name. Unchanged ones keep their connections. A changed sink keeps its
+    /// Sinks are identified by name, and listeners by their address. Unchanged ones keep their connections. A changed sink keeps its
     /// queue and its ledger; it ends its stream and starts a new one. Removed listeners and sinks are drained.
     /// Certificates and keys are read again, which blocks the caller, and are used from the next handshake on.
     ///
@@ -258,7 +265,7 @@ impl Supervisor {
 // === impl ListenerHandle ===
 
 impl ListenerHandle {
-    /// The name of a listener is its configured address.
+    /// The name of a listener is its option `name`, or its address as it was configured.
     pub fn name(&self) -> &Arc<str> {
         &self.config.name
     }

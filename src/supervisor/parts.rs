@@ -25,6 +25,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(super) struct ListenerPart {
     pub(super) name: Arc<str>,
+    configured: config::ListenAddress,
     address: Option<SocketAddr>,
     counters: Arc<Counters>,
     senders: Arc<Senders>,
@@ -53,6 +54,7 @@ impl ListenerPart {
     pub(super) fn of(listener: &ListenerHandle) -> Self {
         Self {
             name: Arc::clone(listener.name()),
+            configured: listener.config.address.clone(),
             address: listener.address,
             counters: Arc::clone(listener.counters()),
             senders: Arc::clone(listener.running.senders()),
@@ -78,6 +80,7 @@ impl ListenerPart {
         let lost = self.reachability.as_ref().and_then(|it| it.get());
         ListenerStatus {
             name: self.name.to_string(),
+            configured: self.configured.to_string(),
             address: self.address.map(|address| address.to_string()),
             removed: self.removed,
             not_listening: lost.map(|lost| Failure {
@@ -151,6 +154,7 @@ impl SinkPart {
         SinkStatus {
             name: self.config.name.to_string(),
             configured: self.config.endpoint.to_string(),
+            from: self.config.from.iter().map(ToString::to_string).collect(),
             mode: if self.config.full {
                 SinkMode::Full
             } else {

@@ -3,9 +3,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Prepared, Supervisor, descriptors::Needed, material::Material};
+use super::{Prepared, Supervisor, descriptors::Needed, material::Material, sources};
 use crate::{
     config::{self, Listen, ListenAddress},
+    frame_stream::ListenerId,
     health::Reporter,
     listener::{DrainSignals, Listener, ListenerSetupError, Settings},
     net::{BindError, PermissionChange},
@@ -62,7 +63,7 @@ pub(super) struct PlannedSink {
 
 pub(super) enum SinkStep {
     Keep,
-    /// The sink keeps running, and uses other settings for its spool.
+    /// The sink keeps running, and uses other settings for its spool or gets the frames of other listeners.
     Tune,
     /// The sink keeps running, and uses the certificates of this stack from the next handshake on.
     Adopt(Stack),
@@ -72,13 +73,15 @@ pub(super) enum SinkStep {
 
 pub(super) struct PlannedListener {
     pub(super) config: Listen,
+    pub(super) id: ListenerId,
     pub(super) material: Material,
     pub(super) step: ListenerStep,
 }
 
 pub(super) enum ListenerStep {
     Keep,
-    /// The listener keeps running, and uses these settings for new connections.
+    /// The listener keeps running, and uses these settings for new connections. All its connections use the new name
+    /// and identity.
     Change(Settings, Option<PermissionChange>),
     Start(Listener, DrainSignals),
 }
@@ -100,9 +103,10 @@ impl Plan {
         }
         let mut sinks = Vec::new();
         for (sink, material) in config.sinks.iter().zip(of_sinks) {
-            let planned = material
-                .map_err(SinkSetupError::from)
-                .and_then(|material| PlannedSink::new(sink, material, &names, running));
+            let planned = material.map_err(SinkSetupError::from).and_then(|material| {
+                sources::check(sink, &config.listeners)?;
+                PlannedSink::new(sink, material, &names, running)
+            });
             match planned {
                 Ok(planned) => sinks.push(planned),
                 Err(source) => problems.push(StartProblem::Sink {
@@ -163,8 +167,8 @@ impl PlannedSink {
         let step = match old {
             None => SinkStep::Build(stack(Reporter::new(Arc::clone(&sink.name)))?),
             Some(old)
-                if old.config.spool != sink.spool
-                    && old.config == with_spool_of(sink, &old.config)
+                if old.config != *sink
+                    && old.config == tuned_like(sink, &old.config)
                     && old.material == material
                     && !asks_others =>
             {
@@ -199,9 +203,11 @@ impl PlannedSink {
     }
 }
 
-fn with_spool_of(sink: &config::Sink, old: &config::Sink) -> config::Sink {
+/// The sink with those settings of `old` that can change while a sink runs.
+fn tuned_like(sink: &config::Sink, old: &config::Sink) -> config::Sink {
     config::Sink {
         spool: old.spool.clone(),
+        from: old.from.clone(),
         ..sink.clone()
     }
 }
@@ -238,7 +244,7 @@ impl PlannedListener {
             .listeners
             .iter()
             .find(|old| is_same_place(&old.config, listen));
-        let step = match old {
+        let (id, step) = match old {
             None => {
                 let signals = running.signals.child();
                 let listener = Listener::bind(
@@ -250,7 +256,7 @@ impl PlannedListener {
                     signals.clone(),
                     running.budgets.clone(),
                 )?;
-                ListenerStep::Start(listener, signals)
+                (listener.handle.id(), ListenerStep::Start(listener, signals))
             }
             Some(old) if old.config != *listen || old.material != material => {
                 let permissions = if old.inherited {
@@ -258,12 +264,16 @@ impl PlannedListener {
                 } else {
                     permissions(&old.config, listen)?
                 };
-                ListenerStep::Change(settings(), permissions)
+                (
+                    old.running.id(),
+                    ListenerStep::Change(settings(), permissions),
+                )
             }
-            Some(_) => ListenerStep::Keep,
+            Some(old) => (old.running.id(), ListenerStep::Keep),
         };
         Ok(Self {
             config: listen.clone(),
+            id,
             material,
             step,
         })

@@ -69,6 +69,7 @@ mod sharing;
 mod slow_collectors;
 mod socket_taken_away;
 mod sockets;
+mod sources;
 mod spool;
 mod unfinished_frames;
 mod unread_log;

@@ -182,6 +182,7 @@ fn options_set_what_they_name() {
             },
             edits: Edits {
                 identity: Some(Bytes::from_static(b"edge 1")),
+                identity_prefix: None,
                 version: Some(Bytes::new()),
                 extra: Some("site=ber lin".into()),
             },
@@ -195,7 +196,7 @@ fn blocks_are_read_as_coredns_reads_them() {
     let edits = Edits {
         identity: Some(Bytes::from_static(b"a")),
         version: Some(Bytes::from_static(b"b")),
-        extra: None,
+        ..Edits::default()
     };
     for block in [
         "{ identity a version b }",

@@ -89,6 +89,7 @@ fn edits() -> impl Strategy<Value = Written<Edits>> {
             text: block,
             meaning: Edits {
                 identity: identity.map(Bytes::from),
+                identity_prefix: None,
                 version: version.map(Bytes::from),
                 extra: extra.as_deref().map(Template::new),
             },

@@ -141,7 +141,7 @@ fn of_listeners(listeners: &[&ListenerStatus], to: &mut Families<'_>) -> fmt::Re
     )?;
     to.counters(
         "tapfan_listener_frames",
-        "Frames received; each is offered to every sink.",
+        "Frames received; each is offered to every sink that gets frames from this listener.",
         each(|listener| listener.frames),
     )?;
     to.counters(

@@ -33,6 +33,7 @@ function row() {
       const lost = listener.not_listening;
       const parts = [`${counted(listener.frames, "frame")}, ${bytes(listener.bytes)}`, `${counted(listener.accepted, "connection")} accepted`];
       if (listener.address && !listener.name.endsWith(listener.address)) parts.unshift(`at ${listener.address}`);
+      else if (!listener.configured.endsWith(listener.name.replace(/^\w+:[/][/]/, ""))) parts.unshift(`at ${listener.configured}`);
       for (const { expires } of listener.certificates) parts.push(`certificate ${expiry(expires, time)}`);
       say(total, parts.join(" · "));
       show(hint, listener.hint !== null);

@@ -63,7 +63,8 @@ function row() {
       show(more, judged.more !== "");
       say(when, `for ${duration(since(sink.since, now))}, since ${clock(sink.since, now)}`);
       const form = sink.mode === "full" ? "full" : "without DNS messages";
-      say(where, `${places(sink)} · ${form}`);
+      const from = sink.from.length > 0 ? ` · from ${sink.from.join(", ")}` : "";
+      say(where, `${places(sink)} · ${form}${from}`);
       say(rateIn, rate(rates.offered));
       say(rateOut, rate(rates.delivered));
       chart.update(points);

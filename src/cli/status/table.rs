@@ -143,6 +143,9 @@ fn sink_row(sink: &SinkStatus, now: Timestamp, endpoint_beside: bool, paint: Pai
     cells.push(Cell::new(&sink.ledger.delivered.to_string()));
     cells.push(Cell::new(&dropped.to_string()));
     cells.push(Cell::new(&percent(fill(&sink.queue))));
+    if !sink.from.is_empty() {
+        below.push(format!("gets only frames from {}", sink.from.join(", ")));
+    }
     if sink.removed {
         below.push("removed from the configuration; draining".to_owned());
     }
@@ -215,6 +218,9 @@ fn endpoint_lines(endpoint: &EndpointStatus, now: Timestamp) -> Vec<String> {
 
 fn listener_row(listener: &ListenerStatus, now: Timestamp) -> Row {
     let mut below = Vec::new();
+    if listener.has_own_name() {
+        below.push(format!("at {}", listener.configured));
+    }
     if listener.removed {
         below.push(
             "removed from the configuration; its senders are asked to end their streams".to_owned(),

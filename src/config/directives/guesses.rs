@@ -12,7 +12,12 @@ use super::{
 };
 
 /// Names that other programs use for an option of a sink, each with the name of that option in a Tapfile.
-const SINK_WORDS: [(&str, &str); 17] = [
+const SINK_WORDS: [(&str, &str); 22] = [
+    ("source", "from"),
+    ("sources", "from"),
+    ("listener", "from"),
+    ("listeners", "from"),
+    ("prefix", "identity_prefix"),
     ("ack", "confirm"),
     ("acks", "confirm"),
     ("acknowledgements", "confirm"),
@@ -48,7 +53,9 @@ const CONFIRM_WORDS: [(&str, &str); 11] = [
 ];
 
 /// Names that other programs use for an option of a listener, each with the name of that option in a Tapfile.
-const LISTENER_WORDS: [(&str, &str); 9] = [
+const LISTENER_WORDS: [(&str, &str); 11] = [
+    ("label", "name"),
+    ("server_id", "identity"),
     ("ca", "client_ca"),
     ("tls_ca", "client_ca"),
     ("tls_cert", "cert"),

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use bytes::Bytes;
+
 use super::{
     super::{
         Listen, ListenAddress,
@@ -13,7 +15,7 @@ use super::{
     },
     Findings, bad_address, check_relative, features, guesses, only_argument,
     options::{self, Options},
-    row::{Given, Row, Scope, Value},
+    row::{Given, NAME_LIMIT, Row, Scope, Value},
 };
 use crate::{
     frame_stream::LONGEST_FRAME,
@@ -21,6 +23,32 @@ use crate::{
 };
 
 pub(super) const OPTIONS: &[Row<Listen>] = &[
+    Row {
+        name: "name",
+        value: Value::Text("NAME", NAME_LIMIT, |listen, given, findings| {
+            listen.name = given.word(findings)?.into();
+            Some(())
+        }),
+        default: "the URL as written",
+        doc: "the name of the listener in logs, metrics, status and `from`",
+        scope: None,
+        describe: |listen| Some(listen.name.to_string()),
+    },
+    Row {
+        name: "identity",
+        value: Value::Text("TEXT", NAME_LIMIT, |listen, given, findings| {
+            let identity = given.word(findings)?;
+            listen.identity = Some(Bytes::copy_from_slice(identity.as_bytes()));
+            Some(())
+        }),
+        default: "none",
+        doc: "the field `identity` for frames whose sender sets none",
+        scope: None,
+        describe: |listen| {
+            let identity = listen.identity.as_ref()?;
+            Some(format!("{:?}", String::from_utf8_lossy(identity)))
+        },
+    },
     Row {
         name: "max_connections",
         value: Value::Number(1..=1_000_000, |listen, number| {

@@ -108,9 +108,7 @@ pub(super) fn understand(
             }
             "listen" => {
                 let listen = listen::read(statement, &mut findings);
-                parts
-                    .listeners
-                    .extend(listen.map(|listen| (statement.span(), listen)));
+                parts.listener(statement, listen);
             }
             "dnstap" => parts.sinks.extend(dnstap::read(statement, &mut findings)),
             "resolver" => {

@@ -169,6 +169,14 @@ impl<'a, T> Options<'a, T> {
             .map(|(_, given)| *given)
     }
 
+    /// The option with this name, each time it is given.
+    pub(super) fn all(&self, name: &str) -> impl Iterator<Item = Given<'a>> {
+        let given = self.given.iter();
+        given
+            .filter(move |(row, _)| row.name == name)
+            .map(|(_, given)| *given)
+    }
+
     /// Sets all options in `target`. `address` is the address of the directive. It is `None` if the address could not
     /// be parsed; in that case, this function does not check which options the address allows.
     pub(super) fn apply(

@@ -172,6 +172,8 @@ fn defaults_are_what_the_rows_say() {
     assert_eq!(
         lines(unix).collect::<Vec<_>>(),
         of(&[
+            "name: /in",
+            "identity: none",
             "max_connections: 1024",
             "max_frame: 1MiB",
             "mode: 0660",

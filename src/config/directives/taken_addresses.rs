@@ -3,7 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::{
-    super::{Admin, AdminAddress, Listen, ListenAddress, diagnostics::Diagnostic, source::Span},
+    super::{
+        Admin, AdminAddress, Listen, ListenAddress,
+        diagnostics::{Diagnostic, shown},
+        source::Span,
+    },
     Findings,
 };
 use crate::net::takes_all;
@@ -71,15 +75,26 @@ pub(super) fn check_listeners(listeners: &[(Span, Listen)], findings: &mut Findi
                     .note(EVERYWHERE)
                     .help("remove one of them, or give it another port"),
             );
+        } else if let Some((first, _)) = before.iter().find(|(_, other)| listen.name == other.name)
+        {
+            findings.report(
+                Diagnostic::error(format!(
+                    "two listeners have the name `{}`",
+                    shown(&listen.name)
+                ))
+                .at(*span, "second here")
+                .at(*first, "first here")
+                .note("the name of a listener without `name` is its URL")
+                .help("give one of them another name with the option `name`"),
+            );
         }
     }
 }
 
-/// Returns whether two listeners conflict, because only one can be bound or because they have the same name.
+/// Returns whether two listeners conflict, because only one can be bound.
 fn collide(one: &Listen, other: &Listen) -> bool {
     match (&one.address, &other.address) {
         (ListenAddress::Unix(one, _), ListenAddress::Unix(other, _)) => one == other,
-        _ if one.name == other.name => true,
         (one, other) => {
             let bound = bound(one).filter(|address| address.port() != 0);
             bound.is_some() && bound == self::bound(other)

@@ -27,6 +27,8 @@ pub(super) struct Parts<'a> {
     /// The settings from the router's own lines. The listeners and sinks in it are still empty.
     pub(super) config: Config,
     pub(super) listeners: Vec<(Span, Listen)>,
+    /// True if a listener has an error, and is therefore not in `listeners`.
+    pub(super) lacks_listener: bool,
     pub(super) sinks: Vec<dnstap::Found<'a>>,
     /// The last place of each directive that must occur only once.
     lines: HashMap<&'static str, Span>,
@@ -44,6 +46,13 @@ impl Parts<'_> {
             admin: line("admin"),
             probes: line("probes"),
         }
+    }
+
+    /// Adds a listener. `None` stands for one with an error.
+    pub(super) fn listener(&mut self, statement: &Statement, listen: Option<Listen>) {
+        self.lacks_listener |= listen.is_none();
+        let listen = listen.map(|listen| (statement.span(), listen));
+        self.listeners.extend(listen);
     }
 
     /// Records the place of one of the router's own lines. Warns if the line replaces an earlier one.
@@ -77,6 +86,7 @@ impl Default for Parts<'_> {
         Self {
             config: Config::new(Vec::new(), Vec::new()),
             listeners: Vec::new(),
+            lacks_listener: false,
             sinks: Vec::new(),
             lines: HashMap::new(),
         }
@@ -96,6 +106,7 @@ pub(super) fn put_together(
     let Parts {
         config,
         listeners,
+        lacks_listener,
         sinks,
         lines,
     } = parts;
@@ -111,6 +122,9 @@ pub(super) fn put_together(
     check_queues(&sinks, &listeners, findings);
     check_kept_files(&sinks, findings);
     check_spools(&sinks, findings);
+    if !lacks_listener {
+        dnstap::check_sources(&sinks, &listeners, purpose, findings);
+    }
     if purpose == Purpose::Router {
         for found in &sinks {
             dnstap::check_foreign(found, findings);

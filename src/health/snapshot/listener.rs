@@ -8,8 +8,12 @@ use super::{CertificateStatus, Counts, Failure, Timestamp};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ListenerStatus {
-    /// The address as it was configured. It is the label `listener` in logs and metrics.
+    /// The name of the listener: its option `name`, or the address as it was configured. It is the label `listener` in
+    /// logs and metrics.
     pub name: String,
+    /// The address as configured. Empty if the router runs an older version that does not have this field.
+    #[serde(default)]
+    pub configured: String,
     /// The address to which the listener is bound; `null` for unix sockets. If the configured port is 0, it contains
     /// the port that the system chose.
     pub address: Option<String>,
@@ -36,7 +40,7 @@ pub struct ListenerStatus {
     /// The parties that may connect, as a sentence. `null` if a sender has connected since the start of the listener.
     #[serde(default)]
     pub hint: Option<String>,
-    /// Frames that were received and offered to every sink.
+    /// Frames that were received and offered to every sink that gets frames from this listener.
     pub frames: u64,
     /// The bytes of the received frames on the wire.
     pub bytes: u64,
@@ -66,7 +70,7 @@ pub struct SenderStatus {
     pub program: Option<String>,
     /// The time at which its handshake was complete.
     pub since: Timestamp,
-    /// Its frames that were offered to every sink.
+    /// Its frames that were offered to sinks.
     pub frames: u64,
     /// Bytes of these frames on the wire.
     pub bytes: u64,
@@ -75,4 +79,15 @@ pub struct SenderStatus {
     /// Its frames that were refused: those that were too long or not dnstap messages, and control frames without a
     /// meaning.
     pub refused: u64,
+}
+
+// === impl ListenerStatus ===
+
+impl ListenerStatus {
+    /// Returns whether the name of the listener is another text than its address.
+    #[cfg(feature = "cli")]
+    pub(crate) fn has_own_name(&self) -> bool {
+        let address = self.name.rsplit("://").next().unwrap_or(&self.name);
+        !self.configured.ends_with(address)
+    }
 }

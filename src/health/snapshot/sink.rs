@@ -15,6 +15,9 @@ pub struct SinkStatus {
     pub name: String,
     /// The destination as configured.
     pub configured: String,
+    /// The names of the listeners whose frames the sink gets. Empty if it gets the frames of all listeners.
+    #[serde(default)]
+    pub from: Vec<String>,
     /// What the sink does with the DNS messages in its frames.
     pub mode: SinkMode,
     /// True if the configuration no longer has this sink.

@@ -141,7 +141,7 @@ impl Queues {
 
     /// Offers `chunk` to every queue. Never waits.
     pub(super) fn offer(&self, chunk: &Chunk) {
-        for queue in self.inlets.load().iter() {
+        for (queue, ()) in self.inlets.load().iter() {
             queue.push(chunk);
         }
     }
@@ -149,20 +149,22 @@ impl Queues {
     /// Returns whether another thread uses one of the queues at this time.
     #[cfg(feature = "tap")]
     pub(super) fn is_in_use(&self) -> bool {
-        self.inlets.load().iter().any(|queue| queue.is_in_use())
+        let inlets = self.inlets.load();
+        inlets.iter().any(|(queue, ())| queue.is_in_use())
     }
 
     /// Counts `frames` as offered to every queue and lost by every queue.
     #[cfg(feature = "tap")]
     pub(super) fn lose(&self, reason: DropReason, frames: u64) {
-        for queue in self.inlets.load().iter() {
+        for (queue, ()) in self.inlets.load().iter() {
             queue.lose(reason, frames);
         }
     }
 
     /// Returns the queues to which chunks are offered, each with the guard that keeps it open.
     pub(super) fn inlets(&self) -> Vec<Arc<Inlet<Queue>>> {
-        self.inlets.load().to_vec()
+        let inlets = self.inlets.load();
+        inlets.iter().map(|(queue, ())| Arc::clone(queue)).collect()
     }
 
     /// Closes every queue, including the queues that are added later. The router will offer nothing more to them.
@@ -262,7 +264,7 @@ impl Queues {
     fn publish(&self, accounts: &Accounts) {
         let offered = accounts.entries.iter().filter(|entry| entry.offered);
         self.inlets
-            .replace(offered.map(|entry| Arc::clone(&entry.queue)));
+            .replace(offered.map(|entry| (Arc::clone(&entry.queue), ())));
     }
 }
 

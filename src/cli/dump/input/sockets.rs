@@ -23,7 +23,7 @@ use crate::{
     },
     config::{Config, Listen},
     net::OwnListeners,
-    router::{Limits, Progress, Queues, Taken},
+    router::{Limits, Progress, Queues, Sources, Taken},
     supervisor::{ErrorReason, StartError, Supervisor},
 };
 
@@ -57,7 +57,9 @@ impl Sockets {
         config.drain = DRAIN;
         let supervisor = Supervisor::start(&config)?;
         let queues = Arc::new(Queues::new(LIMITS));
-        supervisor.router().replace([Arc::clone(&queues)]);
+        supervisor
+            .router()
+            .replace([(Arc::clone(&queues), Sources::ALL)]);
         Ok(Self { supervisor, queues })
     }
 

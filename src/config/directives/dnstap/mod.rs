@@ -2,7 +2,9 @@
 
 mod arguments;
 mod confirm;
+mod from;
 mod placeholders;
+mod prefix;
 mod rows;
 mod spool;
 
@@ -20,6 +22,7 @@ use crate::net::{Endpoint, UnixAddress};
 
 #[cfg(feature = "cli")]
 pub(super) use confirm::OPTIONS as CONFIRM;
+pub(super) use from::check as check_sources;
 pub(super) use placeholders::check_foreign;
 pub(super) use rows::{ARGUMENTS, OPTIONS};
 #[cfg(feature = "cli")]
@@ -33,6 +36,8 @@ pub(super) struct Found<'a> {
     pub(super) sink: Sink,
     pub(super) socket: &'a Token,
     pub(super) name: Option<&'a Token>,
+    /// The names of listeners in `from`.
+    pub(super) from: Vec<&'a Token>,
     pub(super) queue_bytes: Option<&'a Token>,
     pub(super) extra: Option<&'a Token>,
     pub(super) spool: Option<&'a Token>,
@@ -85,12 +90,14 @@ pub(super) fn read<'a>(statement: &'a Statement, findings: &mut Findings<'_>) ->
     arguments::read(&mut sink, &statement.name, rest, findings);
     options.apply(&mut sink, known.then_some(socket), findings);
     check_tls(&sink, socket, &options, findings);
+    prefix::check(&options, findings);
     spool::check(&sink, &options, findings);
     let value = |name| options.get(name).map(|given| given.value);
     known.then(|| Found {
         sink,
         socket,
         name: value("name"),
+        from: options.all("from").flat_map(|it| it.values).collect(),
         queue_bytes: value("queue_bytes"),
         extra: value("extra"),
         spool: value("spool"),

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use super::{
     super::{
         Findings, features,
-        row::{Given, Row, Scope, TEXT_LIMIT, Value},
+        row::{Given, NAME_LIMIT, Row, Scope, TEXT_LIMIT, Value},
     },
-    confirm, placeholders, spool,
+    confirm, from, placeholders, prefix, spool,
 };
 use crate::{
     config::{
@@ -69,6 +69,14 @@ pub(in super::super) const OPTIONS: &[Row<Sink>] = &[
         describe: |sink| edit(sink.edits.identity.as_ref()),
     },
     Row {
+        name: "identity_prefix",
+        value: Value::Text("TEXT", NAME_LIMIT, prefix::read),
+        default: "none",
+        doc: "a text before the identity of every frame",
+        scope: None,
+        describe: |sink| edit(sink.edits.identity_prefix.as_ref()),
+    },
+    Row {
         name: "version",
         value: Value::Text("VERSION", TEXT_LIMIT, |sink, given, _| {
             sink.edits.version = Some(bytes(given));
@@ -114,7 +122,7 @@ pub(in super::super) const OPTIONS: &[Row<Sink>] = &[
     },
     Row {
         name: "name",
-        value: Value::Text("NAME", 256, |sink, given, findings| {
+        value: Value::Text("NAME", NAME_LIMIT, |sink, given, findings| {
             sink.name = given.word(findings)?.into();
             Some(())
         }),
@@ -122,6 +130,14 @@ pub(in super::super) const OPTIONS: &[Row<Sink>] = &[
         doc: "the name of the sink in logs, metrics and status",
         scope: None,
         describe: |sink| Some(sink.name.to_string()),
+    },
+    Row {
+        name: "from",
+        value: Value::Several("LISTENER …", from::read),
+        default: "all listeners",
+        doc: "the listeners whose frames the sink gets, by name",
+        scope: None,
+        describe: |sink| (!sink.from.is_empty()).then(|| sink.from.join(" ")),
     },
     Row {
         name: "ca",

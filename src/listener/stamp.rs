@@ -1,0 +1,151 @@
+//! The stamp that a listener adds to the chunks of its senders: its name, and the identity of frames that have none.
+
+use std::{fmt, sync::Arc};
+
+use arc_swap::{ArcSwap, Cache};
+
+use super::identity::Identity;
+use crate::{
+    config::Listen,
+    frame_stream::{Chunk, ListenerId, Source},
+    memory::Budget,
+};
+
+/// The current stamp of a listener. All clones share it, and a reload replaces it while the listener runs. The text of
+/// this value is the listener's name, for log lines.
+#[derive(Debug, Clone)]
+pub(super) struct Stamp {
+    id: ListenerId,
+    current: Arc<ArcSwap<Imprint>>,
+}
+
+#[derive(Debug)]
+struct Imprint {
+    name: Arc<str>,
+    identity: Option<Identity>,
+}
+
+/// Puts the stamp of the listener on the chunks of one connection.
+pub(super) struct Stamper {
+    id: ListenerId,
+    /// The stamp of the listener. It is read for each chunk, and the cache makes this cheap.
+    listener: Cache<Arc<ArcSwap<Imprint>>, Arc<Imprint>>,
+    peer: String,
+    memory: Budget,
+    source: Source,
+}
+
+// === impl Stamp ===
+
+impl Stamp {
+    pub(super) fn of(listen: &Listen) -> Self {
+        Self {
+            id: ListenerId::next(),
+            current: Arc::new(ArcSwap::from_pointee(Imprint::of(listen))),
+        }
+    }
+
+    /// Replaces the stamp, from the next chunk of each connection on.
+    pub(super) fn replace(&self, listen: &Listen) {
+        self.current.store(Arc::new(Imprint::of(listen)));
+    }
+
+    /// The number by which sinks recognise the frames of this listener. It stays when the name changes.
+    pub(super) fn id(&self) -> ListenerId {
+        self.id
+    }
+
+    pub(super) fn name(&self) -> Arc<str> {
+        Arc::clone(&self.current.load().name)
+    }
+
+    /// Returns the stamper of a new connection.
+    pub(super) fn stamper(&self, memory: &Budget, peer: &str) -> Stamper {
+        let source = Source::of_listener(memory, self.id, self.name(), peer);
+        Stamper {
+            id: self.id,
+            listener: Cache::new(Arc::clone(&self.current)),
+            peer: peer.to_owned(),
+            memory: memory.clone(),
+            source,
+        }
+    }
+}
+
+impl fmt::Display for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.current.load().name)
+    }
+}
+
+// === impl Imprint ===
+
+impl Imprint {
+    fn of(listen: &Listen) -> Self {
+        Self {
+            name: Arc::clone(&listen.name),
+            identity: listen.identity.clone().map(Identity::new),
+        }
+    }
+}
+
+// === impl Stamper ===
+
+impl Stamper {
+    /// Stamp a new chunk of the connection.
+    pub(super) fn stamp(&mut self, chunk: Chunk) -> Chunk {
+        let Imprint { name, identity } = &**self.listener.load();
+        if **name != *self.source.listener() {
+            // The spool and the losses by sender show the name of the source. A source never changes, so the connection
+            // gets another one.
+            let name = Arc::clone(name);
+            self.source = Source::of_listener(&self.memory, self.id, name, &self.peer);
+        }
+        let chunk = match identity {
+            Some(identity) => identity.add_to(chunk),
+            None => chunk,
+        };
+        chunk.brought_by(&self.source)
+    }
+
+    pub(super) fn source(&self) -> &Source {
+        &self.source
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listen(name: &str, identity: Option<&'static str>) -> Listen {
+        Listen {
+            name: name.into(),
+            identity: identity.map(Into::into),
+            ..Listen::new("@in", crate::config::ListenAddress::Tcp(([0; 4], 1).into()))
+        }
+    }
+
+    #[test]
+    fn a_reload_changes_the_marks_of_an_open_connection() {
+        const FRAME: &[u8] = b"\0\0\0\x06\x72\x02\x08\x05\x78\x01";
+        let stamp = Stamp::of(&listen("a", None));
+        let mut stamper = stamp.stamper(&Budget::default(), "192.0.2.1:7");
+        let chunk = || Chunk::from_wire(FRAME.into()).expect("a frame");
+        let origin = |chunk: &Chunk| chunk.source().cloned().expect("a source");
+        let [first, second] = [(); 2].map(|()| stamper.stamp(chunk()));
+        assert_eq!((first.wire(), origin(&first).listener()), (FRAME, "a"));
+        assert_eq!(origin(&first), origin(&second));
+        stamp.replace(&listen("b", Some("ns1")));
+        let third = stamper.stamp(chunk());
+        assert_eq!(
+            third.wire(),
+            b"\0\0\0\x0b\x0a\x03ns1\x72\x02\x08\x05\x78\x01"
+        );
+        let source = origin(&third);
+        assert_eq!((source.listener(), source.peer()), ("b", "192.0.2.1:7"));
+        assert_eq!(source.listener_id(), Some(stamp.id()));
+        assert_eq!(origin(&first).listener_id(), Some(stamp.id()));
+        assert_ne!(Stamp::of(&listen("b", None)).id(), stamp.id());
+        assert_eq!(stamp.to_string(), "b");
+    }
+}
