@@ -64,12 +64,20 @@ pub(super) fn check(needs: &[Need], problems: &mut Vec<Diagnostic>) {
                 unistd::User::from_name(name).map(|user| user.is_some())
             })
             .err()
-            .map(|why| Diagnostic::error(format!("no user `{}`", shown(name))).at(*span, why)),
+            .map(|why| {
+                Diagnostic::error(format!("no user `{}`", shown(name)))
+                    .at(*span, why)
+                    .help("`ps -eo user,comm` lists the users of the programs that run")
+            }),
             What::Group(name) => known(name, |name| {
                 unistd::Group::from_name(name).map(|group| group.is_some())
             })
             .err()
-            .map(|why| Diagnostic::error(format!("no group `{}`", shown(name))).at(*span, why)),
+            .map(|why| {
+                Diagnostic::error(format!("no group `{}`", shown(name)))
+                    .at(*span, why)
+                    .help("`ps -eo group,comm` lists the groups of the programs that run")
+            }),
         };
         problems.extend(problem);
     }
