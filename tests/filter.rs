@@ -1,6 +1,7 @@
-//! The filters, samples, limits and privacy options of sinks on recorded frames of BIND, Unbound, dnsdist and CoreDNS.
+//! The filters, samples, limits and privacy options of sinks on recorded frames of BIND, Unbound, dnsdist, CoreDNS and
+//! PowerDNS Recursor.
 //!
-//! The expected results come from prost and hickory-proto. The recordings contain only a few client addresses and no
+//! The expected results come from prost and hickory-proto. The recordings contain only a few client addresses and
 //! options of EDNS, so the tests give each transaction an address of its own, a Client Subnet and a cookie.
 
 use std::{
@@ -29,7 +30,7 @@ use tapfan::{
     proto::{Dnstap, Message, SocketProtocol, message::Type},
 };
 
-const SERVERS: [&str; 4] = ["bind", "unbound", "dnsdist", "coredns"];
+const SERVERS: [&str; 5] = ["bind", "unbound", "dnsdist", "coredns", "recursor"];
 
 const KEY: [u8; 16] = *b"a key of a test.";
 
@@ -252,12 +253,18 @@ impl Client {
     fn put_into(&self, frame: &[u8]) -> Vec<u8> {
         let seen = Seen::new(frame);
         let mut tap = Dnstap::decode(frame).expect("dnstap");
+        let is_of_recursor = tap.version().starts_with(b"pdns-recursor");
         let message = tap.message.as_mut().expect("one");
         if !seen.is_between_servers() {
             message.query_address.clone_from(&self.address);
             message.query_port = self.port;
         }
         for octets in [&mut message.query_message, &mut message.response_message] {
+            if let Some(octets) = octets
+                && is_of_recursor
+            {
+                remove_opt(octets);
+            }
             if let Some(octets) = octets.as_mut().filter(|octets| octets[10..12] == [0, 0]) {
                 octets[11] = 1;
                 octets.extend(self.opt());
@@ -279,6 +286,20 @@ impl Client {
         frame.extend(b"\x9a\x06\x07unknown");
         validate(&frame).expect("still dnstap");
         frame
+    }
+}
+
+/// Removes the OPT record of the Recursor, which has a Client Subnet and is the last record of a message.
+fn remove_opt(octets: &mut Vec<u8>) {
+    let is_opt = |start: &usize| {
+        let record = &octets[*start..];
+        let length = usize::from(record[10]) + 256 * usize::from(record[9]);
+        record.starts_with(&[0, 0, 41]) && record.len() == 11 + length
+    };
+    let start = (12..octets.len().saturating_sub(10)).find(is_opt);
+    if let Some(start) = start {
+        octets.truncate(start);
+        octets[11] -= 1;
     }
 }
 
