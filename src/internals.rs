@@ -38,12 +38,12 @@ pub mod spool {
 }
 
 pub mod filter {
-    //! The filters and the privacy options of sinks. No sink uses them yet.
+    //! The filters and the privacy options of sinks.
 
     #[cfg(feature = "pseudonym")]
     pub use crate::filter::{BadKey, Pseudonyms};
     pub use crate::filter::{
-        BadList, BadRate, BadRule, BadSample, ClientAddress, Filter, Kind, Privacy, RateLimit,
-        Sample, SampleKey, Screen, Screened, Verdict,
+        BadList, BadRate, BadRule, BadSample, BadSampleKey, ClientAddress, Filter, Kind, Privacy,
+        RateLimit, Sample, SampleKey, Screen, Screened, Verdict,
     };
 }

@@ -44,7 +44,8 @@
 //! - `cli`: the binary, and `Diagnostics::render`, which draws problems with their lines. Needs the features `admin`,
 //!   `pseudonym`, `resolver`, `spool`, `tls` and `zstd`.
 //! - `proto`: the module `proto`.
-//! - `pseudonym`: pseudonyms of client addresses. No sink uses them yet.
+//! - `pseudonym`: pseudonyms of client addresses. Without this feature, `client_address pseudonym` is an error in the
+//!   configuration.
 //! - `resolver`: sinks whose address is a name. Without this feature, a name is an error in the configuration.
 //! - `spool`: the option `spool`, which keeps the waiting frames of a sink in a folder.
 //! - `tap`: taps inside a DNS server. Needs no other feature.

@@ -54,7 +54,7 @@ fn placeholders() -> Vec<String> {
 fn the_value_of_a_template_is_evaluated_without_an_allocation() {
     let (frames, placeholders) = (frames(), placeholders());
     assert!(frames.len() > FRAMES * 3 / 4, "{} frames", frames.len());
-    assert_eq!(placeholders.len(), 16 + 5, "{placeholders:?}");
+    assert_eq!(placeholders.len(), 17 + 5, "{placeholders:?}");
     let mut metadata = Metadata::new();
     assert!(metadata.set("forward/upstream", "192.0.2.53:53"));
     let all = placeholders.join(" ");
@@ -75,6 +75,7 @@ fn the_value_of_a_template_is_evaluated_without_an_allocation() {
                         peer: "pid 7, uid 53",
                     }),
                     labels: metadata.labels(),
+                    sample_one_in: 0,
                 };
                 template.evaluate(&tapped, &mut value);
                 bytes += value.bytes().len();

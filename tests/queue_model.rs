@@ -61,7 +61,7 @@ use std::{future::poll_fn, sync::Arc};
 use amount::Limits;
 use frame_stream::{Chunk, Source};
 use latency::Latency;
-use ledger::{DropReason, Ledger};
+use ledger::{DropReason, Exclusions, Ledger};
 use loom::{future::block_on, thread};
 use progress::Progress;
 use queue::Queue;

@@ -35,6 +35,7 @@ fuzz_target!(|data: &[u8]| {
         frame,
         origin: Some(origin),
         labels: Labels::of(frame),
+        sample_one_in: 0,
     };
 
     let mut value = Value::default();

@@ -41,6 +41,7 @@ struct ListenerTrace {
 struct SinkSample {
     name: String,
     removed: bool,
+    /// The offered frames without the excluded ones.
     offered: u64,
     delivered: u64,
     dropped: u64,
@@ -248,7 +249,7 @@ impl SinkSample {
         Self {
             name: sink.name.clone(),
             removed: sink.removed,
-            offered: sink.ledger.offered,
+            offered: sink.ledger.wanted(),
             delivered: sink.ledger.delivered,
             dropped: sink.ledger.dropped_total(),
             up: sink.state == State::Up,
@@ -405,6 +406,7 @@ mod tests {
             let trace = &history.sinks[0];
             let ledger = |more: u64| LedgerStatus {
                 offered: 0,
+                excluded: crate::health::Counts::new(),
                 delivered,
                 delivered_bytes: 0,
                 dropped: [("queue_full".into(), dropped + more)].into(),

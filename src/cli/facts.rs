@@ -68,6 +68,13 @@ pub(super) fn spool_line(spool: &SpoolStatus) -> String {
     )
 }
 
+/// Describes the frames that the options of a sink exclude: `excluded, not lost: filtered 8.1M, sampled 500k`. `None` if
+/// no frame was excluded.
+pub(super) fn excluded_line(sink: &SinkStatus) -> Option<String> {
+    let excluded = reasons(&sink.ledger.excluded);
+    (!excluded.is_empty()).then(|| format!("excluded, not lost: {excluded}"))
+}
+
 /// Estimates the time until a spool is full, if `frames_per_second` more frames come in than go out.
 #[allow(clippy::cast_precision_loss)]
 pub(super) fn time_to_full(spool: &SpoolStatus, frames_per_second: f64) -> Option<Duration> {

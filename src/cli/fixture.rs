@@ -122,8 +122,10 @@ pub(super) fn sink(name: &str, endpoint: &str) -> SinkStatus {
         removed: false,
         verdict: None,
         health,
+        filter: None,
         ledger: LedgerStatus {
             offered: 71_280_000,
+            excluded: counts(&[("filtered", 0), ("rate_limited", 0), ("sampled", 0)]),
             delivered: 71_280_000,
             delivered_bytes: 71_280_000 * 133,
             dropped: counts(&[("queue_full", 0), ("shutdown", 0)]),

@@ -10,6 +10,8 @@ mod braces;
 mod diagnostics;
 mod directives;
 mod environment;
+mod filter_files;
+mod filters;
 mod import;
 mod lexer;
 mod model;
@@ -26,6 +28,9 @@ use std::path::{Path, PathBuf};
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 #[cfg(feature = "cli")]
 pub(crate) use directives::{Section, leads_to, manual};
+pub use filter_files::FilterFileError;
+pub(crate) use filter_files::ReadScreen;
+pub use filters::{AddressEdit, FilterRule, Filters, RuleKind, RuleWords, SampleSettings, Verdict};
 pub use model::{
     Admin, AdminAddress, Compression, Config, Confirm, Edits, Endpoints, FileSettings,
     FinishBounds, Listen, ListenAddress, ListenLimits, QueueLimits, ReadyWhen, Refresh, Sink,

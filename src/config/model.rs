@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::spool::Spool;
+use super::{filters::Filters, spool::Spool};
 use crate::{
     closed_set::closed_set,
     extra::Template,
@@ -142,6 +142,8 @@ pub struct Sink {
     pub from: Vec<Arc<str>>,
     /// The bounds of the sink's queue.
     pub queue: QueueLimits,
+    /// The frames that the sink gets, and the edits for the privacy of clients.
+    pub filters: Filters,
     /// The fields that the sink sets in each frame.
     pub edits: Edits,
     /// The use of the addresses if the DNS name of the collector has several. No effect if `endpoint` has no DNS name.
@@ -345,6 +347,7 @@ impl Sink {
             write_buffer: 1 << 20,
             from: Vec::new(),
             queue: QueueLimits::units(1),
+            filters: Filters::default(),
             edits: Edits::default(),
             endpoints: Endpoints::default(),
             refresh: Refresh::default(),

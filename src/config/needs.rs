@@ -8,11 +8,13 @@ use std::{
 use nix::unistd;
 
 use super::{
-    diagnostics::{Diagnostic, shown},
+    diagnostics::{Diagnostic, shown, shown_up_to},
+    filter_files::{self, FilterFileError},
     source::Span,
 };
 use crate::{
     files::{self, waiting_for},
+    filter::{Filter, Verdict},
     net::{self, ClientTls, ServerTls, TlsError, ValidityState},
 };
 
@@ -36,6 +38,12 @@ pub(super) enum What {
     ServerTls(ServerTls),
     /// The certificate and key of a sink, and its file of authorities.
     ClientTls(ClientTls),
+    /// A file with a list of names.
+    Names(PathBuf),
+    /// A file with the key of a sample.
+    SampleKey(PathBuf),
+    /// A file with the key of pseudonyms.
+    PseudonymKey(PathBuf),
     /// The path of a sink's socket, which must not be the socket of a listener. The list has the path of each listener
     /// and its place in the Tapfile.
     Apart(PathBuf, Vec<(PathBuf, Span)>),
@@ -59,6 +67,16 @@ pub(super) fn check(needs: &[Need], problems: &mut Vec<Diagnostic>) {
                 (Ok(_), None) => None,
                 (Err(error), _) => unusable(error, *span),
             },
+            What::Names(file) => {
+                let names = filter_files::add_names(&mut Filter::default(), Verdict::Keep, file);
+                names.err().map(|error| unusable_filter(&error, *span))
+            }
+            What::SampleKey(file) => key(filter_files::sample_key(file), file, *span),
+            #[cfg(feature = "pseudonym")]
+            What::PseudonymKey(file) => key(filter_files::pseudonyms(file), file, *span),
+            // Another check reports that the program has no pseudonyms.
+            #[cfg(not(feature = "pseudonym"))]
+            What::PseudonymKey(_) => None,
             What::Apart(sink, listeners) => in_a_circle(sink, listeners, *span),
             What::User(name) => known(name, |name| {
                 unistd::User::from_name(name).map(|user| user.is_some())
@@ -81,6 +99,32 @@ pub(super) fn check(needs: &[Need], problems: &mut Vec<Diagnostic>) {
         };
         problems.extend(problem);
     }
+}
+
+/// Returns the error for a key that cannot be used, or a warning if other users can read it.
+fn key<T>(read: Result<T, FilterFileError>, file: &Path, span: Span) -> Option<Diagnostic> {
+    if let Err(error) = read {
+        return Some(unusable_filter(&error, span));
+    }
+    let path = file.display().to_string();
+    filter_files::is_open_to_others(file).then(|| {
+        let message = format!("other users can read the key in {}", shown(&path));
+        let warning = Diagnostic::warning(message);
+        let warning = warning.at(span, "with it, they can find out what the key hides");
+        warning.help(format!(
+            "allow only the user of tapfan to read it: `chmod 0400 {}`",
+            shown(&path)
+        ))
+    })
+}
+
+fn unusable_filter(error: &FilterFileError, span: Span) -> Diagnostic {
+    let label = match error {
+        FilterFileError::Unreadable { .. } => "this file is read at the start and at each reload",
+        FilterFileError::Names { .. } => "each line has one name; text after `#` is ignored",
+        _ => "this file must have a key",
+    };
+    Diagnostic::error(shown_up_to(300, &error.to_string())).at(span, label)
 }
 
 /// Reports a sink whose path leads to the socket of a listener through a link or through another spelling of the path.
@@ -138,7 +182,9 @@ fn out_of_date(cert: &Path, span: Span) -> Option<Diagnostic> {
 /// Returns the files that must be readable.
 pub(super) fn named_files(needs: &[Need]) -> impl Iterator<Item = &PathBuf> {
     needs.iter().filter_map(|need| match &need.what {
-        What::File(path) => Some(path),
+        What::File(path) | What::Names(path) | What::SampleKey(path) | What::PseudonymKey(path) => {
+            Some(path)
+        }
         _ => None,
     })
 }

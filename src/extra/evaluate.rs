@@ -29,6 +29,8 @@ pub struct Tapped<'a> {
     pub origin: Option<Origin<'a>>,
     /// The metadata of its message.
     pub labels: Labels<'a>,
+    /// The sample of the sink: one transaction in this number. 0 means 1.
+    pub sample_one_in: u32,
 }
 
 /// The connection on which a frame arrived.
@@ -45,6 +47,7 @@ pub struct Origin<'a> {
 struct Reading<'a> {
     frame: RawFrame<'a>,
     message: RawMessage<'a>,
+    sample_one_in: u32,
     question: OnceCell<Option<Question<ParsedName<&'a [u8]>>>>,
     opt: OnceCell<Option<Opt>>,
 }
@@ -64,7 +67,7 @@ impl Template {
     /// [`VALUE_LIMIT`](super::VALUE_LIMIT) bytes.
     pub fn evaluate(&self, tapped: &Tapped<'_>, value: &mut Value) {
         value.clear();
-        let reading = Reading::of(tapped.frame);
+        let reading = Reading::of(tapped);
         for part in self.parts() {
             let known = match part {
                 Part::Literal(range) => Some(self.text()[range.clone()].as_bytes()),
@@ -95,11 +98,12 @@ fn own<'a>(label: OwnLabel, tapped: &Tapped<'a>, reading: &Reading<'a>) -> Optio
 
 impl<'a> Reading<'a> {
     /// Reads a frame. If it is not a dnstap message, all fields are absent.
-    fn of(frame: &'a [u8]) -> Self {
-        let frame = RawFrame::of_valid(frame);
+    fn of(tapped: &Tapped<'a>) -> Self {
+        let frame = RawFrame::of_valid(tapped.frame);
         Self {
             frame,
             message: frame.message.unwrap_or_default(),
+            sample_one_in: tapped.sample_one_in.max(1),
             question: OnceCell::new(),
             opt: OnceCell::new(),
         }
@@ -140,6 +144,10 @@ impl<'a> Reading<'a> {
             }
             Placeholder::Rsize => write_number(value, message.response_message?.len()),
             Placeholder::Rflags => write_flags(value, dns(message.response_message)?.header()),
+            Placeholder::Sample => {
+                value.push(b"1/");
+                let _ = write!(value, "{}", self.sample_one_in);
+            }
             Placeholder::Duration => write_seconds(value, self.duration()?),
         }
         Some(())

@@ -3,7 +3,8 @@
 use crate::closed_set::closed_set;
 
 closed_set! {
-    /// A placeholder that CoreDNS also has. The label is the placeholder as it is written in a template.
+    /// A placeholder. CoreDNS has all of them except for the last. The label is the placeholder as it is written in a
+    /// template.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub(crate) enum Placeholder {
         /// The type of the question.
@@ -38,6 +39,8 @@ closed_set! {
         Rflags => "{>rflags}",
         /// The time from the query to the response, in seconds.
         Duration => "{duration}",
+        /// The sample of the sink, such as `1/20`.
+        Sample => "{sample}",
     }
 }
 
@@ -67,7 +70,12 @@ impl Placeholder {
     /// Returns whether the placeholder's value is read from a DNS message.
     pub(super) const fn needs_wire(self) -> bool {
         match self {
-            Self::Proto | Self::Remote | Self::Port | Self::Local | Self::Duration => false,
+            Self::Proto
+            | Self::Remote
+            | Self::Port
+            | Self::Local
+            | Self::Duration
+            | Self::Sample => false,
             Self::Type
             | Self::Class
             | Self::Name

@@ -89,6 +89,12 @@ impl Template {
         self.parts.iter().any(needs)
     }
 
+    /// Returns whether the template contains the sample of the sink.
+    pub fn needs_sample(&self) -> bool {
+        self.parts()
+            .contains(&Part::Placeholder(Placeholder::Sample))
+    }
+
     /// Returns whether the template reads metadata that only a DNS server sets.
     pub fn needs_metadata(&self) -> bool {
         let needs = |part: &Part| matches!(part, Part::Metadata(_));

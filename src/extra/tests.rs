@@ -276,6 +276,7 @@ fn metadata_is_that_of_the_message_and_its_source() {
         frame: &frame,
         origin: Some(origin),
         labels: metadata.labels(),
+        sample_one_in: 0,
     };
     let own = "{/tap/listener} {/tap/peer} {/tap/identity} {/tap/version} {/tap/extra}";
     assert_eq!(

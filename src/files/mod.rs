@@ -25,3 +25,6 @@ pub(crate) fn folder(file: &Path) -> &Path {
 /// The largest certificate, key or bundle of authorities that is read, in bytes. The bundles of Linux distributions
 /// have 200 KiB.
 pub(crate) const MATERIAL_LIMIT: usize = 16 << 20;
+
+/// The largest list of names that is read, in bytes. A million names have 20 MiB.
+pub(crate) const NAMES_LIMIT: usize = 256 << 20;

@@ -34,7 +34,7 @@ pub use privacy::{BadKey, Pseudonyms};
 pub use privacy::{ClientAddress, Privacy};
 pub use rate::{BadRate, RateLimit};
 pub use rules::{BadRule, Verdict};
-pub use sample::{BadSample, Sample, SampleKey};
+pub use sample::{BadSample, BadSampleKey, Sample, SampleKey};
 pub use screen::{Screen, Screened};
 
 use self::{client::Network, names::Names, rules::Rules};
@@ -77,6 +77,22 @@ pub enum Kind {
 }
 
 const _: () = assert!(MessageType::ALL.len() <= u16::BITS as usize);
+
+// === impl Kind ===
+
+impl Kind {
+    /// The word for this kind in a Tapfile.
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Self::Type => "types",
+            Self::Qname => "qname",
+            Self::Qtype => "qtype",
+            Self::Rcode => "rcode",
+            Self::Client => "client",
+            Self::Protocol => "protocol",
+        }
+    }
+}
 
 // === impl Filter ===
 

@@ -48,6 +48,11 @@ impl RateLimit {
         }
     }
 
+    /// The limit, in frames per second.
+    pub(crate) fn rate(&self) -> NonZeroU32 {
+        self.rate
+    }
+
     /// Takes a token for each of up to `frames` frames. Returns the number of tokens that were there.
     pub(super) fn take(&self, frames: u64, now: Instant) -> u64 {
         let rate = u64::from(self.rate.get());

@@ -7,6 +7,7 @@ use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
     num::NonZeroU32,
     str::FromStr,
+    sync::OnceLock,
 };
 
 use super::Facts;
@@ -33,6 +34,13 @@ pub struct SampleKey([u64; 2]);
 #[error("`{0}` is not a sample: write `1/20` for one transaction in 20")]
 pub struct BadSample(String);
 
+/// The error for a text that is not a key of a sample. It does not contain any part of the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a key has 16 bytes, written as 32 hexadecimal digits; create one with `openssl rand -hex 16`"
+)]
+pub struct BadSampleKey;
+
 /// The bytes of a transaction that count.
 struct Transaction {
     bytes: [u8; LONGEST],
@@ -50,6 +58,11 @@ impl Sample {
         Self { one_in, key }
     }
 
+    /// The number N of `1/N`.
+    pub(crate) fn one_in(&self) -> NonZeroU32 {
+        self.one_in
+    }
+
     /// Returns whether the transaction of a frame is in the sample. A frame without a message always is.
     pub(crate) fn has(&self, frame: &Facts<'_>) -> bool {
         let Some(transaction) = Transaction::of(frame) else {
@@ -64,11 +77,11 @@ impl Sample {
 impl FromStr for Sample {
     type Err = BadSample;
 
-    /// Reads `1/20`. The key is random.
+    /// Reads `1/20`. The key is that of the process.
     fn from_str(text: &str) -> Result<Self, BadSample> {
         let one_in = text.strip_prefix("1/").and_then(|it| it.parse().ok());
         let one_in = one_in.ok_or_else(|| BadSample(text.to_owned()))?;
-        Ok(Self::new(one_in, SampleKey::random()))
+        Ok(Self::new(one_in, SampleKey::of_process()))
     }
 }
 
@@ -81,6 +94,25 @@ impl SampleKey {
         // The two halves have 64 bits each.
         #[allow(clippy::cast_possible_truncation)]
         Self([number as u64, (number >> 64) as u64])
+    }
+
+    /// Reads the key in `text`: 32 hexadecimal digits, with or without white space around them.
+    ///
+    /// # Errors
+    /// If the text is not a key.
+    pub fn from_hex(text: &str) -> Result<Self, BadSampleKey> {
+        let digits = text.trim();
+        let is_key = digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = u128::from_str_radix(digits, 16).ok().filter(|_| is_key);
+        let number = number.ok_or(BadSampleKey)?;
+        Ok(Self::new(number.to_be_bytes()))
+    }
+
+    /// The key of this process. It is random, but all samples without a key of their own use it. So in one router, two
+    /// sinks with the same sample get the same transactions, also after a reload.
+    pub fn of_process() -> Self {
+        static KEY: OnceLock<SampleKey> = OnceLock::new();
+        *KEY.get_or_init(Self::random)
     }
 
     /// A random key.

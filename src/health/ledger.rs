@@ -32,18 +32,36 @@ closed_set! {
     }
 }
 
+closed_set! {
+    /// The reason why a sink does not get a frame although nothing is wrong: the options of the sink exclude it. Such a
+    /// frame is not lost. The set of reasons is fixed, because each reason is the value of a metric label.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum Exclusion {
+        /// A rule of `types`, `keep` or `drop` excludes the frame.
+        Filtered => "filtered",
+        /// The transaction of the frame is not in the `sample`.
+        Sampled => "sampled",
+        /// The frame was above the `limit`.
+        RateLimited => "rate_limited",
+    }
+}
+
+/// The number of excluded frames, by reason.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Exclusions([u64; Exclusion::ALL.len()]);
+
 /// The number of lost frames, by reason.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Drops([u64; DropReason::ALL.len()]);
 
 /// The account of a sink's frames at one moment. Each count is a number of frames, unless its name contains `bytes`.
 ///
-/// At any time, `offered = delivered + dropped + queued + in flight + unconfirmed`. [`balances`](Self::balances) checks
-/// this equation.
+/// At any time, `offered = excluded + delivered + dropped + queued + in flight + unconfirmed`.
+/// [`balances`](Self::balances) checks this equation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ledger {
-    /// Frames that the router offered to the sink's queue.
+    /// Frames that the router offered to the sink. They include the excluded frames.
     pub offered: u64,
     /// Frames that were delivered. The option `confirm` decides when a frame counts as delivered. By default, this is
     /// when the operating system has accepted the whole frame, on a connection whose handshake was complete.
@@ -65,6 +83,26 @@ pub struct Ledger {
     /// The collector may have these frames twice.
     pub resent: u64,
     dropped: Drops,
+    excluded: Exclusions,
+}
+
+// === impl Exclusions ===
+
+impl Exclusions {
+    /// The number of frames that were excluded for `reason`.
+    pub const fn of(&self, reason: Exclusion) -> u64 {
+        self.0[reason as usize]
+    }
+
+    /// The number of excluded frames, for all reasons together.
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    /// Adds `frames` to the number of frames that were excluded for `reason`.
+    pub fn count(&mut self, reason: Exclusion, frames: u64) {
+        self.0[reason as usize] += frames;
+    }
 }
 
 // === impl Drops ===
@@ -104,10 +142,21 @@ impl Ledger {
         self.dropped.total()
     }
 
+    /// The number of frames that the sink's options excluded for `reason`.
+    pub fn excluded(&self, reason: Exclusion) -> u64 {
+        self.excluded.of(reason)
+    }
+
+    /// The number of frames that the sink's options excluded, for all reasons together.
+    pub fn excluded_total(&self) -> u64 {
+        self.excluded.total()
+    }
+
     /// Returns whether each offered frame is counted exactly once.
     pub fn balances(&self) -> bool {
         self.offered
-            == self.delivered
+            == self.excluded_total()
+                + self.delivered
                 + self.dropped_total()
                 + self.queued
                 + self.in_flight
@@ -126,6 +175,14 @@ impl Ledger {
         self.resent += other.resent;
         for (reason, frames) in other.dropped.each() {
             self.count_dropped(reason, frames);
+        }
+        self.count_excluded(&other.excluded);
+    }
+
+    /// Adds excluded frames. The caller counts them as offered.
+    pub(crate) fn count_excluded(&mut self, more: &Exclusions) {
+        for reason in Exclusion::ALL {
+            self.excluded.count(reason, more.of(reason));
         }
     }
 

@@ -25,11 +25,11 @@ pub use endpoint::{EndpointStatus, Health, State};
 pub use event::Stage;
 pub(crate) use event::{Event, FailedAttempt, FailureKind};
 pub use latency::Latency;
-pub use ledger::{DropReason, Drops, Ledger};
+pub use ledger::{DropReason, Drops, Exclusion, Exclusions, Ledger};
 pub(crate) use reporter::Reporter;
 pub use sink::SinkHealth;
 pub use snapshot::{
-    CertificateStatus, ConfigStatus, ConfirmStatus, Counts, DroppedBySender, Failure,
+    CertificateStatus, ConfigStatus, ConfirmStatus, Counts, DroppedBySender, Failure, FilterStatus,
     LatencyStatus, LedgerStatus, ListenerStatus, LogStatus, MemoryStatus, QueueStatus,
     ReloadStatus, ReloadsStatus, RouterPhase, RouterStatus, SenderDrops, SenderStatus, SinkMode,
     SinkStatus, SpoolStatus, UnfinishedStatus, Verdict, VerdictWord, quantile,

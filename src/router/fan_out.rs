@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 #[cfg(feature = "tap")]
 use super::DropReason;
-use super::{Queues, Sources, inlets::Inlets, shortage};
+use super::{Queues, Sources, inlets::Inlets, offer::Offer, shortage};
 use crate::{frame_stream::Chunk, memory::Budget};
 
 /// Offers each chunk to the queues of every sink that gets frames from its listener. A clone is cheap. All clones share
@@ -35,21 +35,21 @@ impl Router {
         router
     }
 
-    /// Offers `chunk` to every sink that gets frames from its source, without waiting. Each queue keeps the frames that
-    /// fit, and counts the others as lost.
+    /// Offers `chunk` to every sink that gets frames from its source, without waiting. A sink with a filter gets only the
+    /// frames that pass it. Each queue keeps the frames that fit, and counts the others as lost.
     pub(crate) fn offer(&self, chunk: &Chunk) {
         let sinks = self.sinks.load();
         if self.memory.is_short() {
-            let inlets = sinks.iter().flat_map(|(queues, sources)| {
+            let sinks = sinks.iter().map(|(queues, sources)| {
                 let is_offered = sources.include_source(chunk.source());
-                let inlets = queues.inlets().into_iter();
-                inlets.map(move |queue| (queue, is_offered))
+                (queues.inlets(), is_offered.then(|| queues.screened(chunk)))
             });
-            let inlets: Vec<_> = inlets.collect();
-            let queues: Vec<_> = (inlets.iter())
-                .map(|(queue, is_offered)| (&***queue, *is_offered))
-                .collect();
-            shortage::offer(&self.memory, &queues, chunk);
+            let sinks: Vec<(_, Option<Offer<'_>>)> = sinks.collect();
+            let offers = sinks.iter().flat_map(|(inlets, offer)| {
+                let queues = inlets.iter().map(|inlet| &***inlet);
+                queues.map(move |queue| (queue, offer.as_ref()))
+            });
+            shortage::offer(&self.memory, &offers.collect::<Vec<_>>());
             return;
         }
         for (queues, sources) in sinks.iter() {

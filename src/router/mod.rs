@@ -13,6 +13,7 @@ mod held;
 mod inlets;
 mod left_out;
 mod losses;
+mod offer;
 mod progress;
 mod queue;
 #[cfg(test)]
@@ -52,7 +53,7 @@ mod sync {
 
 pub use queues::Queues;
 
-pub(crate) use crate::health::{DropReason, Latency, Ledger};
+pub(crate) use crate::health::{DropReason, Exclusion, Exclusions, Latency, Ledger};
 pub(crate) use amount::Limits;
 pub(crate) use fan_out::Router;
 pub(crate) use left_out::LeftOut;

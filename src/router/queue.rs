@@ -14,7 +14,7 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    DropReason, Latency, Ledger,
+    DropReason, Exclusions, Latency, Ledger,
     amount::Limits,
     contents::{Contents, Withdrawn},
     held::Held,
@@ -77,6 +77,15 @@ impl Queue {
     /// newest frames.
     pub(crate) fn push(&self, chunk: &Chunk) {
         self.change(|contents| contents.push(chunk));
+    }
+
+    /// Counts frames that are offered, but do not enter the queue: those that the filter of the sink excludes, and those
+    /// that it cannot edit.
+    pub(super) fn exclude(&self, excluded: &Exclusions, malformed: u64) {
+        let mut contents = self.lock();
+        contents.ledger.offered += excluded.total() + malformed;
+        contents.ledger.count_excluded(excluded);
+        contents.count_dropped(DropReason::Malformed, malformed);
     }
 
     /// Pushes `chunk` without letting the queue grow. Either the sender that is furthest above its share loses frames,

@@ -4,48 +4,48 @@
 //! eviction frees is therefore not known in advance, so the memory in use is read again after each step. No step locks
 //! two queues at the same time.
 
-use super::Queue;
-use crate::{frame_stream::Chunk, memory::Budget};
+use super::{Queue, offer::Offer};
+use crate::memory::Budget;
 
 /// The largest number of evictions for one offered chunk. A few are usually enough. More are needed if the evicted
 /// chunks are still being written by a connection, because their memory is not free until the write ends. If this limit
 /// is reached, the offer of the next chunk continues the eviction.
 const ROUNDS: usize = 64;
 
-/// Offers `chunk` while `memory` is short. `queues` has the queues of all sinks, each with true if the chunk is offered to
-/// it. The memory of the chunk itself is already counted in `memory`.
+/// Makes offers to queues while `memory` is short. `offers` has the queues of all sinks, each with what is offered to it,
+/// if anything. The memory of the offered chunks is already counted in `memory`.
 ///
 /// A part of the memory, the reserve, is meant for queues that hold few frames. If the queue that holds the most bytes
 /// holds more than the reserve, it must not grow: a new frame can only replace another frame. If the memory in use is
 /// above the limit, this queue also drops its newest frames. If that does not free enough, no queue may grow.
-pub(super) fn offer(memory: &Budget, queues: &[(&Queue, bool)], chunk: &Chunk) {
-    make_room(memory, queues);
-    let held = queues.iter().map(|(queue, _)| queue.held_bytes().0);
-    let held: Vec<_> = held.collect();
+pub(super) fn offer(memory: &Budget, offers: &[(&Queue, Option<&Offer<'_>>)]) {
+    let queues: Vec<&Queue> = offers.iter().map(|(queue, _)| *queue).collect();
+    make_room(memory, &queues);
+    let held: Vec<_> = queues.iter().map(|queue| queue.held_bytes().0).collect();
     let most = held.iter().copied().max().unwrap_or_default();
     let is_over = memory.excess() > 0;
-    for ((queue, is_offered), held) in queues.iter().zip(held) {
+    for ((queue, offer), held) in offers.iter().zip(held) {
         let may_not_grow = held == most && held > memory.reserve_bytes();
-        if !is_offered {
+        let Some(offer) = offer else {
             continue;
-        }
+        };
         if is_over || may_not_grow {
-            queue.push_in_place(chunk);
+            offer.put_into(queue, Queue::push_in_place);
         } else {
-            queue.push(chunk);
+            offer.put_into(queue, Queue::push);
         }
     }
 }
 
 /// Evicts the newest frames of the queue that holds the most, again and again, until the memory in use is within the
 /// limit.
-fn make_room(memory: &Budget, queues: &[(&Queue, bool)]) {
+fn make_room(memory: &Budget, queues: &[&Queue]) {
     for _ in 0..ROUNDS {
         let excess = memory.excess();
         if excess == 0 {
             return;
         }
-        let held = queues.iter().map(|(queue, _)| (*queue, queue.held_bytes()));
+        let held = queues.iter().map(|queue| (*queue, queue.held_bytes()));
         // Frames in flight cannot be evicted.
         let heaviest = held
             .filter(|(_, (_, waiting))| *waiting > 0)
@@ -68,7 +68,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        frame_stream::Source,
+        frame_stream::{Chunk, Source},
         router::{DropReason, Limits, Progress, Queues, Router, Sources},
     };
 

@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::{
-    config::Edits,
+    config::{self, Edits},
     dnstap::{ExtraField, FieldValues, IdentityField, Malformed, Outline, OwnFields, Rewrite},
     extra::{Origin, Tapped, Template, Value},
     frame_stream::{Chunk, IndexEntry},
@@ -18,6 +18,8 @@ pub(crate) struct FrameEdits {
     identity_prefix: Option<Bytes>,
     /// The `extra` with placeholders, whose text is computed for each frame.
     extra: Option<Template>,
+    /// The number N of the sample 1/N that `extra` contains; 0 if it contains none.
+    sample_one_in: u32,
 }
 
 /// The fields that are computed for each frame. The next frame uses their memory again.
@@ -40,7 +42,22 @@ pub(super) struct Edited {
 // === impl FrameEdits ===
 
 impl FrameEdits {
-    /// Creates the edits of a sink. If `full` is not set, they remove the DNS messages. They also set the fields of
+    /// The edits of a sink.
+    pub(crate) fn of(sink: &config::Sink) -> Self {
+        let template = sink.edits.extra.as_ref();
+        let has_sample = template.is_some_and(Template::needs_sample);
+        let sample_one_in = if has_sample {
+            sink.filters.sample_one_in()
+        } else {
+            0
+        };
+        Self {
+            sample_one_in,
+            ..Self::new(sink.full, &sink.edits)
+        }
+    }
+
+    /// Creates the edits of a sink without a sample. If `full` is not set, they remove the DNS messages. They also set the fields of
     /// `edits`.
     pub(crate) fn new(full: bool, edits: &Edits) -> Self {
         let (literal, template) = match &edits.extra {
@@ -57,6 +74,7 @@ impl FrameEdits {
             identity_prefix: (edits.identity_prefix.clone())
                 .filter(|prefix| edits.identity.is_none() && !prefix.is_empty()),
             extra: template,
+            sample_one_in: 0,
         }
     }
 
@@ -101,6 +119,7 @@ impl FrameEdits {
                     frame,
                     origin,
                     labels,
+                    sample_one_in: self.sample_one_in,
                 };
                 template.evaluate(&tapped, value);
                 extra.set(value.bytes());

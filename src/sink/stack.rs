@@ -13,7 +13,7 @@ use super::{
     file::Files,
 };
 use crate::{
-    config::{self, Confirm, Endpoints, FinishBounds},
+    config::{self, Confirm, Endpoints, FilterFileError, FinishBounds},
     health::Reporter,
     net::{
         self, Authority, ClientConfig, Connector, Destination, Endpoint, Host, Keepalive, Literal,
@@ -51,6 +51,9 @@ pub enum SinkSetupError {
     /// The sink gets frames only from certain listeners, and one of them does not exist.
     #[error("from: no listener has the name {0}")]
     NoListener(Arc<str>),
+    /// The files of the filter cannot be used.
+    #[error(transparent)]
+    Filter(#[from] FilterFileError),
     /// The spool cannot be used.
     #[error(transparent)]
     Spool(#[from] SpoolSetupError),
@@ -109,7 +112,7 @@ impl Stack {
                 encrypted(place, &Host::Name(name.domain().into()))?
             }
         };
-        let edits = groups.group(FrameEdits::new(sink.full, &sink.edits));
+        let edits = groups.group(FrameEdits::of(sink));
         Ok(Self {
             target,
             write_timeout: sink.write_timeout,

@@ -1,7 +1,7 @@
 //! Applies a plan. Everything that can fail was done when the plan was made, except the change of permissions. If that
 //! change fails, the failure is logged.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, mem, sync::Arc, time::Duration};
 
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
@@ -16,7 +16,7 @@ use super::{
     sources::Listeners,
 };
 use crate::{
-    config::{self, Listen, ListenAddress, quantity::Size},
+    config::{self, Listen, ListenAddress, ReadScreen, quantity::Size},
     net::UnixPermissions,
     router::{Queues, Sources},
     sink::{Opened, Spooler, Stack},
@@ -102,7 +102,7 @@ impl Supervisor {
         let planned = plan.listeners.iter();
         let planned = planned.map(|it| (Arc::clone(&it.config.name), it.id));
         let listeners = Listeners::new(planned, self);
-        let mut old_sinks = std::mem::take(&mut self.sinks);
+        let mut old_sinks = mem::take(&mut self.sinks);
         for planned in plan.sinks {
             let place = old_sinks
                 .iter()
@@ -122,7 +122,7 @@ impl Supervisor {
             self.retire_sink(gone);
         }
 
-        let mut old_listeners = std::mem::take(&mut self.listeners);
+        let mut old_listeners = mem::take(&mut self.listeners);
         for planned in plan.listeners {
             let place = old_listeners
                 .iter()
@@ -170,21 +170,19 @@ impl Supervisor {
     fn apply_sink(
         &self,
         planned: PlannedSink,
-        old: Option<SinkHandle>,
+        mut old: Option<SinkHandle>,
         changes: &mut Changes,
     ) -> Option<SinkHandle> {
         let PlannedSink {
             config,
             material,
+            mut screen,
             step,
             spool,
         } = planned;
         let name = Arc::clone(&config.name);
-        if let (Some(new), Some(old)) = (&config.spool, &old)
-            && old.config.spool.as_ref() != Some(new)
-            && let Some(spooler) = &old.spooler
-        {
-            spooler.change(&name, new);
+        if let Some(old) = &mut old {
+            tune(old, &config, &mut screen);
         }
         Some(match (step, old) {
             (SinkStep::Keep, old) => old?,
@@ -197,7 +195,11 @@ impl Supervisor {
                 info!(sink = %name, "reloaded certificates, the next handshake uses them");
                 changes.changed.push(name);
                 old.work.stack.adopt_tls(&stack);
-                SinkHandle { material, ..old }
+                SinkHandle {
+                    config,
+                    material,
+                    ..old
+                }
             }
             (SinkStep::Build(stack), Some(mut old)) => {
                 changes.changed.push(name);
@@ -215,7 +217,7 @@ impl Supervisor {
             }
             (SinkStep::Build(stack), None) => {
                 changes.started.push(name);
-                self.start_sink(config, material, stack, spool)
+                self.start_sink(config, (material, screen), stack, spool)
             }
         })
     }
@@ -223,12 +225,13 @@ impl Supervisor {
     fn start_sink(
         &self,
         config: config::Sink,
-        material: Material,
+        (material, screen): (Material, ReadScreen),
         stack: Stack,
         spool: Option<Opened>,
     ) -> SinkHandle {
         warn_about_unverified(&config);
         let (queues, spooler) = queues(&config, spool);
+        queues.set_screen(screen.screen);
         let work = Work {
             reporter: stack.reporter.clone(),
             stack,
@@ -240,12 +243,26 @@ impl Supervisor {
         SinkHandle {
             config,
             material,
+            screen_digest: screen.digest,
             work,
             task,
             sources: Sources::ALL,
             spooler,
             _drop_log: AbortOnDropHandle::new(tokio::spawn(drop_log)),
         }
+    }
+}
+
+/// Gives a running sink the new settings of its spool, and its new filter. They need no new task.
+fn tune(old: &mut SinkHandle, config: &config::Sink, screen: &mut ReadScreen) {
+    if let (Some(new), Some(spooler)) = (&config.spool, &old.spooler)
+        && old.config.spool.as_ref() != Some(new)
+    {
+        spooler.change(old.name(), new);
+    }
+    if old.config.filters != config.filters || old.screen_digest != screen.digest {
+        old.work.queues.set_screen(mem::take(&mut screen.screen));
+        old.screen_digest = screen.digest;
     }
 }
 

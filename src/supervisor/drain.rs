@@ -230,14 +230,15 @@ impl ListenerReport {
 impl SinkReport {
     pub(super) fn log(&self) {
         let Self { name, ledger } = self;
-        let (offered, delivered) = (ledger.offered, ledger.delivered);
+        let (offered, excluded) = (ledger.offered, ledger.excluded_total());
+        let delivered = ledger.delivered;
         let (delivered_bytes, dropped) = (ledger.delivered_bytes, ledger.dropped_total());
         let reasons = drops::describe(ledger, &Ledger::default());
         if ledger.queued > 0 {
             let kept = ledger.queued;
-            info!(sink = %name, offered, delivered, delivered_bytes, dropped, %reasons, kept, "sink's ledger; frames that are not delivered stay in the spool");
+            info!(sink = %name, offered, excluded, delivered, delivered_bytes, dropped, %reasons, kept, "sink's ledger; frames that are not delivered stay in the spool");
             return;
         }
-        info!(sink = %name, offered, delivered, delivered_bytes, dropped, %reasons, "sink's ledger");
+        info!(sink = %name, offered, excluded, delivered, delivered_bytes, dropped, %reasons, "sink's ledger");
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     config::{self, Listen, ListenAddress},
-    files::{self, MATERIAL_LIMIT, waiting_for},
+    files::{self, NAMES_LIMIT, waiting_for},
     net::{
         self, ClientConfig, ClientTls, ServerConfig, ServerTls, TlsError, Validity,
         validity_of_first,
@@ -121,7 +121,7 @@ pub(crate) fn contents(file: &Path) -> Option<Vec<u8>> {
     if !metadata.is_ok_and(|file| file.is_file()) {
         return None;
     }
-    files::read(file, MATERIAL_LIMIT).ok()
+    files::read(file, NAMES_LIMIT).ok()
 }
 
 #[cfg(test)]

@@ -110,6 +110,8 @@ pub struct ListenerHandle {
 pub struct SinkHandle {
     config: config::Sink,
     material: Material,
+    /// The digest of the files of its filter.
+    screen_digest: u64,
     work: Work,
     task: SinkTask,
     /// The listeners whose frames the sink gets.

@@ -13,8 +13,8 @@ use crate::{
     config,
     dnstap::MessageType,
     health::{
-        CertificateStatus, ConfirmStatus, DroppedBySender, Failure, ListenerStatus, QueueStatus,
-        SenderDrops, SenderStatus, SinkHealth, SinkMode, SinkStatus, SpoolStatus,
+        CertificateStatus, ConfirmStatus, DroppedBySender, Failure, FilterStatus, ListenerStatus,
+        QueueStatus, SenderDrops, SenderStatus, SinkHealth, SinkMode, SinkStatus, SpoolStatus,
     },
     listener::{Counters, ErrorReason, Listed, Reachability, Sender, Senders, Welcome},
     router::{Losses, Queues},
@@ -163,6 +163,10 @@ impl SinkPart {
             removed: self.removed,
             verdict: None,
             health,
+            filter: (!self.config.filters.is_empty()).then(|| FilterStatus {
+                options: self.config.filters.options(),
+                sample_one_in: self.config.filters.sample_one_in(),
+            }),
             ledger: (&ledger).into(),
             dropped_by_sender: by_sender(&self.queues.losses()),
             queue: QueueStatus {

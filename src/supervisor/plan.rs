@@ -3,9 +3,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Prepared, Supervisor, descriptors::Needed, material::Material, sources};
+use super::{Prepared, SinkHandle, Supervisor, descriptors::Needed, material::Material, sources};
 use crate::{
-    config::{self, Listen, ListenAddress},
+    config::{self, Listen, ListenAddress, ReadScreen, Template},
     frame_stream::ListenerId,
     health::Reporter,
     listener::{DrainSignals, Listener, ListenerSetupError, Settings},
@@ -56,6 +56,7 @@ pub(super) struct Plan {
 pub(super) struct PlannedSink {
     pub(super) config: config::Sink,
     pub(super) material: Material,
+    pub(super) screen: ReadScreen,
     pub(super) step: SinkStep,
     /// The spool of a sink that starts.
     pub(super) spool: Option<Opened>,
@@ -63,7 +64,8 @@ pub(super) struct PlannedSink {
 
 pub(super) enum SinkStep {
     Keep,
-    /// The sink keeps running, and uses other settings for its spool or gets the frames of other listeners.
+    /// The sink keeps running, and uses other settings for its spool, gets the frames of other listeners, or has another
+    /// filter.
     Tune,
     /// The sink keeps running, and uses the certificates of this stack from the next handshake on.
     Adopt(Stack),
@@ -95,6 +97,7 @@ impl Plan {
             config,
             sinks: of_sinks,
             listeners: of_listeners,
+            screens,
         } = prepared;
         let mut problems = Vec::new();
         let mut names = running.names.clone();
@@ -102,10 +105,13 @@ impl Plan {
             names = Names::new(&config.resolver);
         }
         let mut sinks = Vec::new();
-        for (sink, material) in config.sinks.iter().zip(of_sinks) {
-            let planned = material.map_err(SinkSetupError::from).and_then(|material| {
+        let files = of_sinks.into_iter().zip(screens);
+        for (sink, (material, screen)) in config.sinks.iter().zip(files) {
+            let files = material.map_err(SinkSetupError::from);
+            let files = files.and_then(|material| Ok((material, screen?)));
+            let planned = files.and_then(|files| {
                 sources::check(sink, &config.listeners)?;
-                PlannedSink::new(sink, material, &names, running)
+                PlannedSink::new(sink, files, &names, running)
             });
             match planned {
                 Ok(planned) => sinks.push(planned),
@@ -150,7 +156,7 @@ impl Plan {
 impl PlannedSink {
     fn new(
         sink: &config::Sink,
-        material: Material,
+        (material, screen): (Material, ReadScreen),
         names: &Names,
         running: &Supervisor,
     ) -> Result<Self, SinkSetupError> {
@@ -167,14 +173,14 @@ impl PlannedSink {
         let step = match old {
             None => SinkStep::Build(stack(Reporter::new(Arc::clone(&sink.name)))?),
             Some(old)
-                if old.config != *sink
-                    && old.config == tuned_like(sink, &old.config)
-                    && old.material == material
-                    && !asks_others =>
+                if old.material == material && !asks_others && is_tuned(old, sink, &screen) =>
             {
                 SinkStep::Tune
             }
-            Some(old) if old.config != *sink || (asks_others && sink.endpoint.is_named()) => {
+            Some(old)
+                if old.config != tuned_like(sink, &old.config)
+                    || (asks_others && sink.endpoint.is_named()) =>
+            {
                 SinkStep::Build(stack(old.work.reporter.clone())?)
             }
             Some(old) if old.material != material => {
@@ -197,17 +203,34 @@ impl PlannedSink {
         Ok(Self {
             config: sink.clone(),
             material,
+            screen,
             step,
             spool,
         })
     }
 }
 
+/// Returns whether the only new settings of a sink are those that it can use without a new task.
+fn is_tuned(old: &SinkHandle, sink: &config::Sink, screen: &ReadScreen) -> bool {
+    let is_new = old.config != *sink || old.screen_digest != screen.digest;
+    is_new && old.config == tuned_like(sink, &old.config)
+}
+
 /// The sink with those settings of `old` that can change while a sink runs.
 fn tuned_like(sink: &config::Sink, old: &config::Sink) -> config::Sink {
+    // The text of `extra` may contain the number of the sample.
+    let extra = sink.edits.extra.as_ref();
+    let has_sample = extra.is_some_and(Template::needs_sample);
+    let is_other_sample = old.filters.sample_one_in() != sink.filters.sample_one_in();
+    let filters = if has_sample && is_other_sample {
+        &sink.filters
+    } else {
+        &old.filters
+    };
     config::Sink {
         spool: old.spool.clone(),
         from: old.from.clone(),
+        filters: filters.clone(),
         ..sink.clone()
     }
 }

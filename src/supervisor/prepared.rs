@@ -1,9 +1,13 @@
-//! A configuration with its certificates and keys.
+//! A configuration with the contents of the files that it names.
 
 use super::material::Material;
-use crate::{config::Config, net::TlsError};
+use crate::{
+    config::{Config, FilterFileError, ReadScreen},
+    net::TlsError,
+};
 
-/// A configuration with the TLS settings made from its certificates and keys.
+/// A configuration with the TLS settings made from its certificates and keys, and the filters made from its lists of
+/// names and keys.
 ///
 /// [`new`](Self::new) reads the files and can run on any thread. Starting or changing a router with the result reads no
 /// file, so a hanging file system does not block the router.
@@ -12,6 +16,8 @@ pub struct Prepared {
     pub(super) config: Config,
     pub(super) sinks: Vec<Read>,
     pub(super) listeners: Vec<Read>,
+    /// The filters of the sinks.
+    pub(super) screens: Vec<Result<ReadScreen, FilterFileError>>,
 }
 
 /// The result of reading the files of one directive.
@@ -25,6 +31,7 @@ impl Prepared {
     pub fn new(config: Config) -> Self {
         Self {
             sinks: config.sinks.iter().map(Material::of_sink).collect(),
+            screens: config.sinks.iter().map(|it| it.filters.read()).collect(),
             listeners: config.listeners.iter().map(Material::of_listener).collect(),
             config,
         }

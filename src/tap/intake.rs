@@ -97,7 +97,8 @@ impl Wanted {
             extras.into_iter().any(wants)
         };
         Self {
-            wire: sinks.iter().any(|sink| sink.full) || any_extra(Template::needs_wire),
+            wire: sinks.iter().any(|it| it.full || it.filters.need_wire())
+                || any_extra(Template::needs_wire),
             metadata: any_extra(Template::needs_metadata),
         }
     }

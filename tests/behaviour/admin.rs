@@ -93,6 +93,7 @@ impl Scraper {
                 scrape.adds_up();
                 for name in [
                     "tapfan_sink_offered_frames_total",
+                    "tapfan_sink_excluded_frames_total",
                     "tapfan_sink_delivered_frames_total",
                     "tapfan_sink_dropped_frames_total",
                     "tapfan_sink_latency_seconds_count",

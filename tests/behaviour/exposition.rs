@@ -85,7 +85,13 @@ impl Exposition {
                 .filter(|(series, _)| series.contains(&mark))
                 .map(|(_, frames)| frames)
                 .sum();
-            let accounted = of("delivered_frames_total")
+            let excluded = self.of("tapfan_sink_excluded_frames_total");
+            let excluded: f64 = excluded
+                .filter(|(series, _)| series.contains(&mark))
+                .map(|(_, frames)| frames)
+                .sum();
+            let accounted = excluded
+                + of("delivered_frames_total")
                 + dropped
                 + of("queue_frames")
                 + of("inflight_frames")

@@ -201,7 +201,7 @@ async fn files_of_a_time_follow_each_other_and_the_newest_are_kept() {
     let folder = folder();
     let other = folder.path("files").join("other.fstrm");
     fs::write(&other, "not of this sink").expect("written");
-    let options = "rotate 1s\nkeep 2\ncompress zstd";
+    let options = "rotate 1s\nkeep_files 2\ncompress zstd";
     let router = Router::start(&tapfile(&folder, "%H%M%S.fstrm", options));
     router.up(0).await;
     let audit = router.audit();

@@ -42,6 +42,7 @@ mod drain_binary;
 mod endpoints;
 mod expiry;
 mod files;
+mod filters;
 mod hints;
 mod hostile_clients;
 mod hostile_collectors;

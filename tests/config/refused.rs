@@ -73,7 +73,7 @@ const BROKEN: &[(&str, &str)] = &[
     ),
     (
         "file_with_values_out_of_bounds",
-        "listen @in\ndnstap file:///f {\n    rotate 500ms\n    size 1KiB\n    keep 0\n    compress zst\n}\n",
+        "listen @in\ndnstap file:///f {\n    rotate 500ms\n    size 1KiB\n    keep_files 0\n    compress zst\n}\n",
     ),
     (
         "options_of_files_without_a_file",
@@ -564,7 +564,7 @@ const DOUBTFUL: &[(&str, &str)] = &[
     ("number_without_full", "listen @in\ndnstap /s 2\n"),
     (
         "files_of_two_sinks",
-        "listen @in\ndnstap file:///a/%Y%m%d%H.fstrm {\n keep 24\n}\ndnstap file:///b/%s.fstrm { keep 2 }\n\
+        "listen @in\ndnstap file:///a/%Y%m%d%H.fstrm {\n keep_files 24\n}\ndnstap file:///b/%s.fstrm { keep_files 2 }\n\
          dnstap file:///a/%s.fstrm.zst {\n name zst\n}\ndnstap file:///a/%s.other\n",
     ),
     (

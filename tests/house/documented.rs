@@ -32,6 +32,7 @@ const CLOSED_SETS: &[(&str, Place)] = &[
         "DropReason",
         Place::Rows("docs/guide.md", "## What is lost and why"),
     ),
+    ("Exclusion", Place::Rows("docs/filters.md", "## Counts")),
     ("ErrorReason", Place::Rows("docs/guide.md", "## Listeners")),
     (
         "Reason",

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, fmt};
 use prometheus_client::{collector::Collector, encoding::DescriptorEncoder};
 
 use super::{
+    filters::filters_of_sinks,
     process::Process,
     spools::spools_of_sinks,
     writer::{Families, Labels},
@@ -31,6 +32,7 @@ impl Collector for Scrape {
         self.memory(&mut families)?;
         let sinks = without_namesakes(&self.status.sinks, |sink| &sink.name);
         frames_of_sinks(&sinks, &mut families)?;
+        filters_of_sinks(&sinks, &mut families)?;
         queues_of_sinks(&sinks, &mut families)?;
         spools_of_sinks(&sinks, &mut families)?;
         states_of_sinks(&sinks, &mut families)?;
@@ -165,7 +167,7 @@ fn frames_of_sinks(sinks: &[&SinkStatus], to: &mut Families<'_>) -> fmt::Result 
     let each = |value| each(sinks, of_sink, value);
     to.counters(
         "tapfan_sink_offered_frames",
-        "Frames offered to the sink: the sum of delivered, dropped, queued, in flight and unconfirmed.",
+        "Frames offered to the sink: the sum of excluded, delivered, dropped, queued, in flight and unconfirmed.",
         each(|sink| sink.ledger.offered),
     )?;
     to.counters(
@@ -370,7 +372,7 @@ fn each<'a, T>(
 }
 
 /// Returns one series of a metric for each sink or listener in `all` and each key of its `counts`.
-fn by_label<'a, T>(
+pub(super) fn by_label<'a, T>(
     all: &'a [&'a T],
     labels: fn(&T) -> Labels<'_>,
     label: &'static str,

@@ -2,6 +2,7 @@
 //! add up.
 
 mod families;
+mod filters;
 mod format;
 mod process;
 mod spools;

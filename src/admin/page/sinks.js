@@ -64,7 +64,7 @@ function row() {
       say(when, `for ${duration(since(sink.since, now))}, since ${clock(sink.since, now)}`);
       const form = sink.mode === "full" ? "full" : "without DNS messages";
       const from = sink.from.length > 0 ? ` · from ${sink.from.join(", ")}` : "";
-      say(where, `${places(sink)} · ${form}${from}`);
+      say(where, `${places(sink)} · ${form}${from}${sink.filter ? " · filtered" : ""}`);
       say(rateIn, rate(rates.offered));
       say(rateOut, rate(rates.delivered));
       chart.update(points);
@@ -207,6 +207,7 @@ function details(sink, now) {
   return [
     ["delivered", `${counted(ledger.delivered, "frame")}, ${bytes(ledger.delivered_bytes)}`],
     ["offered", counted(ledger.offered, "frame")],
+    ...(sink.filter ? [["filter", sink.filter.options.join("; ")], ["excluded", excluded(ledger)]] : []),
     ["in flight", counted(ledger.in_flight, "frame")],
     ["confirm", confirm.level === "written" ? "" : sink.degraded ? `${confirm.level}, works as kernel: the collector does not send FINISH` : confirm.level],
     ...(ledger.unconfirmed ? [["unconfirmed", `${counted(ledger.unconfirmed, "frame")}, ${bytes(confirm.unconfirmed_bytes)}`]] : []),
@@ -219,6 +220,12 @@ function details(sink, now) {
     ["failed lookups", sink.resolve_failures ? count(sink.resolve_failures) : ""],
     ...sink.certificates.map(({ file, expires }) => [`certificate ${file}`, expiry(expires, now)]),
   ];
+}
+
+/** Describes the frames that the options of a sink exclude. They are not lost. */
+function excluded(ledger) {
+  const parts = reasons(ledger.excluded).map(([reason, frames]) => `${reason} ${count(frames)}`);
+  return parts.length ? parts.join(", ") : "none";
 }
 
 /** Returns the time until a certificate expires, or the time since it expired. */

@@ -99,7 +99,7 @@ impl Draft {
              # dnstap tcp://collector.example.net:6000 full\n\n\
              # Files, for a folder that exists.\n\
              # dnstap file:///var/log/tapfan/%Y%m%d-%H%M%S.fstrm full {{\n\
-             #     rotate 1h\n#     keep 24\n# }}"
+             #     rotate 1h\n#     keep_files 24\n# }}"
         ));
     }
 

@@ -5,7 +5,9 @@ use std::{fmt::Write as _, iter};
 use ratatui::text::Span;
 
 use super::super::{
-    facts::{fill, identity, is_alarming, next_attempt, reasons, spool_line, summary},
+    facts::{
+        excluded_line, fill, identity, is_alarming, next_attempt, reasons, spool_line, summary,
+    },
     figures::{age, bytes, latency, percent, rate},
     paint::{self, Paint},
     senders,
@@ -157,6 +159,7 @@ fn sink_row(sink: &SinkStatus, now: Timestamp, endpoint_beside: bool, paint: Pai
         );
     }
     below.extend(confirmation(sink));
+    below.extend(excluded_line(sink));
     below.extend(sink.spool.as_ref().map(spool_line));
     if let Some(failure) = sink.spool.as_ref().and_then(|spool| spool.failure.as_ref()) {
         let since = age(now.since(failure.at));
@@ -400,6 +403,18 @@ mod tests {
             assert!(text.contains(expected), "{text}");
         }
         assert!(!text.contains("192.0.2.1:3 "), "{text}");
+    }
+
+    #[test]
+    fn excluded_frames_are_shown_and_are_no_loss() {
+        let mut filtered = sink("siem", "unix:///a");
+        filtered.ledger.excluded = [("filtered".into(), 70_000_000), ("sampled".into(), 0)].into();
+        let text = shown(&router(vec![filtered]));
+        assert!(
+            text.contains("    excluded, not lost: filtered 70000000\n"),
+            "{text}"
+        );
+        assert!(!text.contains("dropped: "), "{text}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::admin::{LedgerStatus, ListenerStatus};
 /// The rates of a sink, in frames per second.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct SinkRates {
-    /// Frames offered to the sink.
+    /// Frames offered to the sink, without the excluded ones.
     pub(super) incoming: f64,
     /// Frames delivered by the sink.
     pub(super) outgoing: f64,
@@ -50,7 +50,7 @@ impl SinkRates {
         time: Duration,
     ) -> Option<Self> {
         Some(Self {
-            incoming: per_second(earlier.offered, later.offered, time)?,
+            incoming: per_second(earlier.wanted(), later.wanted(), time)?,
             outgoing: per_second(earlier.delivered, later.delivered, time)?,
             dropped: per_second(earlier.dropped_total(), later.dropped_total(), time)?,
         })

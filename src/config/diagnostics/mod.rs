@@ -213,7 +213,7 @@ pub(super) fn shown(text: &str) -> Cow<'_, str> {
 }
 
 /// Converts a text to one line without control characters, and cuts it off after `limit` characters.
-fn shown_up_to(limit: usize, text: &str) -> Cow<'_, str> {
+pub(super) fn shown_up_to(limit: usize, text: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_ascii_graphic() || c == ' ';
     if text.len() <= limit && text.chars().all(plain) {
         return Cow::Borrowed(text);

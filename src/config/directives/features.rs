@@ -52,6 +52,20 @@ pub(super) fn check_spool(name: &Token, findings: &mut Findings<'_>) {
     }
 }
 
+/// Reports an error if the program has no pseudonyms.
+pub(super) fn check_pseudonym(word: &Token, findings: &mut Findings<'_>) {
+    if !cfg!(feature = "pseudonym") {
+        let message = "this program was built without pseudonyms";
+        let problem = word.error(
+            message,
+            "needs the feature `pseudonym` of the library tapfan",
+        );
+        findings.report(problem.help(
+            "write `client_address truncate 24 48` or `client_address remove`, or build the program with that feature",
+        ));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;

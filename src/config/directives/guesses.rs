@@ -12,12 +12,24 @@ use super::{
 };
 
 /// Names that other programs use for an option of a sink, each with the name of that option in a Tapfile.
-const SINK_WORDS: [(&str, &str); 22] = [
+const SINK_WORDS: [(&str, &str); 34] = [
     ("source", "from"),
     ("sources", "from"),
     ("listener", "from"),
     ("listeners", "from"),
     ("prefix", "identity_prefix"),
+    ("type", "types"),
+    ("message_types", "types"),
+    ("include", "keep"),
+    ("allow", "keep"),
+    ("exclude", "drop"),
+    ("deny", "drop"),
+    ("sampling", "sample"),
+    ("sample_rate", "sample"),
+    ("rate_limit", "limit"),
+    ("ratelimit", "limit"),
+    ("anonymize", "client_address"),
+    ("anonymise", "client_address"),
     ("ack", "confirm"),
     ("acks", "confirm"),
     ("acknowledgements", "confirm"),
@@ -267,6 +279,15 @@ pub(super) fn option(
             )
             .at(statement.span(), "in this directive");
         return Some(word.propose(problem, format!("tapfan calls it `{right}`"), right));
+    }
+    if directive == "dnstap" && dnstap::is_kind_of_rule(text) {
+        let problem = word
+            .error(
+                format!("`{text}` is a kind of rule, not an option"),
+                "`keep` or `drop` stands before it",
+            )
+            .at(statement.span(), "in this directive");
+        return Some(problem.help(format!("write `keep {text} …` or `drop {text} …`")));
     }
     let is_argument = dnstap::ARGUMENTS.iter().any(|row| row.name == text);
     if directive != "dnstap" || !is_argument {

@@ -52,7 +52,7 @@ pub(crate) const SOCKETS: [(&str, &str); 8] = [
 type Words = (&'static str, &'static [(&'static str, &'static str)]);
 
 /// All options whose values are words.
-const WORDS: [Words; 5] = [
+const WORDS: [Words; 6] = [
     (
         "confirm",
         &[
@@ -77,6 +77,13 @@ const WORDS: [Words; 5] = [
             ("failover", "one address at a time"),
             ("balance", "all addresses; each frame goes to one of them"),
             ("all", "all addresses; each frame goes to every address"),
+        ],
+    ),
+    (
+        "strip",
+        &[
+            ("ecs", "the address in EDNS Client Subnet"),
+            ("cookie", "DNS cookies"),
         ],
     ),
     (

@@ -47,7 +47,7 @@ pub(super) fn read<'a, T>(
             Value::Flag(_) => 0,
             Value::Times(..) => 2,
             Value::Block(_, values, _) => values,
-            Value::Several(..) => several(after, rows).max(1),
+            Value::Several(..) | Value::Line(..) => several(after, rows).max(1),
             _ => 1,
         };
         let (values, left) = after.split_at(takes.min(at_hand));

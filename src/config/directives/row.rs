@@ -52,6 +52,8 @@ pub(super) enum Value<T> {
     Block(&'static str, usize, Parse<T>),
     /// All values up to the next option or the end of the line. The values of repeated options are combined.
     Several(&'static str, Parse<T>),
+    /// One or more values up to the next option or the end of the line. A repeated option replaces the earlier one.
+    Line(&'static str, Parse<T>),
 }
 
 /// Sets a part of `T`. If there is an error, reports it and returns `None`.
@@ -110,7 +112,8 @@ impl<T> Row<T> {
             | Value::File(_)
             | Value::One(..)
             | Value::Block(..)
-            | Value::Several(..) => None,
+            | Value::Several(..)
+            | Value::Line(..) => None,
         }
     }
 
@@ -165,7 +168,10 @@ impl<T> Row<T> {
                 given.needs(What::File(path.clone()), findings);
                 set(target, path);
             }
-            Value::One(_, parse) | Value::Block(_, _, parse) | Value::Several(_, parse) => {
+            Value::One(_, parse)
+            | Value::Block(_, _, parse)
+            | Value::Several(_, parse)
+            | Value::Line(_, parse) => {
                 parse(target, given, findings)?;
             }
         }
@@ -267,7 +273,8 @@ impl<T> Value<T> {
             Self::Text(placeholder, ..)
             | Self::One(placeholder, _)
             | Self::Block(placeholder, ..)
-            | Self::Several(placeholder, _) => placeholder,
+            | Self::Several(placeholder, _)
+            | Self::Line(placeholder, _) => placeholder,
         }
     }
 
@@ -276,6 +283,7 @@ impl<T> Value<T> {
         match self {
             Self::Flag(_) => "no value",
             Self::Times(..) | Self::Block(_, 2, _) => "two values",
+            Self::Several(..) | Self::Line(..) => "one or more values",
             _ => "one value",
         }
     }

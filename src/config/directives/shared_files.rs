@@ -3,8 +3,8 @@
 use super::{Findings, dnstap};
 use crate::net::{Endpoint, FilePattern};
 
-/// Warns about two file sinks whose files can have the same names, if at least one of the sinks has `keep`. `keep`
-/// deletes the oldest of all files with such names, whichever sink wrote them.
+/// Warns about two file sinks whose files can have the same names, if at least one of the sinks has `keep_files`. This
+/// option deletes the oldest of all files with such names, whichever sink wrote them.
 pub(super) fn check_kept_files(sinks: &[dnstap::Found<'_>], findings: &mut Findings<'_>) {
     let files: Vec<_> = (sinks.iter())
         .filter_map(|found| Some((found, names(&found.sink.endpoint)?)))
@@ -20,7 +20,7 @@ pub(super) fn check_kept_files(sinks: &[dnstap::Found<'_>], findings: &mut Findi
             findings.report(
                 (second.socket)
                     .warning(
-                        "two sinks share their files, and `keep` deletes files of both",
+                        "two sinks share their files, and `keep_files` deletes files of both",
                         "its files can have the names of the other sink's files",
                     )
                     .at(first.socket.span, "the other sink")
@@ -30,7 +30,7 @@ pub(super) fn check_kept_files(sinks: &[dnstap::Found<'_>], findings: &mut Findi
     }
 }
 
-/// The patterns of the names of a sink's files, without and with the suffix of `compress`. `keep` counts both.
+/// The patterns of the names of a sink's files, without and with the suffix of `compress`. `keep_files` counts both.
 fn names(endpoint: &Endpoint) -> Option<[FilePattern; 2]> {
     match endpoint {
         Endpoint::File(pattern) => Some([pattern.clone(), pattern.clone().ending_in(".zst")]),

@@ -2,6 +2,7 @@
 //! use them to parse it.
 
 mod confirm;
+mod filter;
 mod listener;
 mod sink;
 mod spool;
@@ -16,6 +17,7 @@ use crate::closed_set::closed_set;
 pub use self::spool::SpoolStatus;
 pub use self::{
     confirm::ConfirmStatus,
+    filter::FilterStatus,
     listener::{ListenerStatus, SenderStatus},
     sink::{
         DroppedBySender, LatencyStatus, LedgerStatus, QueueStatus, SenderDrops, SinkMode,

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CertificateStatus, ConfirmStatus, Counts, SpoolStatus, Verdict};
-use crate::health::{DropReason, Latency, Ledger, SinkHealth, endpoint::has_health};
+use super::{CertificateStatus, ConfirmStatus, Counts, FilterStatus, SpoolStatus, Verdict};
+use crate::health::{DropReason, Exclusion, Latency, Ledger, SinkHealth, endpoint::has_health};
 
 /// A sink, with its settings, its health and its counts of frames.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,6 +27,9 @@ pub struct SinkStatus {
     /// The state of the sink's connections and endpoints.
     #[serde(flatten)]
     pub health: SinkHealth,
+    /// The choice and the edits of its frames; `null` if it gets all frames as they are.
+    #[serde(default)]
+    pub filter: Option<FilterStatus>,
     /// The account of the frames that were offered to the sink.
     pub ledger: LedgerStatus,
     /// The frames that the sink lost because its queue or the memory was full, by sender.
@@ -59,12 +62,15 @@ pub enum SinkMode {
 /// The account of the frames that were offered to a sink. Each count is a number of frames, unless its name contains
 /// `bytes`.
 ///
-/// At any time, `offered = delivered + the sum of dropped + queued + in_flight + unconfirmed`.
+/// At any time, `offered = the sum of excluded + delivered + the sum of dropped + queued + in_flight + unconfirmed`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct LedgerStatus {
-    /// Frames offered to the sink.
+    /// Frames offered to the sink, including the excluded ones.
     pub offered: u64,
+    /// Frames that the options of the sink exclude, by reason; every reason is present. They are not lost.
+    #[serde(default)]
+    pub excluded: Counts,
     /// Frames that were delivered. The option `confirm` decides when a frame counts as delivered. By default, this is
     /// when the operating system has accepted the whole frame, on a connection whose handshake was complete.
     pub delivered: u64,
@@ -159,6 +165,18 @@ impl LedgerStatus {
             .fold(0, |sum, lost| sum.saturating_add(*lost))
     }
 
+    /// The number of frames that the options of the sink exclude, for all reasons together.
+    pub fn excluded_total(&self) -> u64 {
+        self.excluded
+            .values()
+            .fold(0, |sum, frames| sum.saturating_add(*frames))
+    }
+
+    /// The offered frames that the options of the sink do not exclude.
+    pub fn wanted(&self) -> u64 {
+        self.offered.saturating_sub(self.excluded_total())
+    }
+
     /// Returns whether each offered frame is counted exactly once.
     pub fn balances(&self) -> bool {
         let rest = [
@@ -167,7 +185,8 @@ impl LedgerStatus {
             self.in_flight,
             self.unconfirmed,
         ];
-        let counts = self.dropped.values().chain(&rest);
+        let counts = self.dropped.values().chain(self.excluded.values());
+        let counts = counts.chain(&rest);
         let sum: u128 = counts.map(|count| u128::from(*count)).sum();
         u128::from(self.offered) == sum
     }
@@ -177,6 +196,9 @@ impl From<&Ledger> for LedgerStatus {
     fn from(ledger: &Ledger) -> Self {
         Self {
             offered: ledger.offered,
+            excluded: Exclusion::ALL
+                .map(|reason| (reason.label().into(), ledger.excluded(reason)))
+                .into(),
             delivered: ledger.delivered,
             delivered_bytes: ledger.delivered_bytes,
             dropped: DropReason::ALL
@@ -256,6 +278,7 @@ mod tests {
         let many = |count| ["a", "b"].map(|reason| (reason.into(), count)).into();
         let ledger = |offered, lost| LedgerStatus {
             offered,
+            excluded: [("filtered".into(), 0)].into(),
             delivered: 1,
             delivered_bytes: 0,
             dropped: many(lost),

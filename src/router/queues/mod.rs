@@ -4,7 +4,20 @@ mod accounts;
 #[cfg(test)]
 mod tests;
 
-use std::{net::SocketAddr, ops::Range, sync::Arc, time::Instant};
+use std::{
+    net::SocketAddr,
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{
+            AtomicBool,
+            Ordering::{Acquire, Release},
+        },
+    },
+    time::Instant,
+};
+
+use arc_swap::ArcSwapOption;
 
 pub(crate) use accounts::EndpointAccount;
 use accounts::{Accounts, EndpointQueue};
@@ -12,8 +25,9 @@ use accounts::{Accounts, EndpointQueue};
 use super::{
     DropReason, Latency, Ledger, Limits, Losses, Queue, SpoolCounts,
     inlets::{Close, Inlet, Inlets},
+    offer::Offer,
 };
-use crate::{frame_stream::Chunk, lock::Mutex};
+use crate::{filter::Screen, frame_stream::Chunk, lock::Mutex};
 
 /// The queues of one sink. The sink has a single queue, or with `endpoints all` one queue for each endpoint. This value
 /// can outlive the sink.
@@ -24,6 +38,10 @@ use crate::{frame_stream::Chunk, lock::Mutex};
 pub struct Queues {
     /// The queues to which chunks are offered.
     inlets: Inlets<Queue>,
+    /// The filter of the sink; `None` if the sink gets all frames as they are.
+    screen: ArcSwapOption<Screen>,
+    /// True if `screen` is not `None`. A sink without a filter pays only for the read of this value.
+    has_screen: AtomicBool,
     accounts: Mutex<Accounts>,
 }
 
@@ -34,6 +52,8 @@ impl Queues {
     pub fn new(limits: Limits) -> Self {
         let queues = Self {
             inlets: Inlets::default(),
+            screen: ArcSwapOption::empty(),
+            has_screen: AtomicBool::new(false),
             accounts: Mutex::new(Accounts::new(limits)),
         };
         {
@@ -48,6 +68,8 @@ impl Queues {
     pub(crate) fn with_spool(limits: Limits, found: Range<u64>) -> Self {
         let queues = Self {
             inlets: Inlets::default(),
+            screen: ArcSwapOption::empty(),
+            has_screen: AtomicBool::new(false),
             accounts: Mutex::new(Accounts::new(limits)),
         };
         {
@@ -139,10 +161,33 @@ impl Queues {
         }
     }
 
-    /// Offers `chunk` to every queue. Never waits.
+    /// Sets the filter of the sink, from the next chunk on. Frames that are already in a queue stay there as they are.
+    pub(crate) fn set_screen(&self, screen: Screen) {
+        let screen = (!screen.is_noop()).then(|| Arc::new(screen));
+        let has_screen = screen.is_some();
+        self.screen.store(screen);
+        self.has_screen.store(has_screen, Release);
+    }
+
+    /// Offers the frames of `chunk` that pass the filter of the sink to every queue. Never waits.
     pub(super) fn offer(&self, chunk: &Chunk) {
+        if self.has_screen.load(Acquire) {
+            let offer = self.screened(chunk);
+            for (queue, ()) in self.inlets.load().iter() {
+                offer.put_into(queue, Queue::push);
+            }
+            return;
+        }
         for (queue, ()) in self.inlets.load().iter() {
             queue.push(chunk);
+        }
+    }
+
+    /// The frames of `chunk` that pass the filter of the sink.
+    pub(super) fn screened<'a>(&self, chunk: &'a Chunk) -> Offer<'a> {
+        match &*self.screen.load() {
+            None => Offer::whole(chunk),
+            Some(screen) => Offer::screened(screen, chunk),
         }
     }
 

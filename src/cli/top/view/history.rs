@@ -144,8 +144,16 @@ fn figures(model: &Model, sink: &SinkStatus, history: &SinkHistory, page: &mut P
         0 => "none dropped".to_owned(),
         dropped => format!("{} dropped ({})", count(dropped), reasons(&ledger.dropped)),
     };
+    let excluded = match ledger.excluded_total() {
+        0 => String::new(),
+        excluded => format!(
+            ", {} excluded ({})",
+            count(excluded),
+            reasons(&ledger.excluded)
+        ),
+    };
     page.line(&Line::from(format!(
-        "{offered} offered, {delivered} delivered, {lost}"
+        "{offered} offered{excluded}, {delivered} delivered, {lost}"
     )));
     let queue = &sink.queue;
     let oldest = queue.oldest_seconds.map_or_else(String::new, |oldest| {

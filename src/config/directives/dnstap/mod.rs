@@ -2,7 +2,10 @@
 
 mod arguments;
 mod confirm;
+mod files;
+mod filters;
 mod from;
+mod guessed;
 mod placeholders;
 mod prefix;
 mod rows;
@@ -22,6 +25,7 @@ use crate::net::{Endpoint, UnixAddress};
 
 #[cfg(feature = "cli")]
 pub(super) use confirm::OPTIONS as CONFIRM;
+pub(super) use filters::is_kind_of_rule;
 pub(super) use from::check as check_sources;
 pub(super) use placeholders::check_foreign;
 pub(super) use rows::{ARGUMENTS, OPTIONS};
@@ -89,9 +93,7 @@ pub(super) fn read<'a>(statement: &'a Statement, findings: &mut Findings<'_>) ->
     let mut sink = Sink::new(socket.text.as_str(), endpoint);
     arguments::read(&mut sink, &statement.name, rest, findings);
     options.apply(&mut sink, known.then_some(socket), findings);
-    check_tls(&sink, socket, &options, findings);
-    prefix::check(&options, findings);
-    spool::check(&sink, &options, findings);
+    check(&sink, socket, &options, findings);
     let value = |name| options.get(name).map(|given| given.value);
     known.then(|| Found {
         sink,
@@ -102,6 +104,14 @@ pub(super) fn read<'a>(statement: &'a Statement, findings: &mut Findings<'_>) ->
         extra: value("extra"),
         spool: value("spool"),
     })
+}
+
+/// Reports options that do not work together.
+fn check(sink: &Sink, socket: &Token, options: &Options<'_, Sink>, findings: &mut Findings<'_>) {
+    check_tls(sink, socket, options, findings);
+    prefix::check(options, findings);
+    spool::check(sink, options, findings);
+    filters::check(sink, options, findings);
 }
 
 /// Reports a certificate without its key, a key without its certificate, and options that contradict each other.

@@ -6,14 +6,14 @@ use bytes::Bytes;
 
 use super::{
     super::{
-        Findings, features,
+        Findings,
         row::{Given, NAME_LIMIT, Row, Scope, TEXT_LIMIT, Value},
     },
-    confirm, from, placeholders, prefix, spool,
+    confirm, files, filters, from, placeholders, prefix, spool,
 };
 use crate::{
     config::{
-        Compression, Endpoints, QueueLimits, Refresh, Sink,
+        Endpoints, QueueLimits, Refresh, Sink,
         quantity::{Size, Time},
     },
     extra::Template,
@@ -255,49 +255,17 @@ pub(in super::super) const OPTIONS: &[Row<Sink>] = &[
         scope: None,
         describe: |sink| sink.spool.as_ref().map(spool::described),
     },
-    Row {
-        name: "rotate",
-        value: Value::Time(
-            Duration::from_secs(1)..=Duration::from_secs(7 * 24 * 3600),
-            |sink, age| sink.files.rotate = Some(age),
-        ),
-        default: "never",
-        doc: "the time after which the next file begins",
-        scope: Some(&FILE),
-        describe: |sink| Some(Time(sink.files.rotate?).to_string()),
-    },
-    Row {
-        name: "size",
-        value: Value::Size(64 << 10..=1 << 40, |sink, bytes| {
-            sink.files.size = Some(bytes as u64);
-        }),
-        default: "no limit",
-        doc: "the length after which the next file begins",
-        scope: Some(&FILE),
-        describe: |sink| Some(Size(sink.files.size?).to_string()),
-    },
-    Row {
-        name: "keep",
-        value: Value::Number(1..=1_000_000, |sink, files| sink.files.keep = Some(files)),
-        default: "all",
-        doc: "how many files are kept; the oldest ones are deleted",
-        scope: Some(&FILE),
-        describe: |sink| Some(format!("{} files", sink.files.keep?)),
-    },
-    Row {
-        name: "compress",
-        value: Value::One("none|zstd", |sink, given, findings| {
-            sink.files.compress = given.choice(Compression::ALL, Compression::label, findings)?;
-            if sink.files.compress == Compression::Zstd {
-                features::check_zstd(given.value, findings);
-            }
-            Some(())
-        }),
-        default: "none",
-        doc: "the compression of the files",
-        scope: Some(&FILE),
-        describe: |sink| Some(sink.files.compress.label().to_owned()),
-    },
+    filters::TYPES,
+    filters::KEEP,
+    filters::DROP,
+    filters::SAMPLE,
+    filters::LIMIT,
+    filters::CLIENT_ADDRESS,
+    filters::STRIP,
+    files::ROTATE,
+    files::SIZE,
+    files::KEEP_FILES,
+    files::COMPRESS,
 ];
 
 // === scopes ===
@@ -341,17 +309,6 @@ const CONNECTED: Scope<Sink> = Scope {
         let problem = given.name.error(message, "it has no meaning here");
         let problem = problem.at(socket.span, "this is a file");
         problem.help("the next file begins after `rotate TIME` or `size SIZE`")
-    },
-};
-
-const FILE: Scope<Sink> = Scope {
-    name: "`file://` sinks",
-    applies: |sink| matches!(sink.endpoint, Endpoint::File(_)),
-    misplaced: |_, given, socket| {
-        let message = format!("`{}` is for {}", given.name.text, FILE.name);
-        let problem = given.name.error(message, "it has no meaning here");
-        let problem = problem.at(socket.span, "this sink writes no files");
-        problem.help("remove it, or make the SOCKET `file:///folder/name`")
     },
 };
 

@@ -9,7 +9,7 @@ use super::{Page, Theme, chart::spark, cut};
 use crate::{
     admin::{RouterStatus, SinkStatus},
     cli::{
-        facts::{is_alarming, next_attempt, reasons, spool_line, time_to_full},
+        facts::{excluded_line, is_alarming, next_attempt, reasons, spool_line, time_to_full},
         figures::{age, bytes, rate},
         senders,
         top::{model::Model, series::KEPT},
@@ -166,6 +166,10 @@ fn problem(status: &RouterStatus, sink: &SinkStatus, theme: Theme) -> Line<'stat
     match (dropped.is_empty(), failure) {
         (false, _) => Line::from(format!("dropped: {dropped}")),
         (true, Some(failure)) => Line::from(Span::styled(failure, Theme::aside())),
-        (true, None) => Line::from(Span::styled("no error, nothing lost", Theme::aside())),
+        (true, None) => {
+            let excluded = excluded_line(sink).map(|line| format!("; {line}"));
+            let text = format!("no error, nothing lost{}", excluded.unwrap_or_default());
+            Line::from(Span::styled(text, Theme::aside()))
+        }
     }
 }
