@@ -7,10 +7,11 @@ use clap::{Args, ValueHint};
 use super::format::Chosen;
 use crate::{
     config::{
-        Config, Listen, ListenAddress, Sink,
+        AddressEdit, Config, FilterFileError, FilterRule, Filters, Listen, ListenAddress,
+        SampleSettings, Sink, Verdict,
         quantity::{self, QuantityError},
     },
-    filter::{BadRule, Filter, Kind, Sample},
+    filter::{BadRule, Filter, Kind, Sample, Screen},
     net::{BindAddress, ClientTls, Endpoint, ServerTls, TlsWords, UnixAddress, UnixPermissions},
 };
 
@@ -113,6 +114,9 @@ pub(super) struct FilterArgs {
     /// below.
     #[arg(long, value_name = "NAME")]
     qname: Vec<String>,
+    /// A file with such names, one on each line. These rules come before those of --qname.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    qname_file: Vec<String>,
     /// Record types in the question.
     #[arg(long, value_name = "TYPES")]
     qtype: Vec<String>,
@@ -128,7 +132,16 @@ pub(super) struct FilterArgs {
     /// A sample, such as `1/20` for one transaction in 20. A query and its response are kept together or left out
     /// together.
     #[arg(long, value_name = "1/NUMBER")]
-    pub(super) sample: Option<Sample>,
+    sample: Option<Sample>,
+    /// A file with the key of the sample: 32 hexadecimal digits. The same key chooses the same transactions.
+    #[arg(long, value_name = "FILE", requires = "sample", value_hint = ValueHint::FilePath)]
+    sample_key: Option<PathBuf>,
+    /// Edits the address of the client, also in EDNS Client Subnet: `truncate 24 48`, `pseudonym KEYFILE` or `remove`.
+    #[arg(long, value_name = "EDIT", value_parser = client_address)]
+    client_address: Option<AddressEdit>,
+    /// Sets EDNS Client Subnet (`ecs`) or DNS cookies (`cookie`) to zero.
+    #[arg(long, value_name = "WORDS", value_delimiter = ',', value_parser = ["ecs", "cookie"])]
+    strip: Vec<String>,
     /// Stops after this number of frames.
     #[arg(long, value_name = "NUMBER")]
     pub(super) limit: Option<NonZeroU64>,
@@ -197,11 +210,32 @@ impl InputArgs {
 // === impl FilterArgs ===
 
 impl FilterArgs {
-    /// Returns the filter rules of the arguments.
+    /// Returns the filter of the arguments. Reads the files that they name.
     ///
     /// # Errors
-    /// If a rule cannot be parsed.
-    pub(super) fn filter(&self) -> Result<Filter, BadRule> {
+    /// If a rule or a file cannot be used.
+    pub(super) fn screen(&self) -> Result<Screen, FilterFileError> {
+        let mut filters = Filters::default();
+        for text in &self.qname_file {
+            let (verdict, file) = match text.strip_prefix('!') {
+                Some(file) => (Verdict::Drop, file),
+                None => (Verdict::Keep, text.as_str()),
+            };
+            filters
+                .rules
+                .push(FilterRule::names_in(verdict, file.into()));
+        }
+        let sample = self.sample.as_ref();
+        filters.sample = sample.map(|it| SampleSettings::new(it.one_in(), self.sample_key.clone()));
+        filters.client_address.clone_from(&self.client_address);
+        filters.strip_ecs = self.strip.iter().any(|word| word == "ecs");
+        filters.strip_cookie = self.strip.iter().any(|word| word == "cookie");
+        let mut screen = filters.read()?.screen;
+        self.add_rules(&mut screen.filter)?;
+        Ok(screen)
+    }
+
+    fn add_rules(&self, filter: &mut Filter) -> Result<(), BadRule> {
         let kinds = [
             (Kind::Type, &self.types),
             (Kind::Qname, &self.qname),
@@ -210,13 +244,12 @@ impl FilterArgs {
             (Kind::Client, &self.client),
             (Kind::Protocol, &self.protocol),
         ];
-        let mut filter = Filter::default();
         for (kind, rules) in kinds {
             for rule in rules {
                 filter.add_argument(kind, rule)?;
             }
         }
-        Ok(filter)
+        Ok(())
     }
 }
 
@@ -301,6 +334,21 @@ fn timeout(text: &str) -> Result<Duration, QuantityError> {
         return Ok(LONGEST);
     }
     quantity::time(text, &(Duration::from_secs(1)..=LONGEST))
+}
+
+/// Reads `truncate 24 48`, `pseudonym KEYFILE` or `remove`.
+fn client_address(text: &str) -> Result<AddressEdit, String> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let bits = |text: &str, most: u8| text.parse().ok().filter(|bits| *bits <= most);
+    match words.as_slice() {
+        ["remove"] => Some(AddressEdit::Remove),
+        ["pseudonym", file] => Some(AddressEdit::Pseudonym(file.into())),
+        ["truncate", ipv4, ipv6] => bits(ipv4, 32)
+            .zip(bits(ipv6, 128))
+            .map(|(ipv4, ipv6)| AddressEdit::Truncate { ipv4, ipv6 }),
+        _ => None,
+    }
+    .ok_or_else(|| "write `truncate 24 48`, `pseudonym KEYFILE` or `remove`, in quotes".to_owned())
 }
 
 /// The options for collectors with TLS. `--cert` and `--key` are for the listeners.

@@ -136,8 +136,8 @@ fn check(args: &DumpArgs) -> Result<(), Refusal> {
 /// Runs `tapfan dump` to its end. Returns whether all frames were read and written.
 fn dump(args: &DumpArgs) -> Result<bool, Refusal> {
     check(args)?;
-    let filter = args.filter.filter();
-    let filter = filter.map_err(|error| Refusal::Usage(error.to_string()))?;
+    let screen = args.filter.screen();
+    let screen = screen.map_err(|error| Refusal::Usage(error.to_string()))?;
     let account = Arc::new(Account::default());
     let captures = open_captures(args)?;
     let network = Network::start(args).map_err(Refusal::Cannot)?;
@@ -147,8 +147,7 @@ fn dump(args: &DumpArgs) -> Result<bool, Refusal> {
         network.stop(),
         network.sockets_ended(),
     );
-    pump.filter = filter;
-    pump.sample.clone_from(&args.filter.sample);
+    pump.screen = screen;
     pump.limit = args.filter.limit;
     pump.stats = args.output.stats.then(Stats::new);
     pump.workers = start_workers(args, &network, &account)?;

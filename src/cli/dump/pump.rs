@@ -13,12 +13,13 @@ use std::{
     time::Duration,
 };
 
+use bytes::BytesMut;
 use tokio_util::sync::CancellationToken;
 
 use super::{account::Account, batch::Batch, output::Worker, stats::Stats};
 use crate::{
-    dnstap::RawFrame,
-    filter::{Facts, Filter, Sample},
+    dnstap::{MessageType, RawFrame},
+    filter::{Facts, Sample, Screen},
 };
 
 /// The pump between the inputs and the outputs.
@@ -30,8 +31,7 @@ pub(super) struct Pump {
     /// listeners.
     have_sockets_ended: Arc<AtomicBool>,
     pub(super) workers: Vec<Worker>,
-    pub(super) filter: Filter,
-    pub(super) sample: Option<Sample>,
+    pub(super) screen: Screen,
     /// The number of frames after which the program ends.
     pub(super) limit: Option<NonZeroU64>,
     pub(super) stats: Option<Stats>,
@@ -58,8 +58,7 @@ impl Pump {
             have_sockets_ended,
             attention: ATTENTION,
             workers: Vec::new(),
-            filter: Filter::default(),
-            sample: None,
+            screen: Screen::default(),
             limit: None,
             stats: None,
             passed: 0,
@@ -129,20 +128,38 @@ impl Pump {
         let limit = self.limit.map_or(u64::MAX, NonZeroU64::get);
         let left = limit.saturating_sub(self.passed);
         let count = batch.len();
-        if self.filter.is_empty() && self.sample.is_none() && count <= left {
+        if self.screen.is_noop() && count <= left {
             return (batch, count);
         }
         let mut wanted = Batch::like(&batch);
+        let mut edited = BytesMut::new();
         let mut read = 0;
         for frame in batch.frames() {
             if wanted.len() == left {
                 break;
             }
             read += 1;
-            let facts = Facts::of(&RawFrame::of_valid(frame));
+            let Screen {
+                filter,
+                sample,
+                privacy,
+                ..
+            } = &self.screen;
+            let raw = RawFrame::of_valid(frame);
+            let facts = Facts::of(&raw);
             let is_sampled = |sample: &Sample| sample.has(&facts);
-            if self.filter.passes(&facts) && self.sample.as_ref().is_none_or(is_sampled) {
+            if !filter.passes(&facts) || !sample.as_ref().is_none_or(is_sampled) {
+                continue;
+            }
+            if privacy.is_noop() {
                 wanted.push(frame);
+                continue;
+            }
+            let message = raw.message.map(|message| message.message_type());
+            edited.clear();
+            let message_type = message.unwrap_or(MessageType::Unknown);
+            if privacy.append(frame, message_type, &mut edited).is_ok() {
+                wanted.push(&edited);
             }
         }
         (wanted, read)

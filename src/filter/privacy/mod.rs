@@ -62,7 +62,7 @@ impl Privacy {
     ///
     /// # Errors
     /// If the frame is malformed. In that case, `out` may have a part of the frame.
-    pub(super) fn append(
+    pub(crate) fn append(
         &self,
         frame: &[u8],
         message_type: MessageType,
