@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 
 use super::{
@@ -16,8 +16,8 @@ use crate::{
     config::{self, Confirm, Endpoints, FilterFileError, FinishBounds},
     health::Reporter,
     net::{
-        self, Authority, ClientConfig, Connector, Destination, Endpoint, Host, Keepalive, Literal,
-        OwnListeners, ResolveError, SendBuffer, SrvName, TcpSettings, TlsError, UserTimeout,
+        ClientConfig, Endpoint, Keepalive, Literal, OwnListeners, ResolveError, SendBuffer,
+        TcpSettings, TlsError, UserTimeout,
     },
 };
 
@@ -81,35 +81,13 @@ impl Stack {
             keepalive: Keepalive::within(user_timeout),
             user_timeout,
         };
-        let plain = |place| Target::Tcp {
-            place,
-            settings,
-            tls: None,
-        };
-        let encrypted = |place, host: &Host| {
-            let settings_of_tls = sink.tls.clone().unwrap_or_default();
-            let config = match tls {
-                Some(config) => config,
-                None => net::client_config(&settings_of_tls)?,
-            };
-            let tls = Some(Connector::new(config, host, &settings_of_tls)?);
-            Ok::<_, TlsError>(Target::Tcp {
-                place,
-                settings,
-                tls,
-            })
-        };
         let target = match &sink.endpoint {
-            Endpoint::Unix(address) => Target::Unix(address.clone()),
             Endpoint::File(pattern) => {
                 Target::Files(Files::new(pattern.clone(), sink.files.clone()))
             }
-            Endpoint::Tcp(authority) => plain(host(authority, sink, names)?),
-            Endpoint::TcpSrv(name) => plain(service(name, sink, names)?),
-            Endpoint::Tls(authority) => encrypted(host(authority, sink, names)?, &authority.host)?,
-            Endpoint::TlsSrv(name) => {
-                let place = service(name, sink, names)?;
-                encrypted(place, &Host::Name(name.domain().into()))?
+            endpoint => {
+                let tls = (sink.tls.as_ref(), tls);
+                Target::of(endpoint, tls, settings, sink.refresh, names)?
             }
         };
         let edits = groups.group(FrameEdits::of(sink));
@@ -130,11 +108,7 @@ impl Stack {
     /// Takes over the certificates, keys and authorities that were read for `fresh`. Existing connections stay. The
     /// next TLS handshake uses the new files.
     pub(crate) fn adopt_tls(&self, fresh: &Self) {
-        if let (Target::Tcp { tls: Some(old), .. }, Target::Tcp { tls: Some(new), .. }) =
-            (&self.target, &fresh.target)
-        {
-            old.adopt(new);
-        }
+        self.target.adopt_tls(&fresh.target);
     }
 
     /// Builds the stack. It ends when `abort` is cancelled.
@@ -204,50 +178,11 @@ impl Stack {
 
     /// Returns the lookups of the sink's name. `None` if the sink has no name but a single address.
     pub(super) fn resolution(&self) -> Option<&Resolution> {
-        match &self.target {
-            Target::Tcp {
-                place: Place::Named(resolution),
-                ..
-            } => Some(resolution),
-            _ => None,
-        }
-    }
-
-    /// Starts the lookups of the name. They stop when the returned handle is dropped.
-    pub(super) fn resolve(&self, resolution: &Resolution) -> AbortOnDropHandle<()> {
-        resolution.start(self.reporter.clone())
+        self.target.resolution()
     }
 
     /// Returns the text of an address, as the log and the status show it.
     pub(super) fn label(&self, address: SocketAddr) -> Arc<str> {
-        let scheme = match &self.target {
-            Target::Tcp { tls: Some(_), .. } => "tls",
-            _ => "tcp",
-        };
-        format!("{scheme}://{address}").into()
+        self.target.label(address)
     }
-}
-
-fn host(authority: &Authority, sink: &config::Sink, names: &Names) -> Result<Place, ResolveError> {
-    match &authority.host {
-        Host::Ip { address, zone } => {
-            let literal = Literal::new(*address, zone.clone(), authority.port);
-            Ok(Place::Fixed(literal))
-        }
-        Host::Name(_) => named(Destination::Host(authority.clone()), sink, names),
-    }
-}
-
-fn service(name: &SrvName, sink: &config::Sink, names: &Names) -> Result<Place, ResolveError> {
-    named(Destination::Service(name.clone()), sink, names)
-}
-
-fn named(
-    destination: Destination,
-    sink: &config::Sink,
-    names: &Names,
-) -> Result<Place, ResolveError> {
-    let resolver = names.resolver()?;
-    let resolution = Resolution::new(destination, sink.refresh, resolver);
-    Ok(Place::Named(resolution))
 }

@@ -1,18 +1,17 @@
 //! One connection attempt to one address. It dials, does the TLS handshake, sends READY and waits for ACCEPT. If this
 //! attempt is the first to succeed, it also sends START.
 
-use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
-
-use tokio::time::timeout;
+use std::net::SocketAddr;
 
 use super::{
     ConnectCause, ConnectError,
+    dial::{self, DEADLINE},
     standing::{Standing, Standings},
 };
 use crate::{
     frame_stream,
     health::Stage,
-    net::{self, Connector, OwnListeners, Stream, TcpSettings, TlsWords, UnixAddress},
+    net::{Connector, Endpoint, OwnListeners, Stream, TcpSettings, TlsWords, UnixAddress},
 };
 
 /// A connection on which the collector has sent ACCEPT, but the sink has not sent START. The caller can drop the
@@ -33,10 +32,6 @@ pub(super) enum Offer {
     EndRequest,
 }
 
-/// The deadline for each dial, each TLS handshake and each Frame Streams handshake. `CoreDNS` uses the same value. A
-/// lookup does not use this deadline, because the resolver has its own.
-const DEADLINE: Duration = Duration::from_secs(4);
-
 /// Dials a unix socket.
 pub(super) async fn unix<'a>(
     address: &UnixAddress,
@@ -44,13 +39,11 @@ pub(super) async fn unix<'a>(
     standings: &'a Standings<'a>,
     offer: Offer,
 ) -> Result<Accepted<'a>, ConnectError> {
-    let endpoint = net::Endpoint::Unix(address.clone()).to_string();
+    let endpoint = Endpoint::Unix(address.clone()).to_string();
     let standing = standings.begin(0, endpoint);
-    let dial = within(DEADLINE, net::dial_unix(address), ConnectCause::Dial).await;
-    let stream = dial.map_err(|cause| standing.error(Stage::Connect, cause))?;
-    not_own(own.at_unix(&stream, address))
-        .map_err(|cause| standing.error(Stage::Connect, cause))?;
-    Accepted::by(Stream::Unix(stream), standing, offer, TlsWords::default()).await
+    let dialled = dial::unix(address, own).await;
+    let stream = dialled.map_err(|(stage, cause)| standing.error(stage, cause))?;
+    Accepted::by(stream, standing, offer, TlsWords::default()).await
 }
 
 /// Dials `address`. `place` is the position of this address among the addresses of its name.
@@ -64,42 +57,11 @@ pub(super) async fn tcp<'a>(
 ) -> Result<Accepted<'a>, ConnectError> {
     let scheme = if tls.is_some() { "tls" } else { "tcp" };
     let standing = standings.begin(place, format!("{scheme}://{address}"));
-    let dial = net::dial_tcp(address, settings);
-    let dial = within(DEADLINE, dial, ConnectCause::Dial).await;
-    let tcp = dial.map_err(|cause| standing.error(Stage::Connect, cause))?;
-    not_own(own.at_tcp(&tcp)).map_err(|cause| standing.error(Stage::Connect, cause))?;
     let words = tls.map(Connector::words).unwrap_or_default();
-    let stream = match tls {
-        None => tcp.into(),
-        Some(tls) => {
-            standing.reach(Stage::Tls);
-            let failed = |error| ConnectCause::Tls(error, words);
-            let tls = within(DEADLINE, tls.connect(tcp), failed).await;
-            tls.map_err(|cause| standing.error(Stage::Tls, cause))?
-        }
-    };
+    let at_tls = || standing.reach(Stage::Tls);
+    let dialled = dial::tcp(address, settings, tls, own, at_tls).await;
+    let stream = dialled.map_err(|(stage, cause)| standing.error(stage, cause))?;
     Accepted::by(stream, standing, offer, words).await
-}
-
-/// Fails if the connection leads to a listener of this router. Without this check, the router would receive its own
-/// frames again.
-fn not_own(listener: Option<Arc<str>>) -> Result<(), ConnectCause> {
-    match listener {
-        None => Ok(()),
-        Some(listener) => Err(ConnectCause::OwnListener(listener)),
-    }
-}
-
-/// Waits for `future`, but fails after `deadline`.
-async fn within<T, E>(
-    deadline: Duration,
-    future: impl Future<Output = Result<T, E>>,
-    cause: impl FnOnce(E) -> ConnectCause,
-) -> Result<T, ConnectCause> {
-    match timeout(deadline, future).await {
-        Ok(result) => result.map_err(cause),
-        Err(_) => Err(ConnectCause::Timeout(deadline)),
-    }
 }
 
 // === impl Accepted ===

@@ -2,6 +2,7 @@
 //! handshake.
 
 mod attempt;
+pub(crate) mod dial;
 mod error;
 mod kind;
 mod race;

@@ -1,12 +1,16 @@
 //! The target of a sink's connections.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 use tokio::sync::watch;
 
 use crate::{
-    net::{Addresses, Connector, Literal, TcpSettings, UnixAddress},
-    sink::{Resolution, file::Files},
+    config::{FileSettings, Refresh},
+    net::{
+        self, Addresses, Authority, ClientConfig, ClientTls, Connector, Destination, Endpoint,
+        Host, Literal, ResolveError, SrvName, TcpSettings, UnixAddress,
+    },
+    sink::{Names, Resolution, SinkSetupError, file::Files},
 };
 
 /// The target of a sink's connections: an address, and the protocol that is spoken there.
@@ -32,6 +36,105 @@ pub(crate) enum Place {
     Fixed(Literal),
     /// The current addresses of a name.
     Named(Resolution),
+}
+
+// === impl Target ===
+
+impl Target {
+    /// Returns the target at `endpoint`. `tls` has the TLS settings, and the TLS configuration with their certificates
+    /// and authorities. If that configuration is needed but `None`, the files are read here.
+    pub(crate) fn of(
+        endpoint: &Endpoint,
+        (tls, config): (Option<&ClientTls>, Option<Arc<ClientConfig>>),
+        settings: TcpSettings,
+        refresh: Refresh,
+        names: &Names,
+    ) -> Result<Self, SinkSetupError> {
+        let encrypted = |host: &Host| {
+            let tls = tls.cloned().unwrap_or_default();
+            let config = match config {
+                Some(config) => config,
+                None => net::client_config(&tls)?,
+            };
+            Connector::new(config, host, &tls)
+        };
+        let (place, tls) = match endpoint {
+            Endpoint::Unix(address) => return Ok(Self::Unix(address.clone())),
+            Endpoint::File(pattern) => {
+                return Ok(Self::Files(Files::new(
+                    pattern.clone(),
+                    FileSettings::default(),
+                )));
+            }
+            Endpoint::Tcp(authority) => (host(authority, refresh, names)?, None),
+            Endpoint::TcpSrv(name) => (service(name, refresh, names)?, None),
+            Endpoint::Tls(authority) => {
+                let place = host(authority, refresh, names)?;
+                (place, Some(encrypted(&authority.host)?))
+            }
+            Endpoint::TlsSrv(name) => {
+                let place = service(name, refresh, names)?;
+                let domain = Host::Name(name.domain().into());
+                (place, Some(encrypted(&domain)?))
+            }
+        };
+        Ok(Self::Tcp {
+            place,
+            settings,
+            tls,
+        })
+    }
+
+    /// Takes over the certificates, keys and authorities that were read for `fresh`. The next TLS handshake uses them.
+    pub(crate) fn adopt_tls(&self, fresh: &Self) {
+        if let (Self::Tcp { tls: Some(old), .. }, Self::Tcp { tls: Some(new), .. }) = (self, fresh)
+        {
+            old.adopt(new);
+        }
+    }
+
+    /// Returns the lookups of the name. `None` if the target is a single address.
+    pub(crate) fn resolution(&self) -> Option<&Resolution> {
+        match self {
+            Self::Tcp {
+                place: Place::Named(resolution),
+                ..
+            } => Some(resolution),
+            _ => None,
+        }
+    }
+
+    /// Returns the text of an address of the name, as the log and the status show it.
+    pub(crate) fn label(&self, address: SocketAddr) -> Arc<str> {
+        let scheme = match self {
+            Self::Tcp { tls: Some(_), .. } => "tls",
+            _ => "tcp",
+        };
+        format!("{scheme}://{address}").into()
+    }
+}
+
+fn host(authority: &Authority, refresh: Refresh, names: &Names) -> Result<Place, ResolveError> {
+    match &authority.host {
+        Host::Ip { address, zone } => {
+            let literal = Literal::new(*address, zone.clone(), authority.port);
+            Ok(Place::Fixed(literal))
+        }
+        Host::Name(_) => named(Destination::Host(authority.clone()), refresh, names),
+    }
+}
+
+fn service(name: &SrvName, refresh: Refresh, names: &Names) -> Result<Place, ResolveError> {
+    named(Destination::Service(name.clone()), refresh, names)
+}
+
+fn named(destination: Destination, refresh: Refresh, names: &Names) -> Result<Place, ResolveError> {
+    let resolver = names.resolver()?;
+    Ok(Place::Named(Resolution::new(
+        destination,
+        refresh,
+        resolver,
+    )))
 }
 
 // === impl Place ===

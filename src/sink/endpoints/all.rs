@@ -61,7 +61,7 @@ pub(super) async fn run(
     queues: &Arc<Queues>,
     ends: Ends,
 ) -> Result<(), SinkError> {
-    let mut outlook = Outlook::new(stack, resolution);
+    let mut outlook = Outlook::new(stack.reporter.clone(), resolution);
     let begun = async {
         outlook.first().await;
         assign(stack, queues, &mut outlook).await;
@@ -115,7 +115,7 @@ async fn assign(stack: &Stack, queues: &Queues, outlook: &mut Outlook) {
         .map(InUse::idle)
         .collect();
     let (wanted, left_out) = wanted::all(&outlook.addresses(), &in_use);
-    outlook.leave_out(left_out);
+    outlook.leave_out(left_out, ENDPOINTS_AT_MOST);
     if !in_use.iter().any(|one| wanted.contains(&one.address)) {
         queues.one();
     }
@@ -181,7 +181,7 @@ impl Endpoints<'_> {
         let stays = self.known.iter().filter(|known| known.leaves.is_none());
         let in_use: Vec<_> = stays.map(|known| InUse::idle(known.address)).collect();
         let (wanted, left_out) = wanted::all(&self.outlook.addresses(), &in_use);
-        self.outlook.leave_out(left_out);
+        self.outlook.leave_out(left_out, ENDPOINTS_AT_MOST);
         let end = self.leaves();
         let mut gone = Vec::new();
         for known in &mut self.known {

@@ -73,7 +73,7 @@ pub(super) async fn run(
 
 /// Distributes the batches over the connections to the current addresses. At the end, ends these connections.
 async fn distribute(stack: &Stack, resolution: &Resolution, queue: &Arc<Queue>, ends: &Ends) {
-    let mut outlook = Outlook::new(stack, resolution);
+    let mut outlook = Outlook::new(stack.reporter.clone(), resolution);
     select! {
         biased;
         () = ends.abort.cancelled() => return,
@@ -153,7 +153,7 @@ impl Lanes<'_> {
     fn update(&mut self) {
         let in_use: Vec<_> = self.known.iter().map(Known::in_use).collect();
         let (wanted, left_out) = wanted::best(&self.outlook.addresses(), &in_use);
-        self.outlook.leave_out(left_out);
+        self.outlook.leave_out(left_out, ENDPOINTS_AT_MOST);
         let stays = |one: &InUse| wanted.contains(&one.address);
         let one_stays = in_use.iter().any(|one| stays(one) && one.up);
         for one in in_use

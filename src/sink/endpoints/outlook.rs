@@ -1,4 +1,4 @@
-//! The addresses of a sink that uses several endpoints, and the health of the endpoints.
+//! The addresses of a name of which several are used, and the health of these endpoints.
 
 use std::sync::Arc;
 
@@ -8,15 +8,12 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::{
     health::{Event, Reporter, SinkHealth, Stage},
     net::Addresses,
-    sink::{
-        Backoff, ConnectCause, ConnectError, Resolution, Stack,
-        endpoints::wanted::ENDPOINTS_AT_MOST,
-    },
+    sink::{Backoff, ConnectCause, ConnectError, Resolution},
 };
 
-/// The addresses of the sink's name, and the health of its endpoints.
+/// The addresses of a name, and the health of the endpoints at these addresses.
 #[derive(Debug)]
-pub(super) struct Outlook {
+pub(crate) struct Outlook {
     resolution: Resolution,
     reporter: Reporter,
     addresses: watch::Receiver<Arc<Addresses>>,
@@ -32,15 +29,14 @@ pub(super) struct Outlook {
 
 impl Outlook {
     /// Starts the lookups of the name.
-    pub(super) fn new(stack: &Stack, resolution: &Resolution) -> Self {
-        let reporter = stack.reporter.clone();
+    pub(crate) fn new(reporter: Reporter, resolution: &Resolution) -> Self {
         reporter.report(&Event::Divided);
         let status = reporter.watch();
         let troubles = troubles(&status.borrow());
         Self {
             resolution: resolution.clone(),
             addresses: resolution.addresses(),
-            _resolving: stack.resolve(resolution),
+            _resolving: resolution.start(reporter.clone()),
             status,
             troubles,
             left_out: 0,
@@ -48,7 +44,7 @@ impl Outlook {
         }
     }
 
-    pub(super) async fn first(&mut self) {
+    pub(crate) async fn first(&mut self) {
         let mut backoff = Backoff::new();
         loop {
             self.reporter.report(&Event::Resolving);
@@ -72,13 +68,13 @@ impl Outlook {
         }
     }
 
-    pub(super) fn addresses(&self) -> Arc<Addresses> {
+    pub(crate) fn addresses(&self) -> Arc<Addresses> {
         Arc::clone(&self.addresses.borrow())
     }
 
-    /// Waits until the addresses of the sink's name change, or the health of an endpoint changes. If an attempt has
+    /// Waits until the addresses of the name change, or the health of an endpoint changes. If an attempt has
     /// failed or a connection has ended, requests an immediate lookup. Cancel safe.
-    pub(super) async fn changed(&mut self) {
+    pub(crate) async fn changed(&mut self) {
         select! {
             // `changed` fails only if the sender is dropped, and `self` owns both senders.
             _ = self.addresses.changed() => {}
@@ -92,11 +88,10 @@ impl Outlook {
         }
     }
 
-    /// Reports that the sink does not use some of the addresses, because there are too many. Reports it only once, as
-    /// long as there are too many.
-    pub(super) fn leave_out(&mut self, left_out: usize) {
+    /// Reports that more than `used` addresses were found, and that some are not used. Reports it only once, as long as
+    /// there are too many.
+    pub(crate) fn leave_out(&mut self, left_out: usize, used: usize) {
         if left_out > 0 && self.left_out == 0 {
-            let used = ENDPOINTS_AT_MOST;
             self.reporter.report(&Event::LeftOut { used, left_out });
         }
         self.left_out = left_out;
