@@ -73,6 +73,7 @@ pub mod config;
         reason = "only `cli` reads whole messages and shows all codes"
     )
 )]
+mod dialer;
 mod dns;
 mod dnstap;
 mod extra;

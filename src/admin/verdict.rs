@@ -81,7 +81,7 @@ fn of_router(status: &RouterStatus, sinks: &[Judged<'_>]) -> Verdict {
         RouterPhase::Draining => (VerdictWord::Draining, "The router is draining".to_owned()),
         RouterPhase::Running => {
             let of_sinks = of_sinks(status, sinks);
-            let of_listeners = of_listeners(status);
+            let of_listeners = of_listeners(status).or_else(|| of_servers(status));
             of_listeners
                 .filter(|(word, _)| *word > of_sinks.0)
                 .unwrap_or(of_sinks)
@@ -101,6 +101,30 @@ fn of_listeners(status: &RouterStatus) -> Option<(VerdictWord, String)> {
         several => format!("No sender can connect to {} listeners", several.len()),
     };
     Some((VerdictWord::NotListening, sentence))
+}
+
+/// Returns the verdict on the `connect` lines whose servers are not all connected. `None` if there is no such line. A
+/// server counts only after an attempt to connect to it has failed.
+fn of_servers(status: &RouterStatus) -> Option<(VerdictWord, String)> {
+    let lines = status.listeners.iter().filter(|one| !one.removed);
+    let missing = lines.filter_map(|line| {
+        let servers = line.dialled.as_ref()?;
+        let (up, of) = (servers.endpoints_up(), servers.endpoints.len());
+        let is_missing = up < of && servers.endpoints.iter().any(|one| one.failures > 0)
+            || of == 0 && servers.failures > 0;
+        is_missing.then_some((&line.name, up, of))
+    });
+    let missing: Vec<_> = missing.collect();
+    let sentence = match missing.as_slice() {
+        [] => return None,
+        [(name, 0, _)] => format!("No DNS server of {name} is connected"),
+        [(name, up, of)] => format!("Only {up} of {of} DNS servers of {name} are connected"),
+        several => format!(
+            "Not every DNS server of {} connect lines is connected",
+            several.len()
+        ),
+    };
+    Some((VerdictWord::Degraded, sentence))
 }
 
 /// Returns the worst verdict word of all configured sinks, and a sentence about the sinks that have this word.
@@ -439,6 +463,44 @@ mod tests {
         gone.listeners[0].removed = true;
         take(gone, Lately::default());
         insta::assert_snapshot!(said.join("\n"));
+    }
+
+    #[test]
+    fn a_server_that_cannot_be_reached_degrades_the_router() {
+        let server = |state: &str, failures: u32| {
+            json!({
+                "endpoint": "tcp://192.0.2.1:6000", "state": state, "since": SINCE, "last_error": null,
+                "failures": failures, "next_attempt": null, "connects": 0, "failed_connects": 0, "disconnects": {},
+                "ledger": null, "oldest_seconds": null,
+            })
+        };
+        let said = |servers: &[Value]| {
+            let mut dialled = server("backoff", 0);
+            dialled["endpoints"] = json!(servers);
+            dialled["resolve_failures"] = json!(0);
+            dialled["resolve_error"] = Value::Null;
+            let mut router = router("running", &[sink("a", &json!({}))]);
+            router.listeners[0].dialled = serde_json::from_value(dialled).expect("servers");
+            router.judge(|_| Lately::default());
+            let Verdict { word, sentence } = router.verdict.expect("judged");
+            format!("{word}: {sentence}")
+        };
+        let (up, new, down) = (
+            server("up", 0),
+            server("connecting", 0),
+            server("backoff", 3),
+        );
+        assert_eq!(
+            said(std::slice::from_ref(&up)),
+            "ok: Every sink is getting its taps"
+        );
+        assert_eq!(
+            said(&[up.clone(), new]),
+            "ok: Every sink is getting its taps"
+        );
+        let one = "degraded: Only 1 of 2 DNS servers of @in are connected";
+        assert_eq!(said(&[up, down.clone()]), one);
+        assert_eq!(said(&[down]), "degraded: No DNS server of @in is connected");
     }
 
     #[test]

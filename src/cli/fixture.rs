@@ -64,6 +64,7 @@ pub(super) fn listener(name: &str, frames: u64) -> ListenerStatus {
         address: None,
         removed: false,
         not_listening: None,
+        dialled: None,
         connections: 2,
         accepted: 5,
         senders: vec![

@@ -29,6 +29,7 @@ impl Unused {
             match &listen.address {
                 ListenAddress::Unix(address, _) => unix.push(address),
                 ListenAddress::Tcp(address) | ListenAddress::Tls(address, _) => tcp.push(*address),
+                ListenAddress::Remote(_) => {}
             }
         }
         let unused = inherited.unused(&unix, &tcp);

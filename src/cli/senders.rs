@@ -26,7 +26,11 @@ pub(super) fn busiest_first(listener: &ListenerStatus) -> Vec<&SenderStatus> {
 pub(super) fn absence(listener: &ListenerStatus, now: Timestamp) -> Option<String> {
     let since = listener.no_sender_since?;
     let (time, clock) = (age(now.since(since)), clock(since, now));
-    Some(format!("no sender for {time}, since {clock}"))
+    let what = match listener.dialled {
+        Some(_) => "server",
+        None => "sender",
+    };
+    Some(format!("no {what} for {time}, since {clock}"))
 }
 
 #[cfg(test)]

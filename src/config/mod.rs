@@ -14,11 +14,13 @@ mod filter_files;
 mod filters;
 mod import;
 mod lexer;
+mod listen_address;
 mod model;
 mod nearest;
 mod needs;
 mod parser;
 pub(crate) mod quantity;
+mod remote;
 mod room;
 mod source;
 mod spool;
@@ -31,10 +33,12 @@ pub(crate) use directives::{Section, leads_to, manual};
 pub use filter_files::FilterFileError;
 pub(crate) use filter_files::ReadScreen;
 pub use filters::{AddressEdit, FilterRule, Filters, RuleKind, RuleWords, SampleSettings, Verdict};
+pub use listen_address::ListenAddress;
 pub use model::{
     Admin, AdminAddress, Compression, Config, Confirm, Edits, Endpoints, FileSettings,
-    FinishBounds, Listen, ListenAddress, ListenLimits, QueueLimits, ReadyWhen, Refresh, Sink,
+    FinishBounds, Listen, ListenLimits, QueueLimits, ReadyWhen, Refresh, Sink,
 };
+pub use remote::Remote;
 pub use source::Position;
 #[cfg(feature = "cli")]
 pub(crate) use source::{ReadError, read};

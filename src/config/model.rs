@@ -1,7 +1,6 @@
 //! The meaning of a Tapfile, as plain data without references to the file.
 
 use std::{
-    fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -9,17 +8,18 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{filters::Filters, spool::Spool};
+use super::{ListenAddress, filters::Filters, spool::Spool};
 use crate::{
     closed_set::closed_set,
     extra::Template,
-    net::{ClientTls, Endpoint, Host, ResolverSettings, ServerTls, UnixAddress, UnixPermissions},
+    net::{ClientTls, Endpoint, Host, ResolverSettings},
 };
 
 /// A complete and checked configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Listeners for dnstap, in the order of the file. Not empty after [`parse`](super::parse).
+    /// Where dnstap comes from, one per `listen` or `connect` line, in the order of the file. Not empty after
+    /// [`parse`](super::parse).
     pub listeners: Vec<Listen>,
     /// Sinks, one per `dnstap` directive, in the order of the file. Not empty after [`parse`](super::parse).
     pub sinks: Vec<Sink>,
@@ -84,12 +84,12 @@ closed_set! {
     }
 }
 
-/// One `listen` line.
+/// One `listen` or `connect` line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listen {
     /// The `listener` label in logs and metrics. It is unique in a configuration.
     pub name: Arc<str>,
-    /// The address to bind.
+    /// The address to bind, or the servers to connect to.
     pub address: ListenAddress,
     /// The limits of the listener.
     pub limits: ListenLimits,
@@ -98,22 +98,10 @@ pub struct Listen {
     pub identity: Option<Bytes>,
 }
 
-/// An address that a listener binds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ListenAddress {
-    /// A unix socket with a path or an abstract name.
-    Unix(UnixAddress, UnixPermissions),
-    /// TCP.
-    Tcp(SocketAddr),
-    /// TLS over TCP.
-    Tls(SocketAddr, ServerTls),
-}
-
 /// Limits of one listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListenLimits {
-    /// The largest number of open connections. A further connection is closed and counted.
+    /// The largest number of open connections, or of servers to which tapfan connects. More are closed or not dialled.
     pub connections: usize,
     /// The longest frame, in bytes of payload. A longer frame is skipped and counted.
     pub frame: u32,
@@ -301,18 +289,6 @@ impl Listen {
                 handshake: HANDSHAKE_DEADLINE,
             },
             identity: None,
-        }
-    }
-}
-
-// === impl ListenAddress ===
-
-impl fmt::Display for ListenAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unix(address, _) => address.fmt(f),
-            Self::Tcp(address) => write!(f, "tcp://{address}"),
-            Self::Tls(address, _) => write!(f, "tls://{address}"),
         }
     }
 }

@@ -25,9 +25,7 @@ pub use source::Source;
 
 pub(crate) use allowance::Allowance;
 pub(crate) use derived::{Derived, Maker};
-#[cfg(test)]
-pub(crate) use handshake::Awaited;
-pub(crate) use handshake::{LooksLike, Opening, accept_opening, offer_with_end_request};
+pub(crate) use handshake::{Awaited, LooksLike, Opening, accept_opening, offer_with_end_request};
 pub(crate) use index::IndexEntry;
 #[cfg(any(test, feature = "spool", feature = "tap"))]
 pub(crate) use labels::FrameLabels;

@@ -1,4 +1,4 @@
-//! The reasons why a connection to a collector ended.
+//! The reasons why a connection to a collector, or to a server of a `connect` line, ended.
 
 use std::{io, time::Duration};
 
@@ -78,6 +78,18 @@ pub enum Disconnect {
     /// The connection led to a listener of this router. No frame was sent on it.
     #[error("the connection led back to a listener of this router")]
     OwnListener,
+    /// A server to which tapfan has connected has ended its stream with STOP.
+    #[error("the server ended its stream with STOP")]
+    ServerStopped,
+    /// A server to which tapfan has connected has closed the connection without STOP.
+    #[error("the server closed the connection without STOP, or the connection was lost")]
+    ServerClosed,
+    /// tapfan has closed the connection to a server, because of an error in the stream or because the server is no longer
+    /// needed.
+    #[error(
+        "tapfan closed the connection; if it had a reason other than the end of the connect line, the log says which"
+    )]
+    Refused,
 }
 
 closed_set! {
@@ -112,15 +124,15 @@ impl Disconnect {
 
     const fn reason(&self) -> Reason {
         match self {
-            Self::Closed => Reason::Closed,
+            Self::Closed | Self::ServerClosed => Reason::Closed,
             Self::Reset => Reason::Reset,
-            Self::Finished | Self::Asked => Reason::Finished,
+            Self::Finished | Self::Asked | Self::ServerStopped => Reason::Finished,
             Self::Unreachable => Reason::Unreachable,
             Self::Io(_) | Self::File(_) => Reason::Io,
             Self::Stalled(_) | Self::FileStalled(_) => Reason::WriteTimeout,
             Self::Protocol(_) => Reason::Protocol,
             Self::Stopped | Self::Unconfirmed { .. } | Self::FileUnfinished(_) => Reason::Stopped,
-            Self::Aborted => Reason::Aborted,
+            Self::Aborted | Self::Refused => Reason::Aborted,
             Self::Rotated | Self::Checkpoint | Self::FileEnded => Reason::Rotated,
             Self::Moved => Reason::Moved,
             Self::OwnListener => Reason::OwnListener,

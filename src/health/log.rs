@@ -38,7 +38,7 @@ const TARGET: &str = "tapfan::sink";
 const KEPT: usize = 64;
 
 /// Displays the first few addresses of a name.
-struct List<'a>(&'a Addresses);
+pub(super) struct List<'a>(pub(super) &'a Addresses);
 
 pub(super) struct Line<'a> {
     pub(super) sink: &'a str,

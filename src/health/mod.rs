@@ -9,6 +9,7 @@
 //! The modules `endpoint` and `sink` have no side effects. The same events at the same times always lead to the same
 //! state.
 
+mod dialer_log;
 mod disconnect;
 mod endpoint;
 mod event;

@@ -2,25 +2,37 @@
 
 use std::{sync::Arc, time::SystemTime};
 
+use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::{
-    Event, Health, SinkHealth,
+    Event, Health, SinkHealth, dialer_log,
     log::{Journal, Line},
     sink::Change,
 };
 use crate::lock::Mutex;
 
-/// A handle for reporting the events of a sink, or of one of its endpoints. A clone is cheap.
+/// A handle for reporting the events of a sink, or of one of its endpoints. A clone is cheap. The servers of a `connect`
+/// line are reported like the endpoints of a sink.
 ///
 /// After each event, the new health is published on a `watch` channel.
 #[derive(Debug, Clone)]
 pub(crate) struct Reporter {
+    /// The name of the sink, or the first name of the `connect` line.
     pub(crate) sink: Arc<str>,
+    of: Subject,
     /// The number of the endpoint. `None` for the sink itself.
     number: Option<u64>,
     health: Arc<watch::Sender<SinkHealth>>,
     journal: Arc<Mutex<Journal>>,
+}
+
+/// The directive whose events are reported.
+#[derive(Debug, Clone)]
+enum Subject {
+    Sink,
+    /// A `connect` line, with its current name.
+    Dialer(Arc<ArcSwap<Arc<str>>>),
 }
 
 // === impl Reporter ===
@@ -28,8 +40,26 @@ pub(crate) struct Reporter {
 impl Reporter {
     /// Creates a reporter for the sink with this name. The sink has not started yet.
     pub(crate) fn new(sink: Arc<str>) -> Self {
+        Self::about(Subject::Sink, sink)
+    }
+
+    /// Creates a reporter for the `connect` line with this name.
+    pub(crate) fn of_dialer(name: Arc<str>) -> Self {
+        let current = Arc::new(ArcSwap::from_pointee(Arc::clone(&name)));
+        Self::about(Subject::Dialer(current), name)
+    }
+
+    /// Changes the name of a `connect` line in log lines. The name of a sink never changes.
+    pub(crate) fn rename(&self, name: &Arc<str>) {
+        if let Subject::Dialer(current) = &self.of {
+            current.store(Arc::new(Arc::clone(name)));
+        }
+    }
+
+    fn about(of: Subject, sink: Arc<str>) -> Self {
         Self {
             sink,
+            of,
             number: None,
             health: Arc::new(watch::Sender::new(SinkHealth::new(SystemTime::now()))),
             journal: Arc::default(),
@@ -86,7 +116,12 @@ impl Reporter {
 
     fn log(&self, event: &Event<'_>, change: Option<Change>) {
         let is_news = self.journal.lock().is_news(event);
-        if let Some(change) = change {
+        let Some(change) = change else {
+            return;
+        };
+        if let Subject::Dialer(name) = &self.of {
+            dialer_log::write(&name.load(), event, &change, is_news);
+        } else {
             let line = Line {
                 sink: &self.sink,
                 of_endpoint: self.number.is_some(),

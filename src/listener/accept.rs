@@ -4,16 +4,14 @@ use std::{future::pending, net::SocketAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use tokio::{select, sync::watch, time::sleep};
-use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tokio_util::task::AbortOnDropHandle;
 use tracing::info;
 
 use super::{
     Budgets, Counters, DrainSignals, ErrorReason, Senders, Settings,
     connections::Connections,
     intake::Intake,
-    line_limit::LineLimit,
     path_events::PathEvents,
-    sender_lines::SenderLines,
     socket::Socket,
     socket_path::{Reachability, SocketPath},
     stamp::Stamp,
@@ -42,11 +40,11 @@ pub(crate) struct Listener {
 /// A handle on a running listener.
 #[derive(Debug, Clone)]
 pub(crate) struct Handle {
-    intake: Arc<Intake>,
-    settings: Arc<ArcSwap<Settings>>,
+    pub(super) intake: Arc<Intake>,
+    pub(super) settings: Arc<ArcSwap<Settings>>,
     /// `None` if the socket has no file, or if this process did not create the file.
-    path: Option<Arc<SocketPath>>,
-    welcome: Arc<Welcome>,
+    pub(super) path: Option<Arc<SocketPath>>,
+    pub(super) welcome: Arc<Welcome>,
 }
 
 /// The error of setting up a listener.
@@ -59,6 +57,9 @@ pub enum ListenerSetupError {
     /// The listener's certificate or key cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The TLS settings or the name of a `connect` line cannot be used.
+    #[error(transparent)]
+    Connect(Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// The pause after `accept` has failed, usually because no descriptor was free. Without the pause, the loop would spin
@@ -84,7 +85,7 @@ impl Listener {
         // The listener is registered before it is bound, because a sink with this address can connect as soon as the
         // listener is bound.
         let name = Arc::clone(&listen.name);
-        let own = all.add(Arc::clone(&name), place(&listen.address, false));
+        let own = all.add(Arc::clone(&name), place(&listen.address, false)?);
         let (socket, inherited) = Socket::of(&listen.address, inherited)?;
         let own = match &socket {
             Socket::Tcp(socket) => {
@@ -93,22 +94,12 @@ impl Listener {
                 }
                 own
             }
-            Socket::Unix(_) if inherited => all.add(name, place(&listen.address, true)),
+            Socket::Unix(_) if inherited => all.add(name, place(&listen.address, true)?),
             Socket::Unix(_) => own,
         };
         let stamp = Stamp::of(listen);
         let path = socket.path(listen, &stamp).map(Arc::new);
-        let intake = Intake {
-            listener: stamp,
-            router,
-            counters: Arc::default(),
-            signals,
-            closed: CancellationToken::new(),
-            senders: Arc::default(),
-            warnings: LineLimit::default(),
-            sender_lines: SenderLines::default(),
-            budgets,
-        };
+        let intake = Intake::new(stamp, router, signals, budgets);
         Ok(Self {
             socket,
             inherited,
@@ -183,14 +174,16 @@ impl Listener {
     }
 }
 
-fn place(address: &ListenAddress, inherited: bool) -> OwnPlace {
-    match address {
+/// Returns the place of a listener among the sockets of this router.
+fn place(address: &ListenAddress, inherited: bool) -> Result<OwnPlace, BindError> {
+    Ok(match address {
         ListenAddress::Unix(address, _) => OwnPlace::Unix {
             address: address.clone(),
             inherited,
         },
         ListenAddress::Tcp(address) | ListenAddress::Tls(address, _) => OwnPlace::Tcp(*address),
-    }
+        ListenAddress::Remote(remote) => return Err(BindError::Remote(remote.endpoint.clone())),
+    })
 }
 
 /// Accepts connections until the drain begins. `socket` is replaced when its file is lost and the path is bound again.

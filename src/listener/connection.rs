@@ -12,12 +12,13 @@ use std::{
 use tokio::{
     io::AsyncReadExt,
     select,
-    time::{timeout, timeout_at},
+    time::{self, timeout, timeout_at},
 };
 use tracing::debug;
 
 use super::{
-    Cut, Cutter, End, ErrorReason, ending,
+    Cut, Cutter, End, ErrorReason,
+    ending::{self, DialledBy},
     intake::Intake,
     sender_lines::{Ended, Refused},
     senders::Connected,
@@ -48,6 +49,7 @@ struct Connection<'a> {
     refused: Refused,
     /// The end of the stream, for the log.
     ended: Ended,
+    dialled_by: DialledBy,
 }
 
 /// The events that a connection waits for.
@@ -77,7 +79,7 @@ const STALL_DEADLINE: Duration = Duration::from_secs(60);
 /// The number of reads after the drain's deadline. They take the bytes that the sender wrote before the deadline.
 const LAST_READS: usize = 64;
 
-/// Serves one sender until its connection ends.
+/// Serves a sender that has connected, until its connection ends.
 pub(super) async fn serve(intake: &Intake, mut stream: Stream, limits: ListenLimits) {
     let peer = stream.peer();
     let handshake = frame_stream::accept_opening(&mut stream, limits.handshake);
@@ -93,6 +95,18 @@ pub(super) async fn serve(intake: &Intake, mut stream: Stream, limits: ListenLim
             return;
         }
     };
+    serve_stream(intake, stream, opening, limits, DialledBy::Sender).await;
+}
+
+/// Reads the stream of one sender after the handshake, until its connection ends.
+pub(super) async fn serve_stream(
+    intake: &Intake,
+    stream: Stream,
+    opening: Opening,
+    limits: ListenLimits,
+    dialled_by: DialledBy,
+) -> Ended {
+    let peer = stream.peer();
     // The handshake refuses every other content type, so this is the content type of every stream.
     let content_type = str::from_utf8(CONTENT_TYPE).unwrap_or_default();
     debug!(listener = %intake.listener, %peer, mode = ?opening.mode, content_type, "stream started");
@@ -110,6 +124,7 @@ pub(super) async fn serve(intake: &Intake, mut stream: Stream, limits: ListenLim
         deadline: limits.handshake,
         refused: Refused::default(),
         ended: Ended::ByTapfan,
+        dialled_by,
     };
     intake
         .sender_lines
@@ -124,6 +139,7 @@ pub(super) async fn serve(intake: &Intake, mut stream: Stream, limits: ListenLim
     intake
         .sender_lines
         .disconnected(&intake.listener.name(), &sender, refused, ended);
+    ended
 }
 
 // === impl Connection ===
@@ -154,18 +170,13 @@ impl Connection<'_> {
                 }
                 Event::Drain => {
                     draining = true;
-                    if self.opening.understands_end_request {
-                        let request = ending::request(&mut self.stream, self.deadline);
-                        asked = intake.before_deadline(request).await;
-                    } else {
-                        self.half_close().await;
-                    }
+                    asked = self.ask_to_end().await;
                 }
-                Event::NotEnded => {
+                Event::NotEnded if self.dialled_by == DialledBy::Sender => {
                     asked = None;
                     self.half_close().await;
                 }
-                Event::Deadline => {
+                Event::NotEnded | Event::Deadline => {
                     self.read_what_has_arrived().await;
                     return;
                 }
@@ -182,6 +193,16 @@ impl Connection<'_> {
                 }
             }
         }
+    }
+
+    /// Makes the sender end its stream. Returns the time at which the next step is due if the stream has not ended.
+    async fn ask_to_end(&mut self) -> Option<time::Instant> {
+        if self.opening.understands_end_request {
+            let request = ending::request(&mut self.stream, self.deadline);
+            return self.intake.before_deadline(request).await;
+        }
+        self.half_close().await;
+        self.dialled_by.leaves_at()
     }
 
     async fn half_close(&mut self) {

@@ -27,7 +27,7 @@ pub(super) struct Connections {
 }
 
 /// Counts a connection as open until this value is dropped, even if a panic drops it.
-struct Open(Arc<Intake>);
+pub(super) struct Open(Arc<Intake>);
 
 /// The time that connections have after the drain's deadline to read the bytes that have arrived and to close.
 const GRACE: Duration = Duration::from_millis(500);
@@ -57,8 +57,7 @@ impl Connections {
             self.refuse(ErrorReason::ConnectionLimit, &accepted, &error);
             return;
         }
-        self.intake.counters.opened();
-        let open = Open(Arc::clone(&self.intake));
+        let open = Open::new(&self.intake);
         self.tasks.spawn(async move {
             let intake = &open.0;
             let peer = accepted.peer();
@@ -121,6 +120,13 @@ impl Connections {
 }
 
 // === impl Open ===
+
+impl Open {
+    pub(super) fn new(intake: &Arc<Intake>) -> Self {
+        intake.counters.opened();
+        Self(Arc::clone(intake))
+    }
+}
 
 impl Drop for Open {
     fn drop(&mut self) {

@@ -42,6 +42,8 @@ closed_set! {
         Unfinished => "unfinished",
         /// Reading or writing failed, or the stream ended in the middle of a frame.
         Io => "io",
+        /// Only for `connect`: the lookup of the name or the dial failed.
+        Connect => "connect",
         /// A bug in tapfan ended the connection.
         Internal => "internal",
     }

@@ -17,6 +17,17 @@ use crate::{
 /// other senders.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(2);
 
+/// The time that a server to which tapfan has connected has to end its stream after the half-close.
+const LEAVE_AFTER: Duration = Duration::from_secs(1);
+
+/// The side that has made a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum DialledBy {
+    Sender,
+    /// tapfan itself, because of a `connect` line.
+    Tapfan,
+}
+
 /// The time in which the sender must take FINISH if STOP arrived with the last bytes before the drain's deadline.
 pub(super) const LAST_FINISH: Duration = Duration::from_millis(100);
 
@@ -58,5 +69,21 @@ pub(super) async fn until(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,
         None => pending().await,
+    }
+}
+
+// === impl DialledBy ===
+
+impl DialledBy {
+    /// Returns the time at which tapfan closes a connection that it has half-closed. `None` if the sender decides when
+    /// the connection ends.
+    ///
+    /// A server to which tapfan has connected cannot keep frames for later, because it gives them only to collectors that
+    /// are connected. Few servers notice the half-close.
+    pub(super) fn leaves_at(self) -> Option<Instant> {
+        match self {
+            Self::Sender => None,
+            Self::Tapfan => Some(Instant::now() + LEAVE_AFTER),
+        }
     }
 }

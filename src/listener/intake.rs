@@ -65,6 +65,26 @@ pub(crate) struct Settings {
 // === impl Intake ===
 
 impl Intake {
+    /// Creates the intake of a listener without connections.
+    pub(super) fn new(
+        listener: Stamp,
+        router: Router,
+        signals: DrainSignals,
+        budgets: Budgets,
+    ) -> Self {
+        Self {
+            listener,
+            router,
+            counters: Arc::default(),
+            signals,
+            closed: CancellationToken::new(),
+            senders: Arc::default(),
+            warnings: LineLimit::default(),
+            sender_lines: SenderLines::default(),
+            budgets,
+        }
+    }
+
     /// Returns the result of `step`, or `None` if the drain's deadline passes first.
     pub(super) async fn before_deadline<T>(&self, step: impl Future<Output = T>) -> Option<T> {
         select! {

@@ -3,6 +3,9 @@
 //! A listener accepts connections. Each connection has its own task, which does the handshakes, reads, cuts the bytes
 //! into chunks and offers each chunk to the router. The task never waits for a sink, and no sender can slow the
 //! connection of another.
+//!
+//! A [`Handle`] can also stand for the servers to which tapfan itself connects (`dialled.rs`). Their connections are
+//! served like those of senders that have connected.
 
 mod accept;
 mod accepted;
@@ -10,6 +13,7 @@ mod connection;
 mod connections;
 mod counters;
 mod cutter;
+mod dialled;
 mod ending;
 mod identity;
 mod intake;
@@ -32,6 +36,7 @@ pub use unfinished::Unfinished;
 
 pub(crate) use accept::{Handle, Listener};
 pub(crate) use intake::{Budgets, DrainSignals, Settings};
+pub(crate) use sender_lines::Ended;
 pub(crate) use senders::{Listed, Sender, Senders};
 pub(crate) use socket_path::Reachability;
 pub(crate) use welcome::Welcome;

@@ -20,7 +20,7 @@ pub(super) struct SenderLines {
 
 /// The ways in which a stream ends, in the words of the log.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Ended {
+pub(crate) enum Ended {
     /// The sender sent STOP.
     Stop,
     /// The sender closed the connection before it sent STOP, or the connection was lost.

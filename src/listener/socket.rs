@@ -38,6 +38,9 @@ impl Socket {
                     None => (Self::Tcp(net::bind_tcp(*address)?), false),
                 }
             }
+            ListenAddress::Remote(remote) => {
+                return Err(BindError::Remote(remote.endpoint.clone()));
+            }
         })
     }
 

@@ -118,6 +118,8 @@ impl Welcome {
                     None => format!("{hosts}, with TLS"),
                 }
             }
+            // tapfan connects itself, so nobody may connect.
+            ListenAddress::Remote(_) => return None,
         })
     }
 }

@@ -35,7 +35,7 @@ pub(crate) use address::UNIX_PATH_LIMIT;
 pub(crate) use bind::{Admitted, BoundUnix, PermissionChange, bind_tcp, bind_unix};
 #[cfg(feature = "cli")]
 pub(crate) use bind::{probe_tcp, probe_unix};
-pub(crate) use descriptors::{Descriptors, Incoming};
+pub(crate) use descriptors::{Descriptors, DescriptorsShort, Incoming};
 pub(crate) use liveness::Liveness;
 pub(crate) use own::{OwnListener, OwnListeners, OwnPlace, real_path, takes_all};
 pub(crate) use patience::Patience;

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, IoSlice},
+    os::fd::{AsRawFd, RawFd},
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -92,6 +93,17 @@ impl Stream {
     /// Returns whether the connection is encrypted.
     pub fn is_tls(&self) -> bool {
         !matches!(self, Self::Unix(_) | Self::Tcp(_))
+    }
+}
+
+impl AsRawFd for Stream {
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Self::Unix(io) => io.as_raw_fd(),
+            Self::Tcp(io) => io.tcp().as_raw_fd(),
+            #[cfg(feature = "tls")]
+            Self::Tls(io) => io.get_ref().0.tcp().as_raw_fd(),
+        }
     }
 }
 

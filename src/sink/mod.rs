@@ -43,15 +43,15 @@ mod wire;
 
 pub(crate) use backoff::Backoff;
 pub(crate) use checkpoint::Checkpoint;
-pub(crate) use connect::{Connect, ConnectCause, ConnectError};
+pub(crate) use connect::{Connect, ConnectCause, ConnectError, Place, Target, dial};
 pub(crate) use connection::Connection;
 pub(crate) use descriptors::descriptors_needed;
 pub(crate) use edits::FrameEdits;
-pub(crate) use endpoints::{Ends, run};
+pub(crate) use endpoints::{Ends, Outlook, run};
 pub(crate) use file::{FileConnection, FileError};
 pub(crate) use names::Names;
 pub(crate) use outgoing::{Outgoing, SinkError};
-pub(crate) use reconnect::{Established, Reconnect};
+pub(crate) use reconnect::{Established, Reconnect, STEADY};
 pub(crate) use renew::Term;
 pub(crate) use resolution::Resolution;
 pub(crate) use rewrite::{RewriteLayer, RewriteService};

@@ -9,15 +9,15 @@ use super::{
     Connect, EditGroup, EditGroups, FrameEdits, Names, Reconnect, Resolution, RewriteLayer,
     RewriteService, SpoolSetupError,
     confirmation::{AllMissed, Confirmation},
-    connect::{Place, Target},
+    connect::Target,
     file::Files,
 };
 use crate::{
     config::{self, Confirm, Endpoints, FilterFileError, FinishBounds},
     health::Reporter,
     net::{
-        ClientConfig, Endpoint, Keepalive, Literal, OwnListeners, ResolveError, SendBuffer,
-        TcpSettings, TlsError, UserTimeout,
+        ClientConfig, Endpoint, Keepalive, OwnListeners, ResolveError, SendBuffer, TcpSettings,
+        TlsError, UserTimeout,
     },
 };
 
@@ -130,10 +130,7 @@ impl Stack {
         status: &Reporter,
         abort: CancellationToken,
     ) -> SinkStack {
-        let mut target = self.target.clone();
-        if let Target::Tcp { place, .. } = &mut target {
-            *place = Place::Fixed(Literal::from(address));
-        }
+        let target = self.target.at(address);
         // With `endpoints balance`, each chunk is sent to one address only. The stacks of the addresses therefore share
         // no edited chunks.
         let edits = match self.endpoints {

@@ -9,7 +9,7 @@ use tracing::{error, info, warn};
 use super::{
     ListenerHandle, SinkHandle, Supervisor,
     descriptors::Shortage,
-    drops,
+    dialled, drops,
     material::Material,
     plan::{ListenerStep, Plan, PlannedListener, PlannedSink, SinkStep, is_same_place},
     sink_task::{SinkTask, Work},
@@ -291,14 +291,10 @@ fn apply_listener(
     } = planned;
     let name = Arc::clone(&config.name);
     Some(match step {
-        ListenerStep::Keep => {
-            let old = old?;
-            old.running.look();
-            old
-        }
+        ListenerStep::Keep => old.inspect(|old| old.running.look())?,
         ListenerStep::Change(settings, permissions) => {
             let old = old?;
-            old.running.replace(&config, settings);
+            old.use_settings(&config, settings);
             if old.inherited && old.config.address != config.address {
                 warn_about_permissions(&config);
             }
@@ -315,6 +311,13 @@ fn apply_listener(
                 ..old
             }
         }
+        ListenerStep::Adopt(target) => {
+            changes.changed.push(name);
+            old?.adopt(config, material, &target)
+        }
+        ListenerStep::Dial(dialer, signals) => {
+            dialled::start((config, material), dialer, signals, old, changes)
+        }
         ListenerStep::Start(listener, signals) => {
             changes.started.push(name);
             if listener.inherited {
@@ -325,6 +328,7 @@ fn apply_listener(
                 material,
                 address: listener.local_address(),
                 inherited: listener.inherited,
+                dialled: None,
                 running: listener.handle.clone(),
                 signals,
                 task: AbortOnDropHandle::new(tokio::spawn(listener.run())),

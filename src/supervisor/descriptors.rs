@@ -4,7 +4,11 @@
 use nix::sys::resource::{Resource, getrlimit};
 use tracing::warn;
 
-use crate::{config::Config, net::Descriptors, sink::descriptors_needed};
+use crate::{
+    config::{Config, Listen},
+    net::Descriptors,
+    sink::descriptors_needed,
+};
 
 /// Descriptors that a reload may need: for files, new listeners, and the sockets of draining sinks.
 const RELOAD: u64 = 8;
@@ -45,9 +49,13 @@ impl Needed {
     pub(super) fn by(config: &Config) -> Self {
         let sinks: u64 = config.sinks.iter().map(descriptors_needed).sum();
         let each = config.listeners.iter();
+        let connections = |one: &Listen| match one.remote() {
+            Some(remote) if !remote.endpoint.is_named() => 1,
+            _ => one.limits.connections as u64,
+        };
         Self {
             own: RELOAD + sinks,
-            senders: each.map(|one| one.limits.connections as u64 + 1).sum(),
+            senders: each.map(|one| connections(one) + 1).sum(),
             in_use: IDLE + PER_LISTENER * config.listeners.len() as u64,
         }
     }

@@ -25,7 +25,7 @@ pub(super) struct Material {
     digest: u64,
     /// The certificates presented to peers.
     pub(super) certificates: Arc<[Certificate]>,
-    /// The TLS configuration of a sink.
+    /// The TLS configuration of a sink or of a `connect` line.
     pub(super) client_tls: Option<Arc<ClientConfig>>,
     /// The TLS configuration of a listener.
     pub(super) server_tls: Option<Arc<ServerConfig>>,
@@ -44,7 +44,12 @@ pub(super) struct Certificate {
 impl Material {
     /// Reads the files that a sink names.
     pub(super) fn of_sink(sink: &config::Sink) -> Result<Self, TlsError> {
-        let Some(tls) = &sink.tls else {
+        Self::of_client(sink.tls.as_ref())
+    }
+
+    /// Reads the files of a TLS client. `None` means no TLS.
+    fn of_client(tls: Option<&ClientTls>) -> Result<Self, TlsError> {
+        let Some(tls) = tls else {
             return Ok(Self::none());
         };
         let ClientTls { ca, client, .. } = tls;
@@ -59,10 +64,12 @@ impl Material {
         })
     }
 
-    /// Reads the files that a listener names.
+    /// Reads the files that a `listen` or `connect` line names.
     pub(super) fn of_listener(listen: &Listen) -> Result<Self, TlsError> {
-        let ListenAddress::Tls(_, tls) = &listen.address else {
-            return Ok(Self::none());
+        let tls = match &listen.address {
+            ListenAddress::Tls(_, tls) => tls,
+            ListenAddress::Remote(remote) => return Self::of_client(remote.tls.as_ref()),
+            ListenAddress::Unix(..) | ListenAddress::Tcp(_) => return Ok(Self::none()),
         };
         let ServerTls {
             cert,

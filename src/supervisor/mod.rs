@@ -6,6 +6,7 @@
 
 mod apply;
 mod descriptors;
+mod dialled;
 mod drain;
 mod drops;
 mod expiry;
@@ -45,6 +46,7 @@ pub use crate::{
 
 use self::{
     descriptors::Shortage,
+    dialled::Dialled,
     material::Material,
     sink_task::{SinkTask, Work},
 };
@@ -93,13 +95,15 @@ pub struct Supervisor {
     _expiry_log: AbortOnDropHandle<()>,
 }
 
-/// A running listener.
+/// A running listener, or a running `connect` line.
 #[derive(Debug)]
 pub struct ListenerHandle {
     config: Listen,
     material: Material,
     address: Option<SocketAddr>,
     inherited: bool,
+    /// The connections that tapfan makes itself. `None` for a listener.
+    dialled: Option<Dialled>,
     running: Handle,
     signals: DrainSignals,
     task: AbortOnDropHandle<()>,

@@ -32,6 +32,8 @@ pub(super) struct ListenerPart {
     welcome: Arc<Welcome>,
     pub(super) certificates: Arc<[Certificate]>,
     reachability: Option<Arc<Reachability>>,
+    /// The health of the connections that tapfan makes itself. `None` for a listener.
+    dialled: Option<watch::Receiver<SinkHealth>>,
     /// True if it is no longer in the configuration.
     pub(super) removed: bool,
 }
@@ -61,6 +63,7 @@ impl ListenerPart {
             welcome: Arc::clone(listener.running.welcome()),
             certificates: Arc::clone(&listener.material.certificates),
             reachability: listener.running.reachability().cloned(),
+            dialled: listener.dialled.as_ref().map(|it| it.reporter.watch()),
             removed: false,
         }
     }
@@ -87,6 +90,7 @@ impl ListenerPart {
                 error: lost.error.to_string(),
                 at: lost.since.into(),
             }),
+            dialled: self.dialled.as_ref().map(|health| health.borrow().clone()),
             connections: counts.connections,
             accepted: counts.accepted,
             senders: senders.iter().map(|sender| (&**sender).into()).collect(),

@@ -3,14 +3,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Prepared, SinkHandle, Supervisor, descriptors::Needed, material::Material, sources};
+use super::{
+    Prepared, SinkHandle, Supervisor, descriptors::Needed, dialled, material::Material, sources,
+};
 use crate::{
     config::{self, Listen, ListenAddress, ReadScreen, Template},
+    dialer::Dialer,
     frame_stream::ListenerId,
     health::Reporter,
     listener::{DrainSignals, Listener, ListenerSetupError, Settings},
-    net::{BindError, PermissionChange},
-    sink::{Names, Opened, SinkSetupError, SpoolSetupError, Stack},
+    net::{BindError, PermissionChange, TlsError},
+    sink::{Names, Opened, SinkSetupError, SpoolSetupError, Stack, Target},
 };
 
 /// All reasons why the router did not start or was not changed.
@@ -23,7 +26,7 @@ pub struct StartError(pub Vec<StartProblem>);
 #[non_exhaustive]
 pub enum StartProblem {
     /// A listener could not be set up.
-    #[error("listen {name}: {source}")]
+    #[error("{directive} {name}: {source}", directive = directive(.source))]
     Listener {
         /// Its name.
         name: Arc<str>,
@@ -86,6 +89,11 @@ pub(super) enum ListenerStep {
     /// and identity.
     Change(Settings, Option<PermissionChange>),
     Start(Listener, DrainSignals),
+    /// The `connect` line keeps its connections, and uses the certificates of this target from the next handshake on.
+    Adopt(Target),
+    /// Connects to the servers of a `connect` line. A line that already runs ends its connections first, and keeps its
+    /// counters.
+    Dial(Dialer, DrainSignals),
 }
 
 // === impl Plan ===
@@ -124,8 +132,8 @@ impl Plan {
         let mut listeners = Vec::new();
         for (listen, material) in config.listeners.iter().zip(of_listeners) {
             let planned = material
-                .map_err(ListenerSetupError::from)
-                .and_then(|material| PlannedListener::new(listen, material, running));
+                .map_err(|error| unusable(listen, error))
+                .and_then(|material| PlannedListener::new(listen, material, &names, running));
             match planned {
                 Ok(planned) => listeners.push(planned),
                 Err(source) => problems.push(StartProblem::Listener {
@@ -257,8 +265,18 @@ impl PlannedListener {
     fn new(
         listen: &Listen,
         material: Material,
+        names: &Names,
         running: &Supervisor,
     ) -> Result<Self, ListenerSetupError> {
+        if let Some(remote) = listen.remote() {
+            let (id, step) = dialled::plan(listen, remote, &material, names, running)?;
+            return Ok(Self {
+                config: listen.clone(),
+                id,
+                material,
+                step,
+            });
+        }
         let settings = || Settings {
             limits: listen.limits,
             tls: material.server_tls.clone(),
@@ -323,7 +341,26 @@ pub(super) fn is_same_place(one: &Listen, other: &Listen) -> bool {
             // only if they have the same name.
             address == wanted && (address.port() != 0 || one.name == other.name)
         }
+        (ListenAddress::Remote(one), ListenAddress::Remote(other)) => {
+            one.endpoint == other.endpoint
+        }
         _ => false,
+    }
+}
+
+/// The error of a `listen` or `connect` line whose certificate, key or authorities cannot be used.
+fn unusable(listen: &Listen, error: TlsError) -> ListenerSetupError {
+    match listen.remote() {
+        Some(_) => ListenerSetupError::Connect(error.into()),
+        None => ListenerSetupError::Tls(error),
+    }
+}
+
+/// The directive that has this problem.
+fn directive(problem: &ListenerSetupError) -> &'static str {
+    match problem {
+        ListenerSetupError::Connect(_) => "connect",
+        _ => "listen",
     }
 }
 

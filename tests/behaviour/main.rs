@@ -24,6 +24,7 @@ mod router;
 mod sender;
 mod traffic;
 mod wait;
+mod waiting_server;
 mod wire;
 
 mod accounts;
@@ -35,6 +36,7 @@ mod binary;
 mod churn;
 mod coalescing;
 mod confirm_scrapes;
+mod connect;
 mod dead_collectors;
 mod descriptors;
 mod drain;

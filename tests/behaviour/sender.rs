@@ -143,7 +143,16 @@ pub(crate) async fn expect(stream: &mut Stream, bytes: &[u8]) {
 impl Sender {
     /// Connects and starts a stream.
     pub(crate) async fn open(target: &Target, mode: Mode) -> Self {
-        let mut stream = target.dial().await.expect("connected");
+        let stream = target.dial().await.expect("connected");
+        Self::begin(stream, mode).await
+    }
+
+    /// Starts a bidirectional stream on a connection that the router has made.
+    pub(crate) async fn on(stream: Stream) -> Self {
+        Self::begin(stream, Mode::Bidirectional).await
+    }
+
+    async fn begin(mut stream: Stream, mode: Mode) -> Self {
         if mode == Mode::Bidirectional {
             stream.write_all(READY).await.expect("written");
             expect(&mut stream, ACCEPT).await;
@@ -179,6 +188,12 @@ impl Sender {
             Mode::Unidirectional => b"",
         };
         assert_eq!(answer, expected);
+    }
+
+    /// Sends STOP on a connection that the router has half-closed. Waits until it has closed the connection.
+    pub(crate) async fn stop_after_half_close(mut self) {
+        self.write(STOP).await;
+        assert_eq!(rest(&mut self.stream).await, b"");
     }
 
     /// Shuts down the write side without STOP. Waits until the router has closed the connection.
@@ -226,7 +241,11 @@ pub(crate) fn reset_on_close(stream: &Stream) {
 impl Load {
     /// Connects, and starts to send frames at the rate of the profile.
     pub(crate) async fn start(target: &Target, profile: LoadProfile) -> Self {
-        let sender = Sender::open(target, profile.mode).await;
+        Self::of(Sender::open(target, profile.mode).await, profile)
+    }
+
+    /// Starts to send frames on the stream of `sender`.
+    pub(crate) fn of(sender: Sender, profile: LoadProfile) -> Self {
         let sent = Arc::<AtomicU64>::default();
         let enough = CancellationToken::new();
         let task = tokio::spawn(load(sender, profile, Arc::clone(&sent), enough.clone()));

@@ -23,7 +23,7 @@ const WITHOUT_A_CONSTANT: &[(&str, &str)] = &[
     ),
 ];
 
-const ATTEMPT: &str = "src/sink/connect/attempt.rs";
+const ATTEMPT: &str = "src/sink/connect/dial.rs";
 const RACE: &str = "src/sink/connect/race.rs";
 const FILES: &str = "src/sink/file/mod.rs";
 const BACKOFF: &str = "src/sink/backoff.rs";
@@ -123,6 +123,11 @@ fn other_limits(of: &Constants) -> Vec<(&'static str, String)> {
         of.time("src/cli/watch.rs", "PATIENCE"),
     );
     let handshake = of.time("src/config/model.rs", "HANDSHAKE_DEADLINE");
+    let (dial, patient) = (
+        of.time(ATTEMPT, "DEADLINE"),
+        of.time("src/config/remote.rs", "PATIENT_DEADLINE"),
+    );
+    let leave = of.time("src/listener", "LEAVE_AFTER");
     let stall = of.time("src/listener", "STALL_DEADLINE");
     let keepalive = |field| of.field("src/net/socket.rs", field);
     let lost = keepalive("idle") + keepalive("interval") * keepalive("probes");
@@ -138,6 +143,14 @@ fn other_limits(of: &Constants) -> Vec<(&'static str, String)> {
             format!("{quiet} after the last change, or {patience} after the first change"),
         ),
         ("TLS, handshake with a sender", format!("{handshake} each")),
+        (
+            "dial, TLS, handshake with a server of `connect`",
+            format!("{dial}, {dial} and {patient}"),
+        ),
+        (
+            "a server of `connect` after the half-close of a drain",
+            format!("{leave}, then tapfan closes the connection"),
+        ),
         (
             "silence of a sender",
             format!(

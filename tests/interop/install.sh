@@ -19,9 +19,25 @@ packages=(
     unbound
 )
 
+# Builds CoreDNS from its source, because Debian has no package of it. Go fetches the modules and, if it is too old, a
+# newer Go. Does nothing if the program is up to date.
+build_coredns() {
+    local folder
+    folder=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
+    PATH=$PATH:/usr/local/go/bin:/usr/lib/go/bin
+    if ! command -v go >/dev/null; then
+        echo 'interop: CoreDNS needs Go 1.21 or later, see https://go.dev/doc/install' >&2
+        return 1
+    fi
+    (cd "$folder/coredns" && go build -o ../../../target/interop/coredns .)
+    echo 'interop: CoreDNS is built'
+}
+
 states=$(dpkg-query --show --showformat='${db:Status-Status}\n' "${packages[@]}" 2>&1 | sort --unique || true)
 if [[ $states == installed ]]; then
-    exec "$(dirname "$0")/../packages.sh" interop "${packages[@]}"
+    "$(dirname "$0")/../packages.sh" interop "${packages[@]}"
+    build_coredns
+    exit
 fi
 as_root=()
 ((EUID == 0)) || as_root=(sudo --non-interactive)
@@ -46,3 +62,5 @@ if [[ -n $made_policy && -d /run/systemd/system ]]; then
     "${as_root[@]}" systemctl --quiet disable named.service unbound.service knot.service dnsdist.service \
         pdns-recursor.service prometheus.service 2>/dev/null || true
 fi
+
+build_coredns

@@ -15,6 +15,7 @@ mod activation;
 mod bind;
 mod certificates;
 mod collector;
+mod coredns;
 mod dig;
 mod dns;
 mod dnsdist;

@@ -7,6 +7,7 @@ use prometheus_client::{collector::Collector, encoding::DescriptorEncoder};
 use super::{
     filters::filters_of_sinks,
     process::Process,
+    servers::servers_of_listeners,
     spools::spools_of_sinks,
     writer::{Families, Labels},
 };
@@ -28,6 +29,7 @@ impl Collector for Scrape {
         self.router(&mut families)?;
         let listeners = without_namesakes(&self.status.listeners, |listener| &listener.name);
         of_listeners(&listeners, &mut families)?;
+        servers_of_listeners(&listeners, &mut families)?;
         self.unfinished_frames(&mut families)?;
         self.memory(&mut families)?;
         let sinks = without_namesakes(&self.status.sinks, |sink| &sink.name);
@@ -129,7 +131,8 @@ fn of_listeners(listeners: &[&ListenerStatus], to: &mut Families<'_>) -> fmt::Re
     to.gauges(
         "tapfan_listener_up",
         "1 if senders can connect; 0 if the listener's socket was removed and cannot be bound again.",
-        each(|listener| u64::from(listener.not_listening.is_none())),
+        (listeners.iter().filter(|one| one.dialled.is_none()))
+            .map(|one| (of_listener(one), u64::from(one.not_listening.is_none()))),
     )?;
     to.gauges(
         "tapfan_listener_connections",
@@ -358,7 +361,7 @@ pub(super) fn of_sink(sink: &SinkStatus) -> Labels<'_> {
     vec![("sink", sink.name.as_str())]
 }
 
-fn of_listener(listener: &ListenerStatus) -> Labels<'_> {
+pub(super) fn of_listener(listener: &ListenerStatus) -> Labels<'_> {
     vec![("listener", listener.name.as_str())]
 }
 

@@ -5,6 +5,7 @@ mod families;
 mod filters;
 mod format;
 mod process;
+mod servers;
 mod spools;
 mod writer;
 

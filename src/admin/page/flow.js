@@ -43,7 +43,7 @@ export function drawFlow(parent, listeners, sinks) {
   });
   listeners.forEach(({ listener, rate: pace }, place) => {
     const kind = listener.connections ? "from" : "none";
-    const below = listener.connections ? rate(pace) : "no sender";
+    const below = listener.connections ? rate(pace) : listener.dialled ? "no server" : "no sender";
     parts.push(box(pens, 0, y(place, listeners.length), node, row, kind, null, listener.name, below));
   });
   const tall = Math.min(height, Math.max(row, Math.min(110, height - 8)));

@@ -29,9 +29,9 @@ function row() {
       put(element, "data-listener", listener.name);
       say(name, listener.removed ? `${listener.name} (removed)` : listener.name);
       say(now, rate(pace));
-      say(senders, listener.connections ? `from ${counted(listener.connections, "sender")}` : absence(listener, time));
+      say(senders, listener.connections ? `from ${counted(listener.connections, listener.dialled ? "server" : "sender")}` : absence(listener, time));
       const lost = listener.not_listening;
-      const parts = [`${counted(listener.frames, "frame")}, ${bytes(listener.bytes)}`, `${counted(listener.accepted, "connection")} accepted`];
+      const parts = [`${counted(listener.frames, "frame")}, ${bytes(listener.bytes)}`, `${counted(listener.accepted, "connection")} ${listener.dialled ? "made" : "accepted"}`];
       if (listener.address && !listener.name.endsWith(listener.address)) parts.unshift(`at ${listener.address}`);
       else if (!listener.configured.endsWith(listener.name.replace(/^\w+:[/][/]/, ""))) parts.unshift(`at ${listener.configured}`);
       for (const { expires } of listener.certificates) parts.push(`certificate ${expiry(expires, time)}`);
@@ -46,6 +46,7 @@ function row() {
       say(others, more ? `and ${counted(more, "more sender")}` : "");
       const errors = reasons(listener.errors);
       const wrong = [];
+      if (listener.dialled) wrong.push(...missing(listener.dialled, time));
       if (lost) wrong.push(`No sender can connect: ${lost.error}.`);
       if (errors.length > 0) wrong.push(`refused: ${errors.map(([reason, times]) => `${reason} ${count(times)}`).join(", ")}`);
       show(refused, wrong.length > 0);
@@ -54,7 +55,18 @@ function row() {
   };
 }
 
-function absence({ no_sender_since: begun }, now) {
+/** Returns why servers of a `connect` line are not connected, for the first few of them. */
+function missing({ endpoints, last_error: last }, now) {
+  if (endpoints.length === 0) return last ? [`${last.error}.`] : [];
+  const down = endpoints.filter(({ state }) => state !== "up");
+  const whys = down.slice(0, SENDERS).map(({ endpoint, since: begun, last_error: error }) => {
+    return `${endpoint} not connected for ${duration(since(begun, now))}${error ? `: ${error.error}` : ""}.`;
+  });
+  return down.length > SENDERS ? [...whys, `And ${counted(down.length - SENDERS, "more server")}.`] : whys;
+}
+
+function absence({ no_sender_since: begun, dialled }, now) {
+  if (dialled) return begun ? `no server connected for ${duration(since(begun, now))}` : "no server connected";
   return begun ? `no sender for ${duration(since(begun, now))}, since ${clock(begun, now)}` : "no sender connected";
 }
 

@@ -30,9 +30,18 @@ function lines(word, all, worst, listeners) {
       return listeners.filter(({ listener }) => listener.not_listening).map(({ listener }) => `${listener.not_listening.error}.`);
     case "down":
       return whys(worst);
+    case "degraded":
+      return [...unreachable(listeners), ...worst.slice(0, 6).map(({ sink }) => `${sink.name}: ${sink.verdict.sentence}.`)];
     default:
       return worst.slice(0, 6).map(({ sink }) => `${sink.name}: ${sink.verdict.sentence}.`);
   }
+}
+
+/** Returns why servers of `connect` lines are not connected, for the first few of them. */
+function unreachable(listeners) {
+  const servers = listeners.flatMap(({ listener }) => listener.dialled?.endpoints ?? []);
+  const missing = servers.filter(({ state, failures, last_error: last }) => state !== "up" && failures > 0 && last);
+  return missing.slice(0, 6).map((server) => `${server.last_error.error}.`);
 }
 
 /** Returns why each sink is down, for the first few sinks that are. */

@@ -125,7 +125,7 @@ fn configuration(config: &Config) -> Configuration {
             settings,
         };
         match directive {
-            "listen" => all.listeners.push(named(settings)),
+            "listen" | "connect" => all.listeners.push(named(settings)),
             "dnstap" => all.sinks.push(named(settings)),
             "resolver" => all.resolver = settings,
             _ => all.router = settings,

@@ -133,6 +133,7 @@ impl Taken {
             ListenAddress::Tcp(address) | ListenAddress::Tls(address, _) => {
                 self.check_tcp(*address)
             }
+            ListenAddress::Remote(_) => Ok(()),
         }
     }
 

@@ -176,6 +176,7 @@ impl InputArgs {
                 ListenAddress::Unix(address, _) => address.to_string(),
                 ListenAddress::Tcp(address) => format!("tcp://{address}"),
                 ListenAddress::Tls(address, _) => format!("tls://{address}"),
+                ListenAddress::Remote(remote) => remote.endpoint.to_string(),
             };
             let mut listen = Listen::new(name, address);
             listen.limits.handshake = timeout;

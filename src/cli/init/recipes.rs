@@ -94,7 +94,8 @@ dnstap tls://siem.example.net:6443 full 4 8 {
 }
 ",
     note: "The option `group` names the group of the process `coredns`. Leave the option out if CoreDNS runs as root.
-Write `full` in the Corefile: without it, CoreDNS leaves out the DNS messages, and no sink can get them.",
+Write `full` in the Corefile: without it, CoreDNS leaves out the DNS messages, and no sink can get them.
+CoreDNS 1.14.4 and later can also wait for tapfan: see `connect` in docs/configuration.md.",
 };
 
 const BIND: Recipe = Recipe {

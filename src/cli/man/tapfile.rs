@@ -8,7 +8,7 @@ use super::{Page, marked, see_also, title, verbatim};
 use crate::config::manual::{self, Directive, Setting};
 
 const INTRODUCTION: &str = "The Tapfile is the configuration of `tapfan`. It says where dnstap comes in and where it goes. \
-    It has at least one `listen` line and one `dnstap` line. `tapfan check` prints every problem of a Tapfile, and how \
+    It has at least one `listen` or `connect` line, and one `dnstap` line. `tapfan check` prints every problem of a Tapfile, and how \
     tapfan understood it.";
 
 const SYNTAX: [&str; 5] = [

@@ -233,6 +233,7 @@ fn listener_row(listener: &ListenerStatus, now: Timestamp) -> Row {
         below.push(format!("no sender can connect: {}", lost.error));
     }
     below.extend(sender_lines(listener, now));
+    below.extend(server_lines(listener, now));
     let refused = reasons(&listener.errors);
     if !refused.is_empty() {
         below.push(format!("refused: {refused}"));
@@ -256,6 +257,27 @@ fn sender_lines(listener: &ListenerStatus, now: Timestamp) -> Vec<String> {
     let others = all.len().saturating_sub(SENDERS) as u64 + listener.other_senders;
     if others > 0 {
         lines.push(format!("and {others} more; `tapfan top` lists them"));
+    }
+    lines
+}
+
+/// Describes the servers of a `connect` line that are not connected.
+fn server_lines(listener: &ListenerStatus, now: Timestamp) -> Vec<String> {
+    let Some(servers) = &listener.dialled else {
+        return Vec::new();
+    };
+    if servers.endpoints.is_empty() {
+        let last = servers.last_error.as_ref();
+        return Vec::from_iter(last.map(|last| last.error.clone()));
+    }
+    let down = servers
+        .endpoints
+        .iter()
+        .filter(|one| one.state != State::Up);
+    let mut lines: Vec<_> = down.flat_map(|one| endpoint_lines(one, now)).collect();
+    if lines.len() > 2 * SENDERS {
+        lines.truncate(2 * SENDERS);
+        lines.push("and more".to_owned());
     }
     lines
 }

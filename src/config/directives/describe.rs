@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{
     super::{Config, ListenAddress},
-    dnstap, listen, resolver, router,
+    connect, dnstap, listen, resolver, router,
     row::described,
 };
 use crate::net::{Authority, Endpoint};
@@ -14,7 +14,7 @@ pub(super) const WIDTH: usize = "unfinished_frames".len();
 
 /// The settings of one directive, or the settings of the router itself, which have their own lines in a Tapfile.
 pub(crate) struct Section {
-    /// `listen`, `dnstap`, `router` or `resolver`.
+    /// `listen`, `connect`, `dnstap`, `router` or `resolver`.
     pub(crate) directive: &'static str,
     /// The name of a listener or a sink.
     pub(crate) name: Option<String>,
@@ -45,13 +45,19 @@ impl Config {
 
     /// All settings with their values, in the order of the file.
     pub(crate) fn sections(&self) -> Vec<Section> {
-        let listeners = self.listeners.iter().map(|listen| Section {
-            directive: "listen",
-            name: Some(listen.name.to_string()),
-            settings: [("address", shown(&listen.address))]
-                .into_iter()
-                .chain(described(listen::OPTIONS, listen))
-                .collect(),
+        let listeners = self.listeners.iter().map(|listen| {
+            let (directive, rows) = match listen.remote() {
+                Some(_) => ("connect", connect::OPTIONS),
+                None => ("listen", listen::OPTIONS),
+            };
+            Section {
+                directive,
+                name: Some(listen.name.to_string()),
+                settings: [("address", shown(&listen.address))]
+                    .into_iter()
+                    .chain(described(rows, listen))
+                    .collect(),
+            }
         });
         let sinks = self.sinks.iter().map(|sink| Section {
             directive: "dnstap",
@@ -81,6 +87,7 @@ fn shown(address: &ListenAddress) -> String {
         ListenAddress::Unix(address, _) => Endpoint::Unix(address.clone()).to_string(),
         ListenAddress::Tcp(address) => format!("tcp://{}", Authority::from(*address)),
         ListenAddress::Tls(address, _) => format!("tls://{}", Authority::from(*address)),
+        ListenAddress::Remote(remote) => remote.endpoint.to_string(),
     }
 }
 

@@ -79,6 +79,21 @@ const LISTENER_WORDS: [(&str, &str); 11] = [
     ("chmod", "mode"),
 ];
 
+/// Names that other programs use for an option of `connect`, each with the name of that option in a Tapfile.
+const SERVER_WORDS: [(&str, &str); 11] = [
+    ("insecure", "skipverify"),
+    ("insecure_skip_verify", "skipverify"),
+    ("tls_insecure", "skipverify"),
+    ("tls_ca", "ca"),
+    ("ca_file", "ca"),
+    ("cacert", "ca"),
+    ("tls_cert", "cert"),
+    ("cert_file", "cert"),
+    ("tls_key", "key"),
+    ("key_file", "key"),
+    ("tls_server_name", "server_name"),
+];
+
 /// Names of plugins that often stand in a Corefile.
 const PLUGINS: [&str; 40] = [
     "acl",
@@ -240,9 +255,14 @@ pub(super) fn socket(socket: &Token) -> Option<Diagnostic> {
     ))
 }
 
-/// Returns the error for a URL that is only a port.
+/// Returns the error for the URL of a listener that is only a port.
 pub(super) fn url(url: &Token) -> Option<Diagnostic> {
     port(url, "tcp://0.0.0.0:")
+}
+
+/// Returns the error for the address of a DNS server that is only a port.
+pub(super) fn server(socket: &Token) -> Option<Diagnostic> {
+    port(socket, "tcp://127.0.0.1:")
 }
 
 fn port(token: &Token, before: &str) -> Option<Diagnostic> {
@@ -267,6 +287,7 @@ pub(super) fn option(
     let words: &[(&str, &str)] = match directive {
         "dnstap" => &SINK_WORDS,
         "listen" => &LISTENER_WORDS,
+        "connect" => &SERVER_WORDS,
         "confirm" => &CONFIRM_WORDS,
         _ => return None,
     };

@@ -25,30 +25,13 @@ use crate::{
 pub(super) const OPTIONS: &[Row<Listen>] = &[
     Row {
         name: "name",
-        value: Value::Text("NAME", NAME_LIMIT, |listen, given, findings| {
-            listen.name = given.word(findings)?.into();
-            Some(())
-        }),
+        value: NAME,
         default: "the URL as written",
         doc: "the name of the listener in logs, metrics, status and `from`",
         scope: None,
         describe: |listen| Some(listen.name.to_string()),
     },
-    Row {
-        name: "identity",
-        value: Value::Text("TEXT", NAME_LIMIT, |listen, given, findings| {
-            let identity = given.word(findings)?;
-            listen.identity = Some(Bytes::copy_from_slice(identity.as_bytes()));
-            Some(())
-        }),
-        default: "none",
-        doc: "the field `identity` for frames whose sender sets none",
-        scope: None,
-        describe: |listen| {
-            let identity = listen.identity.as_ref()?;
-            Some(format!("{:?}", String::from_utf8_lossy(identity)))
-        },
-    },
+    IDENTITY,
     Row {
         name: "max_connections",
         value: Value::Number(1..=1_000_000, |listen, number| {
@@ -59,16 +42,7 @@ pub(super) const OPTIONS: &[Row<Listen>] = &[
         scope: None,
         describe: |listen| Some(listen.limits.connections.to_string()),
     },
-    Row {
-        name: "max_frame",
-        value: Value::Size(1 << 10..=LONGEST_FRAME as u64, |listen, bytes| {
-            listen.limits.frame = u32::try_from(bytes).unwrap_or(u32::MAX);
-        }),
-        default: "1MiB",
-        doc: "the longest frame; a longer one is skipped and counted",
-        scope: None,
-        describe: |listen| Some(Size(listen.limits.frame.into()).to_string()),
-    },
+    MAX_FRAME,
     Row {
         name: "mode",
         value: Value::Mode(|listen, mode| {
@@ -130,6 +104,42 @@ pub(super) const OPTIONS: &[Row<Listen>] = &[
         describe: |listen| Some(tls(listen)?.client_ca.as_ref()?.display().to_string()),
     },
 ];
+
+/// The value of the option `name`, which `connect` has, too.
+pub(super) const NAME: Value<Listen> =
+    Value::Text("NAME", NAME_LIMIT, |listen, given, findings| {
+        listen.name = given.word(findings)?.into();
+        Some(())
+    });
+
+/// The option `identity`, which `connect` has, too.
+pub(super) const IDENTITY: Row<Listen> = Row {
+    name: "identity",
+    value: Value::Text("TEXT", NAME_LIMIT, |listen, given, findings| {
+        let identity = given.word(findings)?;
+        listen.identity = Some(Bytes::copy_from_slice(identity.as_bytes()));
+        Some(())
+    }),
+    default: "none",
+    doc: "the field `identity` for frames whose sender sets none",
+    scope: None,
+    describe: |listen| {
+        let identity = listen.identity.as_ref()?;
+        Some(format!("{:?}", String::from_utf8_lossy(identity)))
+    },
+};
+
+/// The option `max_frame`, which `connect` has, too.
+pub(super) const MAX_FRAME: Row<Listen> = Row {
+    name: "max_frame",
+    value: Value::Size(1 << 10..=LONGEST_FRAME as u64, |listen, bytes| {
+        listen.limits.frame = u32::try_from(bytes).unwrap_or(u32::MAX);
+    }),
+    default: "1MiB",
+    doc: "the longest frame; a longer one is skipped and counted",
+    scope: None,
+    describe: |listen| Some(Size(listen.limits.frame.into()).to_string()),
+};
 
 const USAGE: &str = "write an address, as in `listen tcp://0.0.0.0:6000`";
 

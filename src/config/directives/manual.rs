@@ -1,6 +1,6 @@
 //! The directives and their options as data, for the manual page of the Tapfile.
 
-use super::{dnstap, listen, resolver, router, row::Row};
+use super::{connect, dnstap, listen, resolver, router, row::Row};
 
 /// A directive with its options.
 pub(crate) struct Directive {
@@ -130,6 +130,11 @@ pub(crate) fn directives() -> Vec<Directive> {
             "listen URL",
             "opens a socket to which DNS servers send dnstap",
             settings(listen::OPTIONS),
+        ),
+        block(
+            "connect SOCKET",
+            "connects to DNS servers that wait for collectors, and receives their dnstap",
+            settings(connect::OPTIONS),
         ),
         block(
             "dnstap SOCKET [full] [writebuffer] [queue]",

@@ -3,6 +3,7 @@
 //!
 //! An option is a row ([`row`]) in the file of its directive.
 
+mod connect;
 mod describe;
 mod dnstap;
 mod features;
@@ -16,6 +17,7 @@ mod reference_tests;
 mod resolver;
 mod router;
 mod row;
+mod server_name;
 mod shared_files;
 mod taken_addresses;
 mod whole;
@@ -38,7 +40,7 @@ use row::{Row, listed};
 pub(crate) use whole::leads_to;
 
 /// The directives with a block. All others are the [router's own lines](router::LINES).
-const BLOCKS: [&str; 3] = ["listen", "dnstap", "resolver"];
+const BLOCKS: [&str; 4] = ["listen", "connect", "dnstap", "resolver"];
 
 /// The meaning of a configuration. It is incomplete if parts of the configuration were not understood.
 pub(super) struct Understood {
@@ -103,13 +105,11 @@ pub(super) fn understand(
     }
     for statement in statements {
         match meant(statement, &mut findings) {
-            "listen" if purpose == Purpose::Taps => {
+            "listen" | "connect" if purpose == Purpose::Taps => {
                 findings.report(no_listener_for_taps(statement));
             }
-            "listen" => {
-                let listen = listen::read(statement, &mut findings);
-                parts.listener(statement, listen);
-            }
+            "listen" => parts.listener(statement, listen::read(statement, &mut findings)),
+            "connect" => parts.connects(statement, connect::read(statement, &mut findings)),
             "dnstap" => parts.sinks.extend(dnstap::read(statement, &mut findings)),
             "resolver" => {
                 parts.config.resolver = resolver::read(statement, &mut findings);
@@ -154,7 +154,10 @@ fn meant<'a>(statement: &'a Statement, findings: &mut Findings<'_>) -> &'a str {
 fn no_listener_for_taps(statement: &Statement) -> Diagnostic {
     statement
         .name
-        .error("`listen` has no use here", "this is for a router")
+        .error(
+            format!("`{}` has no use here", statement.name.text),
+            "this is for a router",
+        )
         .note("this program taps its own messages and takes none from others")
         .help("remove it, or run a router with this Tapfile: `tapfan run`")
 }
@@ -256,6 +259,7 @@ fn unknown(statement: &Statement) -> Diagnostic {
     for (directive, options) in [
         ("dnstap", names_of(dnstap::OPTIONS).collect::<Vec<_>>()),
         ("listen", names_of(listen::OPTIONS).collect()),
+        ("connect", names_of(connect::OPTIONS).collect()),
         ("resolver", names_of(resolver::OPTIONS).collect()),
         ("admin", names_of(router::HOST).collect()),
     ] {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    describe, dnstap, listen, names, resolver, router,
+    connect, describe, dnstap, listen, names, resolver, router,
     row::{Row, described},
 };
 use crate::config::{Config, parse};
@@ -96,6 +96,7 @@ fn the_tables_of_the_reference_are_those_of_the_rows() {
     let text = reference();
     check(&text, "dnstap", dnstap::OPTIONS);
     check(&text, "listen", listen::OPTIONS);
+    check(&text, "connect", connect::OPTIONS);
     check(&text, "resolver", resolver::OPTIONS);
     check(&text, "admin", router::HOST);
     let confirm = documented(section(&text, "dnstap"), "option of `confirm finish`");
@@ -182,6 +183,11 @@ fn defaults_are_what_the_rows_say() {
         ])
     );
     assert_eq!(lines(tls).last().as_deref(), Some("client_ca: none"));
+    let dialled = self::config("connect tls+srv://_dnstap._tcp.c.example\ndnstap @out");
+    let dialled = &dialled.listeners[0];
+    check(connect::OPTIONS, dialled, &["name", "server_name"]);
+    let rows = described(connect::OPTIONS, dialled).count();
+    assert_eq!(rows, connect::OPTIONS.len(), "every row applies");
     let mut shown = HashSet::new();
     for sink in &config.sinks {
         // The third argument lists the rows that are not compared: their values are shown with units, or depend on
@@ -219,6 +225,8 @@ fn a_written_default_changes_nothing() {
         format!("listen @in\ndnstap tcp://c.example:1 {{\n{option}\n}}")
     }) + check(listen::OPTIONS, |option| {
         format!("listen @in {{\n{option}\n}}\ndnstap /s")
+    }) + check(connect::OPTIONS, |option| {
+        format!("connect tcp://c.example:1 {{\n{option}\n}}\ndnstap /s")
     }) + check(resolver::OPTIONS, |option| {
         format!("listen @in\ndnstap /s\nresolver {{\n{option}\n}}")
     }) + check(router::LINES, |line| {
@@ -250,6 +258,7 @@ fn every_row_is_complete_and_unique() {
     check(dnstap::CONFIRM);
     check(dnstap::SPOOL);
     check(listen::OPTIONS);
+    check(connect::OPTIONS);
     check(resolver::OPTIONS);
     check(router::HOST);
     check(router::LINES);

@@ -60,8 +60,12 @@ pub(super) fn check_listeners(listeners: &[(Span, Listen)], findings: &mut Findi
     for (index, (span, listen)) in listeners.iter().enumerate() {
         let before = listeners.get(..index).unwrap_or_default();
         if let Some((first, _)) = before.iter().find(|(_, other)| collide(listen, other)) {
+            let message = match listen.remote() {
+                Some(_) => "two `connect` lines have the same address",
+                None => "two listeners have the same address",
+            };
             findings.report(
-                Diagnostic::error("two listeners have the same address")
+                Diagnostic::error(message)
                     .at(*span, "second here")
                     .at(*first, "first here")
                     .help("remove one of them, or give it another address"),
@@ -95,6 +99,10 @@ pub(super) fn check_listeners(listeners: &[(Span, Listen)], findings: &mut Findi
 fn collide(one: &Listen, other: &Listen) -> bool {
     match (&one.address, &other.address) {
         (ListenAddress::Unix(one, _), ListenAddress::Unix(other, _)) => one == other,
+        // Two connections to the same server would bring every frame twice.
+        (ListenAddress::Remote(one), ListenAddress::Remote(other)) => {
+            one.endpoint == other.endpoint
+        }
         (one, other) => {
             let bound = bound(one).filter(|address| address.port() != 0);
             bound.is_some() && bound == self::bound(other)
@@ -123,7 +131,7 @@ fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
 /// Returns the address that a TCP listener binds.
 pub(super) fn bound(address: &ListenAddress) -> Option<SocketAddr> {
     match address {
-        ListenAddress::Unix(..) => None,
+        ListenAddress::Unix(..) | ListenAddress::Remote(_) => None,
         ListenAddress::Tcp(address) | ListenAddress::Tls(address, _) => Some(*address),
     }
 }

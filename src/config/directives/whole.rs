@@ -10,12 +10,13 @@ use super::{
     super::{
         Config, Listen, ListenAddress, Places, Sink,
         diagnostics::{Diagnostic, shown},
+        lexer::Token,
         needs::{BACK, Need, ROUND, What, back_to_listener},
         parser::Statement,
         quantity::Size,
         source::Span,
     },
-    Findings, Purpose, dnstap,
+    Findings, Purpose, connect, dnstap,
     options::given_twice,
     shared_files::check_kept_files,
     taken_addresses::{bound, check_admins, check_listeners},
@@ -30,13 +31,26 @@ pub(super) struct Parts<'a> {
     /// True if a listener has an error, and is therefore not in `listeners`.
     pub(super) lacks_listener: bool,
     pub(super) sinks: Vec<dnstap::Found<'a>>,
+    /// The addresses of the `connect` lines. The lines themselves are in `listeners`.
+    dialled: Vec<(&'a Token, Endpoint)>,
     /// The last place of each directive that must occur only once.
     lines: HashMap<&'static str, Span>,
 }
 
 // === impl Parts ===
 
-impl Parts<'_> {
+impl<'a> Parts<'a> {
+    /// Adds a `connect` line.
+    pub(super) fn connects(&mut self, statement: &Statement, found: Option<connect::Found<'a>>) {
+        let Some(connect::Found { listen, socket }) = found else {
+            return self.listener(statement, None);
+        };
+        let endpoint = listen.remote().map(|remote| remote.endpoint.clone());
+        self.dialled
+            .extend(endpoint.map(|endpoint| (socket, endpoint)));
+        self.listener(statement, Some(listen));
+    }
+
     /// The places of the directives.
     pub(super) fn places(&self) -> Places {
         let line = |name| self.lines.get(name).copied();
@@ -88,6 +102,7 @@ impl Default for Parts<'_> {
             listeners: Vec::new(),
             lacks_listener: false,
             sinks: Vec::new(),
+            dialled: Vec::new(),
             lines: HashMap::new(),
         }
     }
@@ -108,6 +123,7 @@ pub(super) fn put_together(
         listeners,
         lacks_listener,
         sinks,
+        dialled,
         lines,
     } = parts;
     check_listeners(&listeners, findings);
@@ -119,6 +135,7 @@ pub(super) fn put_together(
         findings,
     );
     check_loops(&sinks, &listeners, findings);
+    check_dialled(&dialled, &listeners, findings);
     check_queues(&sinks, &listeners, findings);
     check_kept_files(&sinks, findings);
     check_spools(&sinks, findings);
@@ -151,7 +168,7 @@ fn require_both_ends(file: &str, parts: &Parts<'_>, findings: &mut Findings<'_>)
         findings.report(
             Diagnostic::error("there is no listener, so no dnstap comes in")
                 .in_file(file)
-                .help("add one, as in `listen unix:///run/tapfan/dnstap.sock`"),
+                .help("add one, as in `listen unix:///run/tapfan/dnstap.sock`, or `connect` to a DNS server that waits for collectors"),
         );
     }
     if parts.sinks.is_empty() {
@@ -182,6 +199,29 @@ fn check_loops(
             let what = What::Apart(path.clone(), paths(listeners));
             let span = found.socket.span;
             findings.needs.push(Need { what, span });
+        }
+    }
+}
+
+/// Reports a `connect` line that leads to a listener of this configuration, where no DNS server waits.
+fn check_dialled(
+    dialled: &[(&Token, Endpoint)],
+    listeners: &[(Span, Listen)],
+    findings: &mut Findings<'_>,
+) {
+    for (socket, endpoint) in dialled {
+        let mut listeners = listeners.iter();
+        let listener = listeners.find(|(_, listen)| leads_to(endpoint, &listen.address));
+        if let Some((span, _)) = listener {
+            findings.report(
+                socket
+                    .error(
+                        "this line leads to a listener",
+                        "tapfan would connect to itself",
+                    )
+                    .at(*span, "to this listener")
+                    .help("write the address at which the DNS server waits for collectors"),
+            );
         }
     }
 }

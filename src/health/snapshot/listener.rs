@@ -1,10 +1,10 @@
-//! A listener, as `/status` shows it.
+//! A listener or a `connect` line, as `/status` shows it.
 
 use serde::{Deserialize, Serialize};
 
-use super::{CertificateStatus, Counts, Failure, Timestamp};
+use super::{super::SinkHealth, CertificateStatus, Counts, Failure, Timestamp};
 
-/// A listener.
+/// A listener, or a `connect` line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ListenerStatus {
@@ -23,9 +23,13 @@ pub struct ListenerStatus {
     /// the listener was removed and cannot be created again.
     #[serde(default)]
     pub not_listening: Option<Failure>,
+    /// The connections that tapfan makes itself, in the form of a sink's state: `endpoints` contains the servers. `null`
+    /// unless this is a `connect` line.
+    #[serde(default)]
+    pub dialled: Option<SinkHealth>,
     /// Open connections of senders.
     pub connections: u64,
-    /// Connections accepted.
+    /// Connections accepted. For a `connect` line: connections whose handshake was complete.
     pub accepted: u64,
     /// The connected senders in the order in which they connected; at most 64: those that sent the most frames, and the
     /// newest ones. An open connection becomes a sender when its handshake is complete.

@@ -8,12 +8,16 @@ use std::{
 
 use thiserror::Error;
 
-use crate::{files::folder, net::UNIX_PATH_LIMIT};
+use super::super::{Endpoint, UNIX_PATH_LIMIT};
+use crate::files::folder;
 
 /// The reason why a socket cannot be bound.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum BindError {
+    /// The address is one to which tapfan connects, so it has no socket here.
+    #[error("{0} is the address of a server to which tapfan connects; no socket is bound there")]
+    Remote(Endpoint),
     /// Another process listens on the unix socket.
     #[error("{} is in use{}; stop that process, or give this listener another path", path.display(), by_whom(*by))]
     InUse {

@@ -94,6 +94,15 @@ impl Addresses {
         by_priority.into_values().collect()
     }
 
+    /// Groups the addresses by host, best priority first: the host that was looked up, or the targets of its SRV
+    /// records.
+    pub fn by_host(&self) -> Vec<&[SocketAddr]> {
+        let mut targets: Vec<&Target> = self.targets.iter().collect();
+        targets.sort_by_key(|target| target.priority);
+        let addresses = targets.into_iter().map(|it| it.addresses.as_slice());
+        addresses.collect()
+    }
+
     /// Iterates over all addresses, in no particular order. An address to which several SRV records point appears once
     /// for each record.
     pub fn iter(&self) -> impl Iterator<Item = SocketAddr> {

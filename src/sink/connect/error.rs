@@ -101,7 +101,7 @@ impl ConnectError {
         }
     }
 
-    pub(in crate::sink) fn new(stage: Stage, endpoint: &str, cause: ConnectCause) -> Self {
+    pub(crate) fn new(stage: Stage, endpoint: &str, cause: ConnectCause) -> Self {
         Self {
             stage,
             endpoint: endpoint.to_owned(),

@@ -14,7 +14,7 @@ use crate::{
 // === impl ConnectError ===
 
 impl ConnectError {
-    pub(super) fn kind(&self) -> FailureKind {
+    pub(crate) fn kind(&self) -> FailureKind {
         let cause = match &self.cause {
             ConnectCause::Resolve(error) => kind_of_lookup(error),
             ConnectCause::Dial(error) | ConnectCause::Tls(error, _) => of_io(error),

@@ -25,7 +25,7 @@ use tower::{Service, util::Either};
 pub(crate) use self::error::{ConnectCause, ConnectError};
 pub(super) use self::kind::kind_of_lookup;
 pub(super) use self::race::AT_ONCE as ATTEMPTS_AT_ONCE;
-pub(super) use self::target::{Place, Target};
+pub(crate) use self::target::{Place, Target};
 use self::{attempt::Offer, race::race, standing::Standings};
 use super::{
     Connection, Established, FileConnection, Term, confirmation::Confirmation,

@@ -93,6 +93,15 @@ impl Target {
         }
     }
 
+    /// Returns the target at one address of the name.
+    pub(crate) fn at(&self, address: SocketAddr) -> Self {
+        let mut target = self.clone();
+        if let Self::Tcp { place, .. } = &mut target {
+            *place = Place::Fixed(Literal::from(address));
+        }
+        target
+    }
+
     /// Returns the lookups of the name. `None` if the target is a single address.
     pub(crate) fn resolution(&self) -> Option<&Resolution> {
         match self {

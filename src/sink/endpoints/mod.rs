@@ -22,6 +22,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::outlook::Outlook;
 pub(super) use self::wanted::ENDPOINTS_AT_MOST;
 use super::{SinkError, Stack, driver::drive, restart};
 use crate::{config::Endpoints, router::Queues};

@@ -32,7 +32,7 @@ use in_use::InUse;
 /// - `call` never connects and never retries. The frames that a failed request has not written return to the queue, and
 ///   the driver takes them again. A request must not start before the response of the previous request is ready.
 /// - The delay between attempts grows with the length of the outage ([`Backoff`]). It is reset only after a connection
-///   was up for [five seconds](Self::STEADY), because some collectors accept a connection and close it soon afterwards.
+///   was up for [five seconds](STEADY), because some collectors accept a connection and close it soon afterwards.
 /// - A connection whose [`Term`] is over is replaced. The old connection takes frames until a new connection has
 ///   completed its handshake. If no attempt succeeds, the old connection stays in use. After the replacement, the old
 ///   connection ends cleanly, and the new connection already takes frames in that time.
@@ -82,6 +82,9 @@ pub(crate) enum Response<F> {
     Down,
 }
 
+/// An outage counts as over when a connection has been up for this time.
+pub(crate) const STEADY: Duration = Duration::from_secs(5);
+
 /// The time in which a replaced connection must end, even if its collector reads slowly. Without this limit, the number
 /// of ending connections would grow with every replacement. When the limit is reached, the kernel still sends the data
 /// in its buffer.
@@ -93,9 +96,6 @@ const LAST_WORDS: Duration = Duration::from_secs(30);
 // === impl Reconnect ===
 
 impl<M: Service<()>> Reconnect<M> {
-    /// An outage counts as over when a connection has been up for this time.
-    pub(crate) const STEADY: Duration = Duration::from_secs(5);
-
     /// The largest number of replaced connections that are ending. If this number is reached, the connection in use is
     /// not replaced.
     const ENDING_AT_MOST: usize = 3;
@@ -264,7 +264,7 @@ where
     /// attempt. If there is no such attempt, the sink waits before it connects.
     fn go_on_after_loss(&mut self, cause: &Disconnect) -> Link<M> {
         let (steady, begun) = match mem::replace(&mut self.state, Link::Idle) {
-            Link::Up(up) => (up.since.elapsed() >= Self::STEADY, up.begun()),
+            Link::Up(up) => (up.since.elapsed() >= STEADY, up.begun()),
             _ => (false, None),
         };
         if steady {

@@ -219,7 +219,7 @@ async fn a_steady_connection_resets_the_backoff() {
     let (mut service, reporter) = reconnect(&script);
     until_ready(&mut service).await;
     for _ in 0..3 {
-        tokio::time::sleep(Reconnect::<Script>::STEADY).await;
+        tokio::time::sleep(STEADY).await;
         script.end_connection();
         let lost = Instant::now();
         until_ready(&mut service).await;

@@ -124,6 +124,15 @@ fn check_tls(
     let Some(tls) = &sink.tls else {
         return;
     };
+    check_pair(options, findings);
+    findings.needs.push(Need {
+        what: What::ClientTls(tls.clone()),
+        span: socket.span,
+    });
+}
+
+/// Reports a certificate without its key, a key without its certificate, and `ca` beside `skipverify`.
+pub(super) fn check_pair<T>(options: &Options<'_, T>, findings: &mut Findings<'_>) {
     for (one, other) in [("cert", "key"), ("key", "cert")] {
         if let Some(given) = options.get(one)
             && options.get(other).is_none()
@@ -144,8 +153,4 @@ fn check_tls(
                 .help("remove one of them"),
         );
     }
-    findings.needs.push(Need {
-        what: What::ClientTls(tls.clone()),
-        span: socket.span,
-    });
 }

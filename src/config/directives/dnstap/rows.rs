@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::{
     super::{
-        Findings,
         row::{Given, NAME_LIMIT, Row, Scope, TEXT_LIMIT, Value},
+        server_name::server_name,
     },
     confirm, files, filters, from, placeholders, prefix, spool,
 };
@@ -17,7 +17,7 @@ use crate::{
         quantity::{Size, Time},
     },
     extra::Template,
-    net::{ClientTls, Endpoint, Host},
+    net::{ClientTls, Endpoint},
 };
 
 /// The arguments after the SOCKET, in their order on the line.
@@ -313,24 +313,6 @@ const CONNECTED: Scope<Sink> = Scope {
 };
 
 // === values ===
-
-fn server_name(given: &Given<'_>, findings: &mut Findings<'_>) -> Option<String> {
-    let (message, advice) = match given.word(findings)?.parse::<Host>() {
-        Ok(Host::Name(name)) => return Some(name.to_string()),
-        Ok(Host::Ip {
-            address,
-            zone: None,
-        }) => return Some(address.to_string()),
-        Ok(Host::Ip { zone: Some(_), .. }) => (
-            "a certificate names no zone".to_owned(),
-            "write the address without its zone".to_owned(),
-        ),
-        Err(error) => (error.to_string(), error.advice()),
-    };
-    let problem = given.value.error(message, "the value of `server_name`");
-    findings.report(problem.help(advice));
-    None
-}
 
 fn bytes(given: &Given<'_>) -> Bytes {
     Bytes::copy_from_slice(given.value.text.as_bytes())
