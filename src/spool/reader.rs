@@ -297,8 +297,16 @@ impl<F: Fs> Spool<F> {
     /// Moves on to the next segment, because this segment has no more records. The frames that are missing in it are
     /// lost.
     fn end_segment(&mut self, index: usize, step: &Step, now: Now) {
-        let is_damaged = matches!(step, Step::End(Rest::Damaged));
-        if self.writer.is_open() && index + 1 == self.segments.len() {
+        let is_newest = index + 1 == self.segments.len();
+        let frames = self.segments.frames(index, self.next);
+        // A segment is complete and synced before the next one begins. So if frames are missing at the end of an older
+        // segment, no interrupted write has left it like this.
+        let is_damaged = match step {
+            Step::End(Rest::Damaged) => true,
+            Step::End(Rest::Torn) => !is_newest && self.reader.position < frames.end,
+            _ => false,
+        };
+        if self.writer.is_open() && is_newest {
             // The segment is damaged although it is still being written. `seal` closes it, so further records go to a
             // new segment. The reader then reads the closed segment once more. An error of `seal` is ignored, because
             // the next commit has the same error and returns it.
@@ -306,7 +314,7 @@ impl<F: Fs> Spool<F> {
             self.reader.cursor = None;
             return;
         }
-        let Range { start, end } = self.segments.frames(index, self.next);
+        let Range { start, end } = frames;
         let length = self.segments.get(index).map_or(0, Segment::length);
         let aside = match self.reader.cursor.take() {
             _ if !is_damaged => None,

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use tapfan::internals::spool::{Appended, Remembered, Spool, SpoolError, WhenFull};
+use tapfan::internals::spool::{Appended, FlawKind, Remembered, Spool, SpoolError, WhenFull};
 
 use crate::{
     disk::{Call, Disk, Fault},
@@ -228,6 +228,38 @@ fn two_bad_records_in_a_row_cost_the_rest_of_the_segment_which_is_put_aside() {
         let at = if segment == 3 { 0 } else { SEGMENT };
         let bad = format!("{}-{at:010}.bad", name.trim_end_matches(".seg"));
         assert_eq!(disk.content(&bad), content[at..], "{bad}");
+    }
+}
+
+#[test]
+fn a_bad_last_record_is_incomplete_only_in_the_newest_segment() {
+    let built = build(0);
+    for segment in [1, 3] {
+        let (name, places) = (&built.names[segment], built.places(segment));
+        let last = places.last().expect("a record");
+        let disk = built.disk.copy();
+        disk.change(name, |content| content[last.bytes.end - 1] ^= 1);
+        let flaw = look(&disk).expect("a spool").flaws.remove(0);
+        assert_eq!(flaw.lost, last.frames);
+        let content = disk.content(name);
+        let mut spool = open(&disk).expect("opens");
+        drain(&mut spool, 50);
+        let bad = format!(
+            "{}-{:010}.bad",
+            name.trim_end_matches(".seg"),
+            last.bytes.start
+        );
+        let is_older = segment == 1;
+        assert_eq!(disk.names().contains(&bad), is_older);
+        assert_eq!(spool.status().counters.put_aside, u64::from(is_older));
+        if is_older {
+            assert_eq!(flaw.kind, FlawKind::Rest);
+            assert_eq!(disk.content(&bad), content[last.bytes.start..]);
+        } else {
+            assert_eq!(flaw.kind, FlawKind::Torn);
+        }
+        drop(spool);
+        built.check(&disk, last.frames.clone());
     }
 }
 

@@ -331,6 +331,8 @@ impl<F: Fs> Inspection<F> {
                 return ControlFlow::Continue(());
             }
             Rest::None => return ControlFlow::Continue(()),
+            // An interrupted write can only leave the newest segment incomplete.
+            Rest::Torn if !segment.is_newest && segment.found < segment.end => FlawKind::Rest,
             Rest::Torn => FlawKind::Torn,
             Rest::Damaged => FlawKind::Rest,
         };
