@@ -224,6 +224,11 @@ impl<F: Fs> CheckpointFile<F> {
         Ok(())
     }
 
+    /// Returns whether the name of the file still belongs to this file.
+    pub(super) fn is_in_place(&self, fs: &F) -> io::Result<bool> {
+        fs.is_at(NAME, &self.file)
+    }
+
     /// Waits until the newest checkpoint is on the disk.
     pub(super) fn sync(&mut self, fs: &F) -> io::Result<()> {
         if self.state == State::Old {

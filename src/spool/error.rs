@@ -36,6 +36,26 @@ pub enum SpoolError {
         /// The sink that opens the spool.
         expected: Owner,
     },
+    /// The folder has no spool, but files of another program.
+    #[error(
+        "{path} is not the folder of a spool: it contains {name}{others}, and tapfan deletes files in the folder of a spool; give the spool a folder of its own",
+        path = .path.display(),
+        others = and_others(*.others)
+    )]
+    ForeignFiles {
+        /// The folder.
+        path: PathBuf,
+        /// The name of one of the files.
+        name: String,
+        /// The number of the other files.
+        others: usize,
+    },
+    /// While the spool was open, its folder was replaced by another one.
+    #[error(
+        "the folder of the spool, {path}, was replaced by one that another program has written; restart tapfan to use the files that are there now",
+        path = .0.display()
+    )]
+    Replaced(PathBuf),
     /// A newer version of tapfan wrote the files.
     #[error(
         "{path} has format version {found}, and this version of tapfan reads version {VERSION}; the frames are kept; use the tapfan that wrote them, or choose another folder",
@@ -80,6 +100,14 @@ impl SpoolError {
     pub fn is_full(&self) -> bool {
         use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
         matches!(self, Self::Io { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge))
+    }
+}
+
+fn and_others(number: usize) -> String {
+    match number {
+        0 => String::new(),
+        1 => " and 1 other file".to_owned(),
+        number => format!(" and {number} other files"),
     }
 }
 

@@ -6,7 +6,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, ErrorKind, IoSlice},
-    os::unix::fs::{FileExt, OpenOptionsExt},
+    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     thread,
     time::{Duration, SystemTime},
@@ -36,6 +36,25 @@ pub trait Fs {
     ///
     /// If a system call fails.
     fn list(&self) -> io::Result<Vec<Listed>>;
+
+    /// Returns the names of everything in the folder, in any order. A name that is not UTF-8 is changed. Unless
+    /// implemented, these are only the names of the regular files.
+    ///
+    /// # Errors
+    ///
+    /// If a system call fails.
+    fn names(&self) -> io::Result<Vec<String>> {
+        Ok(self.list()?.into_iter().map(|file| file.name).collect())
+    }
+
+    /// Returns whether a name in the folder still belongs to an open file. Unless implemented, always returns true.
+    ///
+    /// # Errors
+    ///
+    /// If a system call fails.
+    fn is_at(&self, _name: &str, _file: &Self::File) -> io::Result<bool> {
+        Ok(true)
+    }
 
     /// Creates a file for writing and reading.
     ///
@@ -237,6 +256,21 @@ impl Fs for Folder {
             }
         }
         Ok(listed)
+    }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        let name =
+            |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
+        fs::read_dir(&self.0)?.map(name).collect()
+    }
+
+    fn is_at(&self, name: &str, file: &File) -> io::Result<bool> {
+        let open = file.metadata()?;
+        match fs::symlink_metadata(self.path(name)) {
+            Ok(found) => Ok((found.dev(), found.ino()) == (open.dev(), open.ino())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn create(&self, name: &str) -> io::Result<File> {

@@ -54,6 +54,7 @@ mod error;
 mod fs;
 mod inspect;
 mod lost;
+mod place;
 mod reader;
 mod record;
 mod recovery;
@@ -70,6 +71,8 @@ pub use checkpoint::Remembered;
 pub use error::SpoolError;
 pub use fs::{Folder, Fs, Listed};
 pub use inspect::{Flaw, FlawKind, Frames, Inspection, Overview, Piece};
+#[cfg(feature = "cli")]
+pub(crate) use place::refusal;
 pub use reader::Batch;
 pub use recovery::Recovered;
 pub use removal::Removal;

@@ -13,6 +13,7 @@ use super::{
     error::SpoolError,
     fs::{Fs, Listed, read_full},
     lost::Lost,
+    place::check_folder,
     reader::Reader,
     scan::{Rest, Scanner, Step},
     segment::{self, HEADER, Kind, LAST, Owner, VERSION},
@@ -72,9 +73,10 @@ impl<F: Fs> Spool<F> {
     ///
     /// # Errors
     ///
-    /// If another process uses the folder, if the frames belong to another sink or have a newer format, if the folder
-    /// cannot be read or written, or if the settings contradict each other. No frame is deleted in these cases.
+    /// If another process uses the folder, if the folder has files of another program, if the frames belong to another
+    /// sink or have a newer format, if the folder cannot be read or written, or if the settings contradict each other. No frame is deleted in these cases.
     pub fn open(fs: F, settings: Settings) -> Result<(Self, Recovered), SpoolError> {
+        check_folder(&fs, &settings.folder)?;
         let lock = lock(&fs, &settings)?;
         let Found {
             mut segments,
@@ -154,7 +156,7 @@ fn find<F: Fs>(fs: &F, settings: &Settings) -> Result<Found<F>, SpoolError> {
     })
 }
 
-fn lock<F: Fs>(fs: &F, settings: &Settings) -> Result<Option<F::File>, SpoolError> {
+pub(super) fn lock<F: Fs>(fs: &F, settings: &Settings) -> Result<Option<F::File>, SpoolError> {
     fs.lock(LOCK).map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock => SpoolError::InUse(settings.folder.join(LOCK)),
         _ => io_error(settings, "lock", LOCK, error),
@@ -314,7 +316,7 @@ fn scan<F: Fs>(fs: &F, file: F::File, first: u64, size: u64, limit: u64) -> (F::
 }
 
 /// Writes the first checkpoint after the start. This also shows whether the folder can be written.
-fn begin<F: Fs>(
+pub(super) fn begin<F: Fs>(
     fs: &F,
     file: &mut CheckpointFile<F>,
     keeps: bool,

@@ -11,7 +11,7 @@ use super::{
 // === impl Spool ===
 
 impl<F: Fs> Spool<F> {
-    /// Gives up the segments whose frames are all older than the configured `age`. If only some frames of a segment are
+    /// Gives up the segments whose frames are all older than the configured `age`, also the one that is being written. If only some frames of a segment are
     /// too old, these frames are given up when they are read.
     ///
     /// # Errors
@@ -21,6 +21,10 @@ impl<F: Fs> Spool<F> {
         let Some(limit) = self.oldest_time(now) else {
             return Ok(());
         };
+        let newest = self.segments.back();
+        if self.writer.is_open() && newest.is_some_and(|it| it.newest < limit && it.has_records()) {
+            self.seal(now)?;
+        }
         let mut index = 0;
         while index + usize::from(self.writer.is_open()) < self.segments.len() {
             let segment = self.segments.get(index);

@@ -45,6 +45,10 @@ impl Segment {
         }
     }
 
+    pub(super) fn has_records(&self) -> bool {
+        self.length > HEADER as u64
+    }
+
     pub(super) fn length(&self) -> u64 {
         self.length
     }
@@ -68,6 +72,14 @@ impl Segments {
 
     pub(super) fn len(&self) -> usize {
         self.list.len()
+    }
+
+    /// Returns whether there is a segment that begins with this frame.
+    pub(super) fn has(&self, first: u64) -> bool {
+        let index = self.index_of(first);
+        index
+            .and_then(|index| self.get(index))
+            .is_some_and(|it| it.first == first)
     }
 
     pub(super) fn get(&self, index: usize) -> Option<&Segment> {

@@ -140,13 +140,28 @@ impl<F: Fs> Spool<F> {
         self.waiting?.checked_add(within)
     }
 
-    /// Commits, and closes the files. If a spool is dropped without this call, no frame is lost, but after a power loss
-    /// more frames may be sent again.
+    /// Commits, deletes the newest segment if all its frames are confirmed, and closes the files. If a spool is dropped
+    /// without this call, no frame is lost, but after a power loss more frames may be sent again.
     ///
     /// # Errors
     ///
     /// The same as those of [`commit`](Self::commit).
     pub fn close(mut self, now: Now) -> Result<(), SpoolError> {
+        self.commit(now)?;
+        self.tidy(now)
+    }
+
+    /// Deletes the newest segment if all its frames are confirmed, although it is not full. The next frame then begins a
+    /// new segment. Without this call, the frames of a sink that gets few of them would stay on the disk for a long time.
+    ///
+    /// # Errors
+    ///
+    /// The same as those of [`commit`](Self::commit).
+    pub fn tidy(&mut self, now: Now) -> Result<(), SpoolError> {
+        if self.confirmed < self.next || self.segments.len() == 0 {
+            return Ok(());
+        }
+        self.seal(now)?;
         self.commit(now)
     }
 

@@ -76,6 +76,11 @@ impl<F: Fs> Writer<F> {
         !self.unsynced.is_empty()
     }
 
+    /// Closes the file of the newest segment. Records that may not be on the disk yet are written to the next one.
+    pub(super) fn close_file(&mut self) {
+        self.file = None;
+    }
+
     fn set_synced(&mut self, below: u64) {
         self.unsynced.clear();
         self.unsynced_bytes = 0;

@@ -336,6 +336,20 @@ async fn a_reload_keeps_the_spool_and_changes_its_limits() {
     router.drain_into_spools().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_deletes_the_frames_that_are_confirmed() {
+    let folder = Folder::new();
+    let collector = Collector::unix(folder.path("out")).listening();
+    let router = Router::start(&tapfile(&folder, &collector, "s 64MiB"));
+    send(&router, 0..1000).await;
+    delivered(&collector, 0..1000).await;
+    router.drain_into_spools().await;
+    let files = fs::read_dir(folder.path("s")).expect("a folder");
+    let mut files: Vec<_> = files.map(|it| it.expect("a file").file_name()).collect();
+    files.sort();
+    assert_eq!(files, ["checkpoint", "lock"]);
+}
+
 // === the program ===
 //
 // The queues of these sinks have room for all frames, so that a slow disk of a busy machine loses none.
@@ -521,6 +535,78 @@ async fn a_disk_that_fails_is_reported_and_new_frames_go_through_memory() {
         .send((4000..4010).map(|number| numbered_large(number, 400)))
         .await;
     collector.got(4010).await;
+    sender.stop().await;
+    run.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_folder_that_is_deleted_while_the_router_runs_is_noticed_and_made_usable_again() {
+    let folder = Folder::new();
+    let collector = Collector::unix(folder.path("out")).listening();
+    let sink = "out full {\n name a\n spool s 64MiB\n}";
+    let run = Run::start(&folder, "", sink).await;
+    let mut sender = Sender::open(&Target::Unix(folder.path("in")), Mode::Bidirectional).await;
+    sender.send((0..10).map(numbered)).await;
+    collector.got(10).await;
+    fs::remove_dir_all(folder.path("s")).expect("removed");
+    sender.send((10..20).map(numbered)).await;
+    until("the loss of the folder is noticed", || {
+        run.of_sink("spool_degraded") == 1
+    })
+    .await;
+    // Frames go on in memory.
+    sender.send((20..30).map(numbered)).await;
+    collector.got(30).await;
+    fs::create_dir(folder.path("s")).expect("created");
+    sender.send((30..40).map(numbered)).await;
+    until("the folder is used again", || {
+        run.of_sink("spool_degraded") == 0
+    })
+    .await;
+    assert!(folder.path("s/lock").exists() && folder.path("s/checkpoint").exists());
+    collector.got(40).await;
+    sender.stop().await;
+    let log = run.end().await;
+    for line in [
+        "cannot write to the spool",
+        "files of the spool were deleted",
+    ] {
+        assert_eq!(log.matches(line).count(), 1, "{log}");
+    }
+    let run = Run::start(&folder, "", sink).await;
+    assert_eq!(
+        run.of_sink("offered_frames_total"),
+        0,
+        "no frame is sent again"
+    );
+    run.end().await;
+    assert!(numbers_of(&collector.frames()).into_iter().eq(0..40));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_smaller_size_is_reported_if_the_spool_holds_more() {
+    let folder = Folder::new();
+    let collector = Collector::unix(folder.path("out"));
+    let sink = "out full {\n name a\n spool s 64MiB\n}";
+    let run = Run::start(&folder, "", sink).await;
+    let mut sender = Sender::open(&Target::Unix(folder.path("in")), Mode::Bidirectional).await;
+    sender
+        .send((0..4000).map(|number| numbered_large(number, 1000)))
+        .await;
+    until("the frames are on the disk", || {
+        run.of_sink("spool_frames") == 4000
+    })
+    .await;
+    let tapfile = fs::read_to_string(folder.path("Tapfile")).expect("a Tapfile");
+    fs::write(folder.path("Tapfile"), tapfile.replace("64MiB", "1MiB")).expect("written");
+    run.tapfan.signal(Signal::SIGHUP);
+    until("the log says it", || {
+        run.tapfan
+            .log()
+            .contains("the spool holds more than its new SIZE: nothing is deleted")
+    })
+    .await;
+    drop(collector);
     sender.stop().await;
     run.end().await;
 }

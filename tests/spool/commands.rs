@@ -349,6 +349,8 @@ fn drop_deletes_only_with_yes_and_never_a_spool_in_use() {
     );
     let left: Vec<PathBuf> = spools.content().into_keys().collect();
     assert_eq!(left, [spools.path("siem/note")]);
+    // A start refuses a folder with files of others.
+    fs::remove_file(spools.path("siem/note")).expect("removed");
     // The folder can be used again.
     assert_eq!(spools.open("siem").status().next, 0);
 }

@@ -8,4 +8,5 @@ mod disk;
 mod frames;
 mod inspect;
 mod model;
+mod place;
 mod steps;

@@ -13,7 +13,7 @@ use procfs::{
     process::{self, FDTarget, Process},
 };
 
-use super::spools::{Problem, problems};
+use super::spools::{Problem, problems, same_folders};
 use crate::{
     config::{
         Admin, AdminAddress, Diagnostics, Endpoint, Listen, ListenAddress, Loaded, Part,
@@ -62,13 +62,16 @@ pub(super) fn check(loaded: &mut Loaded) {
             let label = "no file can be written, and the frames wait";
             loaded.warn(Part::Sink(index), problem, label);
         }
-        for problem in sink.spool.iter().flat_map(|it| problems(it, is_running)) {
+        for problem in (sink.spool.iter()).flat_map(|it| problems(&sink.name, it, is_running)) {
             let (text, label) = match problem {
                 Problem::Refuses(text) => (text, REFUSED),
                 Problem::Warns(text) => (text, "the disk is full before the spool is"),
             };
             loaded.warn(Part::Sink(index), text, label);
         }
+    }
+    for (index, problem) in same_folders(&config.sinks) {
+        loaded.warn(Part::Sink(index), problem, REFUSED);
     }
     for (part, address) in admin_addresses(&config.admin) {
         if let Err(error) = taken.check_tcp(address) {

@@ -1,6 +1,10 @@
 //! Warnings about the folder of a spool: whether `tapfan run` can use it, and whether the disk has room.
 
-use std::{fs, fs::File, path::Path};
+use std::{
+    fs,
+    fs::File,
+    path::{Path, PathBuf},
+};
 
 use nix::{
     sys::statvfs::statvfs,
@@ -10,7 +14,9 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::{
     cli::figures::bytes,
-    config::{Spool, quantity::Size},
+    config::{Sink, Spool, quantity::Size},
+    net::real_path,
+    spool::refusal,
 };
 
 /// A problem with the folder of a spool.
@@ -22,8 +28,8 @@ pub(super) enum Problem {
     Warns(String),
 }
 
-/// Looks at the folder of a spool. `is_running` says that a router runs on this machine.
-pub(super) fn problems(spool: &Spool, is_running: bool) -> Vec<Problem> {
+/// Looks at the folder of a spool. `sink` is the name of its sink. `is_running` says that a router runs on this machine.
+pub(super) fn problems(sink: &str, spool: &Spool, is_running: bool) -> Vec<Problem> {
     let folder = spool.folder.as_path();
     let shown = folder.display();
     if folder.symlink_metadata().is_ok() && !folder.is_dir() {
@@ -59,10 +65,39 @@ pub(super) fn problems(spool: &Spool, is_running: bool) -> Vec<Problem> {
     let is_locked = !is_running && is_locked(folder);
     let locked =
         is_locked.then(|| Problem::Refuses(format!("another process uses the spool in {shown}")));
+    let refused = refusal(folder, sink).map(|error| Problem::Refuses(error.to_string()));
     locked
         .into_iter()
+        .chain(refused)
         .chain(little_room(spool, folder))
         .collect()
+}
+
+/// Returns the sinks whose folder is, under another name, the folder of an earlier sink: through a link, or with `..` in its
+/// path. Each has its place among `sinks`, and the text of the problem.
+pub(super) fn same_folders(sinks: &[Sink]) -> Vec<(usize, String)> {
+    let mut known: Vec<(PathBuf, &Path)> = Vec::new();
+    let mut problems = Vec::new();
+    for (index, sink) in sinks.iter().enumerate() {
+        let Some(spool) = &sink.spool else {
+            continue;
+        };
+        let folder = spool.folder.as_path();
+        let Ok(real) = real_path(folder) else {
+            continue;
+        };
+        match known.iter().find(|(other, _)| *other == real) {
+            Some((_, other)) => {
+                let (folder, other) = (folder.display(), other.display());
+                let text = format!(
+                    "{folder} is the same folder as {other}, and two sinks cannot use one folder for their spools"
+                );
+                problems.push((index, text));
+            }
+            None => known.push((real, folder)),
+        }
+    }
+    problems
 }
 
 fn unwritable(folder: &Path) -> Option<&'static str> {
@@ -107,10 +142,10 @@ mod tests {
     fn a_folder_that_run_can_create_or_use_is_no_problem() {
         let folder = tempfile::tempdir().expect("a folder");
         for path in [folder.path().to_owned(), folder.path().join("new")] {
-            assert_eq!(problems(&Spool::new(path, 1 << 20), false), []);
+            assert_eq!(problems("siem", &Spool::new(path, 1 << 20), false), []);
         }
         let missing = Spool::new(folder.path().join("no/such"), 1 << 20);
-        let [Problem::Refuses(text)] = &problems(&missing, false)[..] else {
+        let [Problem::Refuses(text)] = &problems("siem", &missing, false)[..] else {
             panic!("{missing:?}");
         };
         assert!(text.contains("does not exist"), "{text}");
@@ -124,7 +159,7 @@ mod tests {
         std::os::unix::fs::symlink("nowhere", &link).expect("a link");
         for path in [file, link] {
             let spool = Spool::new(path, 1 << 20);
-            let [Problem::Refuses(text)] = &problems(&spool, false)[..] else {
+            let [Problem::Refuses(text)] = &problems("siem", &spool, false)[..] else {
                 panic!("{spool:?}");
             };
             assert!(text.contains("is not a folder"), "{text}");
@@ -135,7 +170,7 @@ mod tests {
     fn a_spool_that_is_larger_than_the_disk_is_reported() {
         let folder = tempfile::tempdir().expect("a folder");
         let vast = Spool::new(folder.path(), 1 << 60);
-        let [Problem::Warns(text)] = &problems(&vast, false)[..] else {
+        let [Problem::Warns(text)] = &problems("siem", &vast, false)[..] else {
             panic!("{vast:?}");
         };
         assert!(text.contains("has room for"), "{text}");
@@ -147,7 +182,62 @@ mod tests {
         let lock = File::create(folder.path().join("lock")).expect("a file");
         flock(&lock, FlockOperation::NonBlockingLockExclusive).expect("a lock");
         let spool = Spool::new(folder.path(), 1 << 20);
-        assert_eq!(problems(&spool, true), []);
-        assert!(matches!(problems(&spool, false)[..], [Problem::Refuses(_)]));
+        assert_eq!(problems("siem", &spool, true), []);
+        assert!(matches!(
+            problems("siem", &spool, false)[..],
+            [Problem::Refuses(_)]
+        ));
+    }
+
+    #[test]
+    fn files_that_a_start_refuses_are_reported() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let spool = Spool::new(folder.path(), 1 << 20);
+        File::create(folder.path().join("notes.txt")).expect("a file");
+        let [Problem::Refuses(text)] = &problems("siem", &spool, false)[..] else {
+            panic!("{spool:?}");
+        };
+        assert!(text.contains("it contains notes.txt"), "{text}");
+        fs::remove_file(folder.path().join("notes.txt")).expect("removed");
+        let settings = crate::spool::Settings {
+            folder: folder.path().to_owned(),
+            owner: "archive".to_owned(),
+            segment: 64 << 10,
+            size: 1 << 20,
+            sync: crate::spool::Sync::Never,
+            when_full: crate::spool::WhenFull::Newest,
+            age: None,
+        };
+        let engine = crate::spool::Folder::new(folder.path());
+        drop(crate::spool::Spool::open(engine, settings).expect("opens"));
+        let [Problem::Refuses(text)] = &problems("siem", &spool, false)[..] else {
+            panic!("{spool:?}");
+        };
+        assert!(
+            text.contains("belong to the sink \"archive\", not to \"siem\""),
+            "{text}"
+        );
+        assert_eq!(problems("archive", &spool, false), []);
+    }
+
+    #[test]
+    fn one_folder_under_two_names_is_reported() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        fs::create_dir(path("a")).expect("created");
+        std::os::unix::fs::symlink("a", path("link")).expect("a link");
+        let sink = |folder: PathBuf| Sink {
+            spool: Some(Spool::new(folder, 1 << 20)),
+            ..Sink::new("s", "@out".parse().expect("a SOCKET"))
+        };
+        let names = ["a", "b", "link", "b/../b", "c"];
+        let sinks: Vec<_> = names.map(|name| sink(path(name))).into();
+        let found: Vec<_> = same_folders(&sinks).into_iter().map(|it| it.0).collect();
+        assert_eq!(found, [2, 3]);
+        assert!(
+            same_folders(&sinks)[0]
+                .1
+                .contains("/link is the same folder as ")
+        );
     }
 }

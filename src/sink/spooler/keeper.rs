@@ -19,22 +19,24 @@ use crate::{
 
 /// Brings frames from a queue to the disk and back, until the queue ends.
 pub(super) struct Keeper<F: Fs = Folder> {
-    sink: String,
-    spool: Spool<F>,
-    queue: Arc<Queue>,
+    pub(super) sink: String,
+    pub(super) spool: Spool<F>,
+    pub(super) queue: Arc<Queue>,
     shared: Arc<Shared>,
     contexts: Contexts,
     /// The longest time until frames that are done are noted on the disk.
     pace: Duration,
-    age: Option<Duration>,
+    pub(super) age: Option<Duration>,
     /// The time at which frames that are done must be noted.
     note_at: Option<Instant>,
     /// The time of the next look for frames that are too old.
     expire_at: Option<Instant>,
+    /// The time of the next look for a segment that has only frames that are done.
+    pub(super) tidy_at: Option<Instant>,
     /// The last failed step; `None` if the disk works.
     failed: Option<Failed>,
     /// The time of the next attempt after a failure.
-    retry_at: Option<Instant>,
+    pub(super) retry_at: Option<Instant>,
     backoff: Duration,
     /// The time of the next attempt to read.
     read_at: Option<Instant>,
@@ -43,7 +45,7 @@ pub(super) struct Keeper<F: Fs = Folder> {
 
 /// The step that failed. Only its success ends the failure: a full disk still takes a checkpoint, for example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Failed {
+pub(super) enum Failed {
     Append,
     Commit,
 }
@@ -84,6 +86,7 @@ impl<F: Fs> Keeper<F> {
             contexts: Contexts::new(memory),
             note_at: None,
             expire_at: None,
+            tidy_at: None,
             failed: None,
             retry_at: None,
             backoff: BACKOFF.0,
@@ -136,6 +139,7 @@ impl<F: Fs> Keeper<F> {
             self.note_at,
             commit_at,
             self.expire_at,
+            self.tidy_at,
             self.retry_at,
             self.read_at,
         ];
@@ -159,6 +163,10 @@ impl<F: Fs> Keeper<F> {
         if self.retry_at.is_none() && (is_due(&mut self.note_at) || commit_due) {
             self.commit(now);
         }
+        if is_due(&mut self.tidy_at) {
+            self.tidy(now);
+        }
+        self.plan_tidying(now);
         if let (Some(age), None) = (self.age, self.expire_at) {
             let oldest = self.queue.oldest_ready();
             let at = oldest.and_then(|oldest| oldest.checked_add(age));
@@ -228,6 +236,9 @@ impl<F: Fs> Keeper<F> {
 
     /// Notes the frames that are done, and brings everything to the disk.
     fn commit(&mut self, now: Now) {
+        if !self.restore_place(now) {
+            return;
+        }
         let below = self.queue.spool_range().start;
         let result = self.spool.confirm(below, now);
         match result.and_then(|()| self.spool.commit(now)) {
@@ -242,23 +253,8 @@ impl<F: Fs> Keeper<F> {
         self.publish();
     }
 
-    fn expire(&mut self, now: Now) {
-        let Some(age) = self.age else {
-            return;
-        };
-        if let Some(limit) = now.steady.checked_sub(age) {
-            self.queue.expire(limit);
-        }
-        let below = self.queue.spool_range().start;
-        let result = self.spool.confirm(below, now);
-        if let Err(error) = result.and_then(|()| self.spool.expire(now)) {
-            self.fails(Failed::Commit, &error, now);
-        }
-        self.raise_floor(DropReason::Expired);
-    }
-
     /// Tells the queue which frames are not on the disk any more.
-    fn raise_floor(&self, reason: DropReason) {
+    pub(super) fn raise_floor(&self, reason: DropReason) {
         let confirmed = self.spool.status().confirmed;
         self.queue.raise_floor(confirmed, reason);
     }
@@ -313,7 +309,7 @@ impl<F: Fs> Keeper<F> {
 
     // --- Failures, changes, the end
 
-    fn fails(&mut self, step: Failed, error: &SpoolError, now: Now) {
+    pub(super) fn fails(&mut self, step: Failed, error: &SpoolError, now: Now) {
         self.queue.set_writes(Writes::Failing);
         self.retry_at = Some(now.steady + self.backoff);
         self.backoff = (2 * self.backoff).min(BACKOFF.1);
@@ -350,9 +346,10 @@ impl<F: Fs> Keeper<F> {
         match self.spool.change(&settings, now) {
             Ok(()) => {
                 (self.pace, self.age) = (pace, age);
-                self.expire_at = None;
+                (self.expire_at, self.tidy_at) = (None, None);
                 self.allow_writes();
                 self.publish();
+                self.warn_if_too_small();
             }
             Err(error) => {
                 let sink = self.sink.as_str();
@@ -361,7 +358,7 @@ impl<F: Fs> Keeper<F> {
         }
     }
 
-    fn publish(&self) {
+    pub(super) fn publish(&self) {
         let (bytes, size) = (self.spool.status().bytes, self.spool.settings().size);
         self.shared.state.set_room(bytes, size);
     }

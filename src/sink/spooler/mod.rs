@@ -23,6 +23,8 @@ mod present;
     allow(dead_code, reason = "only the thread of a spool uses it")
 )]
 mod state;
+#[cfg(feature = "spool")]
+mod upkeep;
 
 #[cfg(not(feature = "spool"))]
 pub(crate) use absent::{Opened, Spooler};

@@ -1,0 +1,132 @@
+//! The folder of a spool: a start refuses a folder with files of others, and a running spool notices if its files are
+//! deleted or replaced.
+
+use std::path::Path;
+
+use super::{
+    checkpoint::{self, CheckpointFile},
+    error::SpoolError,
+    fs::Fs,
+    recovery::{LOCK, begin, lock},
+    segment::{Kind, Owner},
+    segments::Segments,
+    settings::Sync,
+    store::Spool,
+};
+#[cfg(feature = "cli")]
+use super::{fs::Folder, inspect::Inspection};
+
+/// A name that file systems create at the root of a disk.
+const LOST_AND_FOUND: &str = "lost+found";
+
+/// Refuses a folder without a checkpoint of a spool, if it has files that no spool writes. Such a folder was probably
+/// given by mistake. A start would delete files there, and `tapfan spool drop` would delete more.
+pub(super) fn check_folder<F: Fs>(fs: &F, folder: &Path) -> Result<(), SpoolError> {
+    // If the folder cannot be read, the next step of the start reports it.
+    let Ok(names) = fs.names() else {
+        return Ok(());
+    };
+    let is_ours = |name: &String| {
+        [LOCK, checkpoint::NAME, LOST_AND_FOUND].contains(&name.as_str())
+            || Kind::of(name) != Kind::Other
+    };
+    let mut foreign: Vec<_> = names.iter().filter(|name| !is_ours(name)).collect();
+    if foreign.is_empty() || has_checkpoint(fs) {
+        return Ok(());
+    }
+    foreign.sort();
+    Err(SpoolError::ForeignFiles {
+        path: folder.to_owned(),
+        name: foreign[0].clone(),
+        others: foreign.len() - 1,
+    })
+}
+
+/// Returns the error with which a start would refuse a folder because of the files in it; `None` if it would not. Changes
+/// nothing. `sink` is the name of the sink that would use the folder.
+#[cfg(feature = "cli")]
+pub(crate) fn refusal(folder: &Path, sink: &str) -> Option<SpoolError> {
+    let fs = Folder::new(folder);
+    if let Err(error) = check_folder(&fs, folder) {
+        return Some(error);
+    }
+    let found = match Inspection::open(fs, folder) {
+        Ok(inspection) => inspection?.overview().owner?,
+        Err(error) => return Some(error),
+    };
+    let expected = Owner::new(sink);
+    (found != expected).then(|| SpoolError::OtherSink {
+        path: folder.to_owned(),
+        found,
+        expected,
+    })
+}
+
+/// Returns whether the folder has a valid checkpoint, of any sink.
+fn has_checkpoint<F: Fs>(fs: &F) -> bool {
+    let file = fs.open_to_read(checkpoint::NAME);
+    let slots = file.and_then(|file| checkpoint::slots(fs, &file));
+    slots.is_ok_and(|slots| checkpoint::newest(&slots).is_some())
+}
+
+// === impl Spool ===
+
+impl<F: Fs> Spool<F> {
+    /// Checks that the lock and the checkpoint are still in the folder. If they were deleted, makes them again, so that
+    /// no second router can use the spool, and so that a restart sends no frames again. Returns whether it did.
+    ///
+    /// If the segments were deleted, too, their frames are counted as lost when the reader reaches their place.
+    ///
+    /// # Errors
+    ///
+    /// If the folder has another lock that is in use, or files that this spool did not write, or if it is gone.
+    pub fn restore_place(&mut self) -> Result<bool, SpoolError> {
+        let has_lock = match &self.lock {
+            Some(lock) => self.fs.is_at(LOCK, lock),
+            None => Ok(true),
+        };
+        let has_lock = has_lock.map_err(|error| self.error("read", LOCK, error))?;
+        let has_checkpoint = self.checkpoint.is_in_place(&self.fs);
+        let has_checkpoint =
+            has_checkpoint.map_err(|error| self.error("read", checkpoint::NAME, error))?;
+        if has_lock && has_checkpoint {
+            return Ok(false);
+        }
+        if !has_lock {
+            self.lock = lock(&self.fs, &self.settings)?;
+        }
+        if !has_checkpoint {
+            self.restore_checkpoint()?;
+        }
+        Ok(true)
+    }
+
+    fn restore_checkpoint(&mut self) -> Result<(), SpoolError> {
+        let names = self.fs.names();
+        let names = names.map_err(|error| self.error("read", "", error))?;
+        let segments = names.iter().filter_map(|name| match Kind::of(name) {
+            Kind::Segment(first) => Some(first),
+            _ => None,
+        });
+        let segments: Vec<u64> = segments.collect();
+        let is_known = |first: &u64| self.segments.has(*first);
+        if names.iter().any(|name| name == checkpoint::NAME) || !segments.iter().all(is_known) {
+            return Err(SpoolError::Replaced(self.settings.folder.clone()));
+        }
+        let opened = CheckpointFile::open(&self.fs, Owner::new(&self.settings.owner), false);
+        let (mut file, _) =
+            opened.map_err(|error| self.error("create", checkpoint::NAME, error))?;
+        let keeps = self.settings.sync != Sync::Never;
+        let (confirmed, end) = (self.confirmed, self.writer.synced);
+        let begun = begin(&self.fs, &mut file, keeps, confirmed, end);
+        begun.map_err(|error| self.error("write", checkpoint::NAME, error))?;
+        self.checkpoint = file;
+        // The open segment may be a file without a name. Records that are not on the disk yet are written again.
+        self.writer.close_file();
+        self.reader.forget_file();
+        if segments.is_empty() {
+            self.segments = Segments::default();
+        }
+        Ok(())
+    }
+}
