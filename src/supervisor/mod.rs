@@ -10,6 +10,7 @@ mod dialled;
 mod drain;
 mod drops;
 mod expiry;
+mod leaving_spools;
 mod material;
 mod parts;
 mod plan;
@@ -47,6 +48,7 @@ pub use crate::{
 use self::{
     descriptors::Shortage,
     dialled::Dialled,
+    leaving_spools::LeavingSpools,
     material::Material,
     sink_task::{SinkTask, Work},
 };
@@ -92,6 +94,7 @@ pub struct Supervisor {
     leaving_listeners: Vec<ListenerId>,
     /// Removed sinks that have not stopped yet.
     retiring_sinks: JoinSet<()>,
+    leaving_spools: LeavingSpools,
     _expiry_log: AbortOnDropHandle<()>,
 }
 
@@ -198,6 +201,7 @@ impl Supervisor {
             retiring_listeners: JoinSet::new(),
             leaving_listeners: Vec::new(),
             retiring_sinks: JoinSet::new(),
+            leaving_spools: LeavingSpools::default(),
             _expiry_log: AbortOnDropHandle::new(tokio::spawn(expiry_log)),
         };
         let plan = plan::Plan::new(prepared, &supervisor)?;

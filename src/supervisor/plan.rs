@@ -203,6 +203,7 @@ impl PlannedSink {
                 None
             }
             (None, Some(spool)) => {
+                running.leaving_spools.release(&spool.folder);
                 let memory = &running.budgets.memory;
                 Some(Opened::new(&sink.name, spool, memory)?)
             }

@@ -12,7 +12,9 @@ impl Supervisor {
     /// Drains a removed sink: empties its queue and ends its stream within the drain's deadline. The queue takes no new
     /// frames: the router closed it when it removed the sink from its set.
     pub(super) fn retire_sink(&mut self, mut sink: SinkHandle) {
-        let (drain, abort) = (*self.drain.borrow(), self.abort.clone());
+        let (drain, abort) = (*self.drain.borrow(), self.abort.child_token());
+        let spool = sink.config.spool.as_ref();
+        let in_use = spool.map(|spool| self.leaving_spools.add(&spool.folder, &abort));
         sink.work.reporter.report(&Event::Draining);
         self.view.sink_leaves(&sink);
         let view = self.view.clone();
@@ -26,6 +28,7 @@ impl Supervisor {
             info!(sink = %sink.name(), "a removed sink has stopped");
             sink.report().log();
             view.sink_left(&sink);
+            drop(in_use);
         });
     }
 

@@ -337,6 +337,33 @@ async fn a_reload_keeps_the_spool_and_changes_its_limits() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sink_that_is_removed_and_added_again_during_its_drain_gets_its_frames() {
+    let folder = Folder::new();
+    let mut collector = Collector::unix(folder.path("out"));
+    // The drain of the removed sink would take ten minutes.
+    let with = tapfile(&folder, &collector, "s 64MiB").replace("drain 1s", "drain 10m");
+    let rest = with.find("dnstap").expect("a sink");
+    let without = format!("{}dnstap {}\n", &with[..rest], folder.display("nobody"));
+    let mut router = Router::start(&with);
+    send(&router, 0..1000).await;
+    let before = router.queues(0);
+    router.reload(&without).expect("reloaded");
+    router
+        .reload(&with)
+        .expect("the old sink releases the folder");
+    let ledger = before.ledger();
+    assert_eq!((ledger.queued, ledger.dropped_total()), (1000, 0));
+    assert_eq!(router.ledger(0).queued, 1000);
+    send(&router, 1000..1500).await;
+    collector.listen();
+    delivered(&collector, 0..1500).await;
+    router
+        .reload(&with.replace("drain 10m", "drain 1s"))
+        .expect("reloaded");
+    router.drain_into_spools().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drain_deletes_the_frames_that_are_confirmed() {
     let folder = Folder::new();
     let collector = Collector::unix(folder.path("out")).listening();
