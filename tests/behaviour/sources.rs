@@ -78,9 +78,12 @@ async fn each_sink_gets_the_frames_of_its_listeners_byte_for_byte() {
     };
     let mut got = all.frames();
     got.sort_by_key(|frame| numbers_of([frame]));
-    let expected = (0..3000).map(|number| match is_first(&number) {
-        true => frame(number).to_vec(),
-        false => of_second(number),
+    let expected = (0..3000).map(|number| {
+        if is_first(&number) {
+            frame(number).to_vec()
+        } else {
+            of_second(number)
+        }
     });
     assert!(got.into_iter().eq(expected));
     let got = one.frames();
