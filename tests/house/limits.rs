@@ -290,7 +290,9 @@ fn the_guide_has_the_limits_of_files_and_the_page() {
         "does not answer within {deadline}, the command exits with status 2"
     ));
     let hosts = of.time("src/net/resolve/dns/system.rs", "DEADLINE");
-    guide.says(format!("`/etc/hosts` get {hosts} in each lookup"));
+    guide.says(format!(
+        "In each lookup of a name, tapfan waits up to {hosts} for `/etc/resolv.conf`"
+    ));
     guide.says(format!(
         "expire within {} days",
         of.time("src/net/tls/validity.rs", "SOON").days()
