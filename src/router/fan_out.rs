@@ -77,9 +77,9 @@ impl Router {
         }
     }
 
-    /// Replaces the set of sinks and the sources of each sink, from the next chunk on. A sink that is in the old set and in the new set misses no
-    /// chunk and gets no chunk twice. The queues of a removed sink are closed as soon as no thread offers to them any
-    /// more.
+    /// Replaces the set of sinks and the sources of each sink, from the next chunk on. A sink that is in the old set and
+    /// in the new set misses no chunk and gets no chunk twice. The queues of a removed sink are closed as soon as no
+    /// thread offers to them any more.
     ///
     /// The caller must not call this function while another call is in progress.
     pub(crate) fn replace(&self, sinks: impl IntoIterator<Item = (Arc<Queues>, Sources)>) {
