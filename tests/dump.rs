@@ -36,6 +36,7 @@ use tokio::{
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 const BIND: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/bind.fstrm");
+const UNBOUND: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/unbound.fstrm");
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/dump/sample.fstrm");
 
 /// A running `tapfan dump`, killed when dropped.
@@ -1125,6 +1126,55 @@ fn a_sample_keeps_the_queries_and_responses_of_bind_together() {
     assert!((10..90).contains(&text.lines().count()), "{text}");
     let is_whole = |line: &str| line.contains("NXDOMAIN 25.000ms");
     assert!(text.lines().all(is_whole), "{text}");
+}
+
+#[test]
+fn the_privacy_options_leave_no_address_of_a_client() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, text: &str| {
+        let path = path(&folder, name);
+        std::fs::write(&path, text).expect("written");
+        path
+    };
+    let (names, key) = (
+        file("names", "example.test # of the recording\n"),
+        file("key", "00112233445566778899aabbccddeeff"),
+    );
+    let count = |arguments: &[&str]| {
+        let output = dump(&[&["-r", UNBOUND, "--count"], arguments].concat());
+        let text = String::from_utf8(output.stdout).expect("text");
+        text.trim().parse::<u64>().expect("a number")
+    };
+    assert_eq!(count(&["--qname-file", &names]), 4000);
+    assert_eq!(count(&["--qname-file", &format!("!{names}")]), 0);
+    let sample = ["--sample", "1/5", "--sample-key", &key];
+    assert_eq!(count(&sample), count(&sample), "the key decides");
+    for (edit, left) in [
+        ("remove", None),
+        ("truncate 8 0", Some("query_address: 127.0.0.0")),
+    ] {
+        let client = [
+            "-r",
+            UNBOUND,
+            "-y",
+            "--type",
+            "client",
+            "--client-address",
+            edit,
+        ];
+        let output = dump(&client);
+        let text = String::from_utf8(output.stdout).expect("text");
+        assert!(!text.contains("query_address: 127.0.0.1"), "{edit}");
+        let lines = text.lines().filter(|line| line.contains("query_address"));
+        assert!(
+            lines.map(str::trim).all(|line| Some(line) == left),
+            "{edit}"
+        );
+    }
+    let refused = dump(&["-r", UNBOUND, "--client-address", "hash"]);
+    assert_eq!(refused.status.code(), Some(2));
+    let refused = dump(&["-r", UNBOUND, "--qname-file", &path(&folder, "absent")]);
+    assert_eq!(refused.status.code(), Some(2), "{}", stderr(&refused));
 }
 
 #[test]

@@ -299,6 +299,19 @@ fn other_text_stays_as_written() {
 }
 
 #[test]
+fn the_sample_of_the_sink_is_filled_in() {
+    for (sample_one_in, expected) in [(20, "1/20 {sample"), (1, "1/1 {sample"), (0, "1/1 {sample")]
+    {
+        let tapped = Tapped {
+            sample_one_in,
+            ..Tapped::default()
+        };
+        assert_eq!(evaluate("{sample} {sample", &tapped), expected);
+    }
+    assert!(Template::new("a{sample}").needs_sample() && !Template::new("{sample").needs_sample());
+}
+
+#[test]
 fn a_value_replaces_the_one_before_and_is_bounded() {
     let frame = frame(query());
     let tapped = Tapped {

@@ -8,7 +8,12 @@ use bytes::{BufMut, BytesMut};
 use tokio_test::task::spawn;
 
 use super::*;
-use crate::router::{Progress, Taken};
+use crate::{
+    filter::{Kind, Verdict},
+    frame_stream::Source,
+    memory::Budget,
+    router::{Exclusion, Progress, Router, Taken},
+};
 
 const LIMITS: Limits = Limits {
     frames: 100_000,
@@ -213,4 +218,67 @@ fn a_queue_that_is_added_after_the_end_is_closed() {
     let [late] = exchange(&queues, &queues.one(), [1]);
     assert!(spawn(poll_fn(|cx| late.poll_end(cx))).poll().is_ready());
     assert!(take(&queues.one()).is_none());
+}
+
+/// A frame with a message of type 5, `CLIENT_QUERY`, or of type 6, `CLIENT_RESPONSE`.
+fn message(kind: u8) -> Vec<u8> {
+    vec![0, 0, 0, 6, 0x72, 2, 8, kind, 0x78, 1]
+}
+
+fn chunk(kinds: &[u8]) -> Chunk {
+    let wire: Vec<u8> = kinds.iter().copied().flat_map(message).collect();
+    Chunk::from_wire(wire.into()).expect("frames")
+}
+
+fn only_queries() -> Screen {
+    let mut screen = Screen::default();
+    let added = screen.filter.add(Kind::Type, Verdict::Keep, "client_query");
+    added.expect("a type");
+    screen
+}
+
+#[test]
+fn each_queue_counts_the_frames_that_the_filter_of_the_sink_excludes() {
+    let queues = Queues::new(LIMITS);
+    queues.set_screen(only_queries());
+    let one = queues.one();
+    queues.offer(&chunk(&[5, 6, 5]));
+    queues.offer(&chunk(&[6, 6]));
+    let ledger = queues.ledger();
+    assert!(ledger.balances(), "{ledger:?}");
+    assert_eq!((ledger.offered, ledger.queued), (5, 2));
+    assert_eq!(ledger.excluded(Exclusion::Filtered), 3);
+    // With `endpoints all`, each endpoint gets the same frames, and the counts are sums.
+    let [_a, _b] = exchange(&queues, &one, [1, 2]);
+    queues.offer(&chunk(&[5, 6]));
+    let ledger = queues.ledger();
+    assert!(ledger.balances(), "{ledger:?}");
+    assert_eq!((ledger.offered, ledger.excluded_total()), (9, 5));
+    // The filter can be changed and removed while frames wait.
+    queues.set_screen(Screen::default());
+    queues.offer(&chunk(&[6]));
+    let ledger = queues.ledger();
+    assert_eq!((ledger.offered, ledger.excluded_total()), (11, 5));
+    assert!(ledger.balances(), "{ledger:?}");
+}
+
+#[test]
+fn a_filter_works_while_memory_is_short_and_its_edits_count() {
+    let memory = Budget::new(64 << 10);
+    let queues = Arc::new(Queues::new(LIMITS));
+    queues.set_screen(only_queries());
+    let router = Router::within(memory.clone(), [Arc::clone(&queues)]);
+    let source = Source::within(&memory, "in".into(), "peer");
+    for _ in 0..2_000 {
+        router.offer(&chunk(&[5, 6]).brought_by(&source));
+        assert!(memory.held() <= 64 << 10, "{memory:?}");
+    }
+    let ledger = queues.ledger();
+    assert!(ledger.balances(), "{ledger:?}");
+    assert_eq!(ledger.excluded(Exclusion::Filtered), 2_000);
+    let lost = ledger.dropped(DropReason::Memory);
+    assert!(lost > 0, "memory was short");
+    assert_eq!(ledger.queued + lost, 2_000, "{ledger:?}");
+    queues.abandon();
+    assert_eq!(memory.held(), 0);
 }
