@@ -99,8 +99,9 @@ class Tree:
 
     @cached_property
     def kustomize(self):
-        """The rendered objects, by the name of the overlay."""
-        return {folder.name: objects_of(run("kubectl", "kustomize", folder)) for folder in self.overlays}
+        """The rendered objects, by the name of the overlay; `sidecar` is the component of that name, in a CoreDNS."""
+        folders = {folder.name: folder for folder in self.overlays} | {"sidecar": self.deploy / "checks/coredns"}
+        return {name: objects_of(run("kubectl", "kustomize", folder)) for name, folder in folders.items()}
 
     @cached_property
     def monitoring(self):
