@@ -52,10 +52,29 @@ TAPFILES = [
     ("listen tcp://0.0.0.0:6000\nprobes 0.0.0.0:9181\ndrain 22s1ms\ndrain 23s\n", "23 s of `drain`"),
 ]
 
+# Tapfiles for the mode `daemonset`, in the same form, with further arguments of helm.
+SOCKETS = [
+    ("listen tcp://0.0.0.0:6000\nprobes 0.0.0.0:9181\n", [], "no `listen` line of the Tapfile has a socket in a folder of the node"),
+    ("listen unix:///run/d.sock\nprobes 0.0.0.0:9181\n", [], "has a socket in a folder of the node"),
+    ("# listen unix:///run/tapfan/d.sock\nlisten tls://[::]:6443\nprobes 0.0.0.0:9181\n", [], "has a socket in a folder of the node"),
+    ('listen tcp://127.0.0.1:6000\nlisten "unix:///run/tapfan/d.sock" { mode 0666 }\nprobes 0.0.0.0:9181\n', [], None),
+    ("listen /run/tapfan/d.sock\nprobes 0.0.0.0:9181\n", [], None),
+    ("listen {$ADDRESS}\nprobes 0.0.0.0:9181\n", [], None),
+    ("import conf.d/*\n", [], None),
+    ("listen tcp://0.0.0.0:6000\nprobes 0.0.0.0:9181\n", ["--set", "hostNetwork=true"], None),
+    (
+        "listen unix:///run/taps/d.sock\nprobes 0.0.0.0:9181\n",
+        ["--set-json", 'extraVolumeMounts=[{"name": "taps", "mountPath": "/run/taps"}]'],
+        None,
+    ),
+]
+
 # Sentences in the notes of an installation, by the name of the values file.
 NOTES = {
     "deployment": [
-        "DNS servers write to tapfan.dns-obs.svc, port 6000 (dnstap).",
+        "write to tapfan.dns-obs.svc, port 6000 (dnstap).",
+        "write the ClusterIP of the Service into the Corefile",
+        "kubectl --namespace dns-obs get service tapfan --output jsonpath='{.spec.clusterIP}'",
         "out, to any address: DNS (53), and collectors on the TCP ports 6000, 6443",
         "helm test --namespace dns-obs tapfan",
         "port-forward deployment/tapfan 9180",
@@ -64,7 +83,13 @@ NOTES = {
     "claims": ["get persistentvolumeclaims --selector app.kubernetes.io/instance=tapfan"],
     "openshift": ["No sink of the Tapfile has a `spool` line yet"],
     "daemonset": ["write to /run/tapfan/dnstap.sock", "DNS (53)", "port-forward daemonset/tapfan 9180"],
-    "everything": ["ports 6000 (dnstap) 6443 (dnstap-tls)", '[{"ipBlock":{"cidr":"192.0.2.0/24"}}]', "TCP ports 6443", "an emptyDir of 1Gi"],
+    "everything": [
+        "ports 6000 (dnstap) 6443 (dnstap-tls)",
+        "write 2001:db8:60::6000 into the Corefile",
+        '[{"ipBlock":{"cidr":"192.0.2.0/24"}}]',
+        "TCP ports 6443",
+        "an emptyDir of 1Gi",
+    ],
     "host": ["There is no NetworkPolicy", "ConfigMap host-tapfile must have the key Tapfile", "(9181)", "the folder /var/lib/taps of its node"],
 }
 
@@ -111,28 +136,52 @@ def helm_docs(tree):
 
 
 def readme(tree):
-    """README.md is what helm-docs makes of the values, each value is described, and the chart accepts its Tapfile."""
+    """README.md is what helm-docs makes of the values, each value is described, and the chart accepts its examples."""
     made = helm_docs(tree).strip() + "\n"
     if (tree.chart / "README.md").read_text() != made:
         yield "README.md differs from values.yaml or README.md.gotmpl: run deploy/check --write"
     for line in made.splitlines():
         if re.fullmatch(r"\|.*\|\s*\|", line):
             yield f"values.yaml does not describe {line.split('|')[1].strip()}: begin the comment above it with `# --`"
-    tapfile = re.search(r"^```tapfile\n(.*?)^```", made, re.MULTILINE | re.DOTALL)[1]
-    yield from (f"the Tapfile of README.md: {said}" for said in refused(tree, tapfile))
+    for section in re.split("^## ", made, flags=re.MULTILINE):
+        for problem in example(tree, section):
+            yield f"README.md: the example of {section.splitlines()[0]!r}: {problem}"
+
+
+def example(tree, section):
+    """Yields the reason if the chart refuses the values and the Tapfile of a section, or if they do not fit each other."""
+    blocks = dict(re.findall(r"^```(yaml|tapfile)\n(.*?)^```", section, re.MULTILINE | re.DOTALL))
+    if "tapfile" not in blocks:
+        return
+    tapfile = blocks["tapfile"]
+    if "listen " not in tapfile:
+        tapfile += "listen tcp://0.0.0.0:6000\nprobes 0.0.0.0:9181\n"
+    values = blocks.get("yaml", "{}")
+    with tempfile.NamedTemporaryFile("w") as file:
+        file.write(values)
+        file.flush()
+        yield from refused(tree, tapfile, "--values", file.name)
+    given = yaml.safe_load(values)
+    mounts = [mount["mountPath"] for mount in given.get("secrets", []) + given.get("configMaps", [])]
+    for path in re.findall(r"^ +(?:cert|key|ca|client_ca) (\S+)", tapfile, re.MULTILINE):
+        if str(Path(path).parent) not in mounts:
+            yield f"the values mount nothing for {path}"
 
 
 def write(tree):
     (tree.chart / "README.md").write_text(helm_docs(tree).strip() + "\n")
 
 
-def refused(tree, tapfile):
-    """Yields the reason if the chart, with the default values, refuses this Tapfile."""
+def refused(tree, tapfile, *arguments):
+    """Yields the reason if the chart, with the default values and these arguments, refuses this Tapfile."""
     with tempfile.NamedTemporaryFile("w") as file:
         file.write(tapfile)
         file.flush()
         try:
-            tree.render(tree.chart, "--set", "image.repository=example.net/tapfan", "--set-file", f"tapfile={file.name}")
+            tree.render(
+                *(tree.chart, "--set", "image.repository=example.net/tapfan", "--set-file", f"tapfile={file.name}"),
+                *arguments,
+            )
         except Failed as failed:
             yield str(failed)
 
@@ -147,8 +196,10 @@ def refusals(tree):
         except Failed as failed:
             if words not in str(failed):
                 yield f"{name} with {change}: the refusal does not say {words!r}: {failed}"
-    for tapfile, words in TAPFILES:
-        said = "".join(refused(tree, tapfile))
+    for tapfile, arguments, words in [(text, [], words) for text, words in TAPFILES] + [
+        (text, ["--set", "mode=daemonset", *arguments], words) for text, arguments, words in SOCKETS
+    ]:
+        said = "".join(refused(tree, tapfile, *arguments))
         if words is None and said:
             yield f"{tapfile!r} is refused: {said}"
         elif words is not None and words not in said:

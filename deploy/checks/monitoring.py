@@ -110,6 +110,11 @@ def runbook(tree):
             for part in ("**It means:**", "**Look at:**", "**Do:**"):
                 if part not in entries.get(name, ""):
                     yield f"docs/runbook.md: {name} has no {part}"
+    made = next(item for item in tree.helm["everything"] if item["kind"] == "PrometheusRule")
+    for rule in [rule for group in made["spec"]["groups"] for rule in group["rules"] if "alert" in rule]:
+        link = f"https://git.example.net/tapfan/docs/runbook.md#{rule['alert'].lower()}"
+        if rule["annotations"].get("runbook_url") != link or "runbook" in rule["annotations"]:
+            yield f"{rule['alert']} of the chart has no link to {link}"
     for name in entries.keys() - named:
         yield f"docs/runbook.md: there is no alert {name}"
 

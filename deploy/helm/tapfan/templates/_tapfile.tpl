@@ -89,6 +89,27 @@ has them, the template reports only differences that are certain.
 
 {{- define "tapfan.validateListeners" -}}
 {{- if eq .Values.mode "deployment" -}}
+{{- include "tapfan.validatePorts" . -}}
+{{- else -}}
+{{- include "tapfan.validateSocket" . -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Refuses a DaemonSet without a socket in a folder of the node: no Service leads to its ports. */}}
+{{- define "tapfan.validateSocket" -}}
+{{- $text := include "tapfan.tapfile" . -}}
+{{- $unclear := regexMatch `(?m)^\s*(import\s|listen\s+\S*\{[$%])` $text -}}
+{{- $mounted := regexMatch `(?m)^\s*listen\s+"?(unix://)?/run/tapfan/` $text -}}
+{{- range .Values.extraVolumeMounts -}}
+{{- $mounted = or $mounted (regexMatch (printf `(?m)^\s*listen\s+"?(unix://)?%s/` (.mountPath | trimSuffix "/" | regexQuoteMeta)) $text) -}}
+{{- end -}}
+{{- if not (or $unclear $mounted .Values.hostNetwork) -}}
+{{- fail "The value mode is daemonset, but no `listen` line of the Tapfile has a socket in a folder of the node, and no Service leads to the ports of a DaemonSet: add `listen unix:///run/tapfan/dnstap.sock`, or set mode to deployment." -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Refuses ports that only the Tapfile or only the value listeners has. */}}
+{{- define "tapfan.validatePorts" -}}
 {{- $text := include "tapfan.tapfile" . -}}
 {{- $ports := (include "tapfan.listenPorts" (dict "root" . "scheme" "(?:tcp|tls)") | fromJson).ports -}}
 {{- $there := list -}}
@@ -106,7 +127,6 @@ has them, the template reports only differences that are certain.
 {{- range $there -}}
 {{- if not (has . $named) -}}
 {{- fail (printf "The Tapfile listens at port %d, which the value listeners does not have, so DNS servers could not connect to this port through the Service: add the port to listeners." .) -}}
-{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
