@@ -200,7 +200,7 @@ const KUBERNETES: Recipe = Recipe {
     name: "Kubernetes",
     file: "the Corefile of the cluster",
     lines: ". {
-    dnstap tcp://tapfan.dns-obs.svc.cluster.local.:6000 full
+    dnstap tcp://10.96.0.60:6000 full
     forward . /etc/resolv.conf
 }
 ",
@@ -212,7 +212,9 @@ dnstap tcp://collector.dns-obs.svc.cluster.local.:6000 full {
     max_age 1h
 }
 ",
-    note: "",
+    note: "Instead of `10.96.0.60`, write the ClusterIP of the Service, because the cluster's CoreDNS cannot resolve
+names of the cluster. To see it:
+`kubectl --namespace dns-obs get service tapfan --output jsonpath='{.spec.clusterIP}'`",
 };
 
 #[cfg(test)]
