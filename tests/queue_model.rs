@@ -23,6 +23,8 @@ mod amount;
 mod closed_set;
 #[path = "../src/router/contents.rs"]
 mod contents;
+#[path = "../src/router/direct.rs"]
+mod direct;
 #[path = "../src/router/done.rs"]
 mod done;
 #[path = "../src/router/held.rs"]
@@ -56,7 +58,12 @@ mod taken;
 #[path = "../src/router/written.rs"]
 mod written;
 
-use std::{future::poll_fn, sync::Arc};
+use std::{
+    future::poll_fn,
+    sync::Arc,
+    task::Poll,
+    time::{Duration, Instant},
+};
 
 use amount::Limits;
 use frame_stream::{Chunk, Source};
@@ -259,6 +266,23 @@ fn a_sender_within_its_share_loses_nothing_in_any_order() {
     });
 }
 
+/// The next turn of the thread of a spool: writes what it gets. `next` is the number of the next frame. Returns the number
+/// afterwards, and whether the thread must end.
+fn turn(queue: &Arc<Queue>, wants: spooling::Wants, mut next: u64) -> (u64, bool) {
+    // All frames are so old that they are written at once.
+    let now = Instant::now() + Duration::from_secs(60);
+    let mut work = block_on(poll_fn(|cx| match queue.spool_turn(cx, wants, now) {
+        spooling::Turn::Work(work) => Poll::Ready(work),
+        spooling::Turn::Wait(_) => Poll::Pending,
+    }));
+    while let Some(chunk) = work.unspooled.next() {
+        let frames = chunk.len() as u64;
+        work.unspooled.mark_written(next);
+        next += frames;
+    }
+    (next, work.is_ending)
+}
+
 /// Writes, takes and delivers until all frames are delivered.
 #[test]
 fn no_wake_is_lost_between_a_push_the_spool_and_the_driver() {
@@ -281,18 +305,46 @@ fn no_wake_is_lost_between_a_push_the_spool_and_the_driver() {
                 let mut next = 0;
                 // Ends when the frame is written and delivered.
                 while queue.spool_range() != (1..1) {
-                    let mut work = block_on(poll_fn(|cx| queue.poll_spool(cx, wants)));
-                    while let Some(chunk) = work.unspooled.next() {
-                        let frames = chunk.len() as u64;
-                        work.unspooled.mark_written(next);
-                        next += frames;
-                    }
+                    next = turn(&queue, wants, next).0;
                 }
             })
         };
         assert_eq!(consume(&queue), 1);
         router.join().expect("no panic");
         spool.join().expect("no panic");
+        let ledger = queue.ledger();
+        assert_eq!((ledger.delivered, ledger.held_bytes), (1, 0));
+    });
+}
+
+/// The driver takes the frame before it is on the disk, while it is written, or afterwards. The first connection breaks.
+#[test]
+fn a_frame_that_need_not_wait_for_the_disk_is_delivered_and_done_once() {
+    model(|| {
+        let queue = Arc::new(Queue::with_spool(LIMITS, Arc::default(), 0..0));
+        queue.set_direct(true);
+        queue.push(&chunk());
+        let spool = {
+            let queue = Arc::clone(&queue);
+            thread::spawn(move || {
+                let wants = spooling::Wants {
+                    done: false,
+                    reads: true,
+                };
+                let (mut next, mut is_ending) = (0, false);
+                while !is_ending {
+                    (next, is_ending) = turn(&queue, wants, next);
+                }
+                next
+            })
+        };
+        drop(block_on(poll_fn(|cx| queue.poll_take(cx))));
+        queue.close();
+        assert_eq!(consume(&queue), 1);
+        queue.end_spool();
+        let written = spool.join().expect("no panic");
+        // Nothing is left on the disk.
+        assert_eq!(queue.spool_range(), written..written);
         let ledger = queue.ledger();
         assert_eq!((ledger.delivered, ledger.held_bytes), (1, 0));
     });

@@ -47,7 +47,7 @@ pub(super) struct Contents {
     /// The lowest position that any chunk has had so far.
     first_position: u64,
     /// The position of the next chunk that is pushed.
-    next_position: u64,
+    pub(super) next_position: u64,
     next_flight: u64,
     /// True if no more chunks will be pushed. An abandoned queue, whose lifecycle is `Ended`, is not necessarily
     /// closed: chunks can still be pushed to it. So `lifecycle` cannot replace this flag.

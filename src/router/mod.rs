@@ -7,6 +7,11 @@ mod amount;
 #[cfg(test)]
 mod confirmation_tests;
 mod contents;
+#[cfg_attr(
+    not(feature = "spool"),
+    allow(dead_code, reason = "only the thread of a spool uses it")
+)]
+mod direct;
 mod done;
 mod fan_out;
 mod held;
@@ -65,6 +70,6 @@ pub(crate) use spooled::SpoolCounts;
 #[cfg(feature = "spool")]
 pub(crate) use spooled::Writes;
 #[cfg(feature = "spool")]
-pub(crate) use spooling::{Read, Unspooled, Wants, Work};
+pub(crate) use spooling::{Read, Turn, Unspooled, Wants, Work};
 pub(crate) use taken::Taken;
 pub(crate) use written::Written;

@@ -49,6 +49,7 @@ impl Contents {
             self.ledger.in_flight -= frames as u64;
             self.ledger.unconfirmed += frames as u64;
             self.ledger.unconfirmed_bytes += bytes as u64;
+            self.stays_in_memory(held);
         }
         self.change_oldest(None, oldest(&written, number));
         written
@@ -68,6 +69,7 @@ impl Contents {
             return VecDeque::new();
         }
         self.in_flight.retain(|flight| flight.number != number);
+        self.number(&mut held);
         let written = self.split_written(&mut held, left_out, progress.frames);
         let now = Instant::now();
         for one in &written {

@@ -17,39 +17,42 @@ impl Contents {
     /// Returns whether there are chunks that the thread of the spool must write.
     pub(super) fn has_unspooled(&self) -> bool {
         let spooled = self.spooled.as_ref();
-        spooled.is_some_and(|it| {
-            let newest = self.waiting.last_key_value();
-            it.writes == Writes::On && newest.is_some_and(|(at, _)| *at >= it.written_to)
-        })
+        spooled.is_some_and(|it| it.writes == Writes::On) && self.first_unspooled().is_some()
     }
 
-    /// Takes the oldest chunks that were never on the disk. They count as queued, and are not forgotten.
-    pub(super) fn take_unspooled(&mut self, at_most: Amount) -> Vec<Held> {
+    /// Takes the oldest chunks that were never on the disk. They count as queued, and are not forgotten. Those that are in
+    /// flight stay there; for them, the flag is true.
+    pub(super) fn take_unspooled(&mut self, at_most: Amount) -> Vec<(Held, bool)> {
         let mut taken = Vec::new();
         if !self.has_unspooled() {
             return taken;
         }
         let mut amount = Amount::default();
-        while let Some(from) = self.spooled.as_ref().map(|it| it.written_to)
-            && let Some(position) = self.waiting.range(from..).next().map(|(at, _)| *at)
-            && amount.frames < at_most.frames
+        while amount.frames < at_most.frames
             && amount.bytes < at_most.bytes
-            && let Some(held) = self.pop_waiting(position)
+            && let Some((position, _, is_direct)) = self.first_unspooled()
+            && let Some(held) = self.begin_write(position, is_direct)
         {
             amount += held.amount();
-            taken.push(held);
-        }
-        if let Some(spooled) = &mut self.spooled {
-            spooled.writing += amount;
+            taken.push((held, is_direct));
         }
         taken
+    }
+
+    fn begin_write(&mut self, position: u64, is_direct: bool) -> Option<Held> {
+        if is_direct {
+            return self.spooled.as_mut()?.direct.begin_write(position);
+        }
+        let held = self.pop_waiting(position)?;
+        self.spooled.as_mut()?.writing += held.amount();
+        Some(held)
     }
 
     /// Ends the write of a chunk that [`take_unspooled`](Self::take_unspooled) returned. `number` is that of its first
     /// frame, or `None` if it is not on the disk and waits again.
     pub(super) fn end_write(&mut self, mut held: Held, number: Option<u64>) {
         let amount = held.amount();
-        let half = self.bounds().held / 2;
+        let bounds = self.bounds().held;
         let in_flight = self.in_flight_amount();
         if let Some(spooled) = &mut self.spooled {
             spooled.writing -= amount;
@@ -69,7 +72,9 @@ impl Contents {
         spooled.written_to = spooled.written_to.max(held.end());
         let is_next = spooled.only_on_disk() == 0;
         spooled.next = spooled.next.max(first + amount.frames as u64);
-        let fits = memory.without(half) == Amount::default();
+        // A frame that is older than one in flight must not be read from the disk: the one in flight would be read, too.
+        let fits =
+            memory.without(bounds) == Amount::default() || spooled.direct.is_after(held.position);
         if is_next && fits {
             spooled.disk = spooled.next;
             spooled.add_ready(held);
@@ -187,7 +192,7 @@ impl Contents {
         self.is_abandoned()
             || spooled.is_ending
             || is_asked
-            || self.has_unspooled()
+            || self.has_unspooled() && (!spooled.direct.is_watched || self.is_pressing())
             || self.needs_read()
     }
 }

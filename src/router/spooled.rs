@@ -15,6 +15,7 @@ use std::{collections::BTreeMap, ops::Range, task::Waker, time::Instant};
 use super::{
     amount::Amount,
     contents::{Bounds, Contents, Lifecycle},
+    direct::Direct,
     done::Done,
     held::Held,
     spooling::Wants,
@@ -41,8 +42,9 @@ pub(super) struct Spooled {
     pub(super) floor: u64,
     /// The frames below this number may have been sent on a connection that ended before they were confirmed.
     pub(super) sent_below: u64,
-    /// The frames that are being written to the disk.
+    /// The waiting frames that are being written to the disk.
     pub(super) writing: Amount,
+    pub(super) direct: Direct,
     pub(super) done: Done,
     pub(super) writes: Writes,
     /// The work for which the thread of the spool is woken.
@@ -92,6 +94,7 @@ impl Spooled {
             floor: found.start,
             sent_below: 0,
             writing: Amount::default(),
+            direct: Direct::new(end),
             done: Done::starting_at(found.start),
             writes: Writes::On,
             wants: Wants {
@@ -124,6 +127,12 @@ impl Spooled {
     /// Returns whether no frame waits here.
     pub(super) fn is_empty(&self) -> bool {
         self.ready.is_empty() && self.only_on_disk() == 0 && self.writing.frames == 0
+    }
+
+    /// Returns whether the consumer may take frames that are not on the disk: all older frames are done or in flight.
+    fn is_passed(&self) -> bool {
+        let may_pass = self.direct.is_allowed || self.writes == Writes::Failing;
+        may_pass && self.is_empty() && self.direct.is_at_rest()
     }
 
     /// The memory that can be freed without losing a frame. The oldest chunk stays, so that the sink always has one to
@@ -162,6 +171,7 @@ impl Spooled {
         let may_go = numbers.end == self.disk
             && numbers.start >= self.floor
             && newest.get().position >= self.taken_to
+            && !self.direct.is_after(newest.get().position)
             && newest.get().cuts == 0;
         if !may_go {
             return None;
@@ -184,7 +194,7 @@ impl Contents {
     }
 
     /// The oldest chunk that the consumer may take. With a spool, it takes only chunks that are on the disk, unless the
-    /// disk fails.
+    /// disk fails or frames may be sent [before](super::direct) they are there.
     pub(super) fn first(&self) -> Option<&Held> {
         let waiting = self.waiting.first_key_value().map(|(_, held)| held);
         let Some(spooled) = &self.spooled else {
@@ -199,9 +209,7 @@ impl Contents {
                 Some(waiting)
             }
             (_, Some(ready)) => Some(ready),
-            (waiting, None) => {
-                waiting.filter(|_| spooled.writes == Writes::Failing && spooled.is_empty())
-            }
+            (waiting, None) => waiting.filter(|_| spooled.is_passed()),
         }
     }
 
@@ -216,6 +224,19 @@ impl Contents {
 
     /// The consumer takes `held` out of the queue.
     pub(super) fn is_taken(&mut self, held: &Held) {
+        let Some(spooled) = self.spooled.as_mut().filter(|_| held.number.is_none()) else {
+            return;
+        };
+        let is_direct = spooled.direct.is_allowed && spooled.writes != Writes::Failing;
+        if is_direct && held.position >= spooled.written_to {
+            spooled.direct.add(held);
+        } else {
+            self.stays_in_memory(held);
+        }
+    }
+
+    /// Notes that the frames of `held` were sent and will never be on the disk, unless they are there already.
+    pub(super) fn stays_in_memory(&mut self, held: &Held) {
         if let (Some(spooled), None) = (&mut self.spooled, held.number) {
             spooled.written_to = spooled.written_to.max(held.end());
             spooled.taken_to = spooled.taken_to.max(held.end());
@@ -270,6 +291,7 @@ impl Contents {
             return 0;
         };
         spooled.ready.clear();
+        spooled.direct.clear();
         spooled.ready_amount = Amount::default();
         spooled.disk = spooled.next;
         spooled.kept()

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
     task::{Context, Poll, Waker},
+    time::{Duration, Instant},
 };
 
 use bytes::{BufMut, BytesMut};
@@ -11,8 +12,9 @@ use proptest::prelude::*;
 
 use super::{
     DropReason, Limits, Progress, Queue, Taken, Written,
+    direct::PATIENCE,
     spooled::Writes,
-    spooling::{Read, Wants, Work},
+    spooling::{Read, Turn, Wants, Work},
 };
 use crate::frame_stream::Chunk;
 
@@ -71,9 +73,10 @@ fn take(queue: &Arc<Queue>) -> Vec<u32> {
 
 fn work(queue: &Arc<Queue>) -> Option<Work> {
     let cx = Context::from_waker(Waker::noop());
-    match queue.poll_spool(&cx, ALL) {
-        Poll::Ready(work) => Some(work),
-        Poll::Pending => None,
+    // Every frame is so old that it is written.
+    match queue.spool_turn(&cx, ALL, Instant::now() + Duration::from_secs(60)) {
+        Turn::Work(work) => Some(work),
+        Turn::Wait(_) => None,
     }
 }
 
@@ -93,9 +96,12 @@ impl Bench {
 
     /// Writes at most `at_most` waiting chunks to the disk.
     fn write(&mut self, at_most: usize) {
-        let Some(mut work) = work(&self.queue) else {
-            return;
-        };
+        drop(self.begin_write(at_most));
+    }
+
+    /// Like [`write`](Self::write), but the queue hears of the end of the write only when the result is dropped.
+    fn begin_write(&mut self, at_most: usize) -> Option<Work> {
+        let mut work = work(&self.queue)?;
         for _ in 0..at_most {
             let Some(frames) = work.unspooled.next().map(|chunk| numbers([chunk])) else {
                 break;
@@ -103,6 +109,7 @@ impl Bench {
             work.unspooled.mark_written(self.disk.len() as u64);
             self.disk.extend(frames);
         }
+        Some(work)
     }
 
     /// Reads at most `at_most` frames, after the first `lost`, which are lost.
@@ -147,7 +154,7 @@ fn frames_beyond_the_memory_wait_on_the_disk_and_come_back_in_order() {
     let ledger = bench.queue.ledger();
     assert_eq!((ledger.queued, ledger.dropped_total()), (200, 0));
     let counts = bench.queue.spool_counts().expect("a spool");
-    assert_eq!((counts.frames, counts.only_on_disk), (200, 180));
+    assert_eq!((counts.frames, counts.only_on_disk), (200, 165));
     let mut sent = Vec::new();
     while bench.queue.ledger().queued > 0 {
         bench.read(0, 7);
@@ -288,6 +295,107 @@ fn frames_that_return_unconfirmed_and_are_forgotten_count_as_sent_again() {
     assert_eq!(bench.queue.ledger().resent, 10);
 }
 
+/// A queue from which frames are taken before they are on the disk, with one chunk in flight.
+fn with_frames_in_flight() -> (Bench, Taken) {
+    let bench = Bench::new();
+    bench.queue.set_direct(true);
+    bench.queue.push(&chunk(0, 5));
+    let taken = poll(&bench.queue).expect("frames that are not on the disk");
+    (bench, taken)
+}
+
+fn delivers(frames: usize) -> Progress {
+    Progress {
+        frames,
+        ..Progress::default()
+    }
+}
+
+#[test]
+fn frames_that_are_delivered_soon_are_never_on_the_disk() {
+    let (mut bench, taken) = with_frames_in_flight();
+    taken.settle(delivers(5));
+    bench.write(9);
+    assert_eq!((bench.disk.len(), bench.queue.spool_range()), (0, 0..0));
+    assert_eq!(bench.queue.ledger().delivered, 5);
+}
+
+#[test]
+fn frames_in_flight_that_take_long_are_written_once() {
+    let (mut bench, taken) = with_frames_in_flight();
+    bench.queue.push(&chunk(5, 5));
+    bench.write(9);
+    bench.write(9);
+    assert_eq!(bench.disk, (0..10).collect::<Vec<_>>());
+    taken.settle(delivers(3));
+    assert_eq!(bench.queue.spool_range(), 3..10);
+    assert_eq!(take(&bench.queue), (3..10).collect::<Vec<_>>());
+    assert_eq!(bench.queue.spool_range(), 10..10);
+}
+
+#[test]
+fn frames_that_are_settled_while_they_are_written_are_done_or_wait_on_the_disk() {
+    let (mut bench, taken) = with_frames_in_flight();
+    let writing = bench.begin_write(9);
+    taken.settle(delivers(3));
+    // The rest waits for the end of the write: it must not be written again.
+    assert!(poll(&bench.queue).is_none());
+    drop(writing);
+    assert_eq!(bench.queue.spool_range(), 3..5);
+    bench.write(9);
+    assert_eq!(bench.disk.len(), 5);
+    assert_eq!(take(&bench.queue), [3, 4]);
+}
+
+#[test]
+fn an_abandoned_queue_keeps_frames_in_flight_that_are_on_the_disk() {
+    let (mut bench, taken) = with_frames_in_flight();
+    bench.write(9);
+    bench.queue.push(&chunk(5, 5));
+    bench.queue.abandon(DropReason::Shutdown);
+    drop(taken);
+    let ledger = bench.queue.ledger();
+    assert_eq!(
+        (ledger.queued, ledger.dropped(DropReason::Shutdown)),
+        (5, 5)
+    );
+    assert!(ledger.balances());
+}
+
+#[test]
+fn the_thread_is_patient_only_while_few_frames_wait() {
+    let bench = Bench::new();
+    bench.queue.set_direct(true);
+    let cx = Context::from_waker(Waker::noop());
+    let waits_until = |now| match bench.queue.spool_turn(&cx, ALL, now) {
+        Turn::Wait(until) => until,
+        Turn::Work(work) => panic!("{work:?}"),
+    };
+    let first = chunk(0, 5);
+    let received = first.received();
+    assert_eq!(waits_until(received), None);
+    bench.queue.push(&first);
+    assert_eq!(waits_until(received), Some(received + PATIENCE));
+    // A steady sink: the thread looks again as long as frames come.
+    take(&bench.queue);
+    bench.queue.push(&chunk(5, 5));
+    take(&bench.queue);
+    assert_eq!(waits_until(received), Some(received + PATIENCE));
+    assert_eq!(waits_until(received + PATIENCE), None);
+    // A sink that delivers frames gets more time than one that does not.
+    let late = chunk(10, 5).received_at(received);
+    bench.queue.push(&late);
+    take(&bench.queue);
+    bench.queue.push(&late);
+    let later = received + 2 * PATIENCE;
+    assert_eq!(waits_until(later), Some(later + PATIENCE));
+    let turn = bench.queue.spool_turn(&cx, ALL, later + PATIENCE);
+    assert!(matches!(turn, Turn::Work(work) if !work.unspooled.is_empty()));
+    bench.queue.push(&chunk(15, 25));
+    let turn = bench.queue.spool_turn(&cx, ALL, received);
+    assert!(matches!(turn, Turn::Work(work) if !work.unspooled.is_empty()));
+}
+
 #[derive(Debug, Clone)]
 enum Op {
     Push(u32),
@@ -301,6 +409,9 @@ enum Op {
     Evict(usize),
     Writes(Writes),
     Floor(u64),
+    /// Starts to write at most this many chunks. Other operations come before the end of the write.
+    BeginWrite(usize),
+    EndWrite,
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -322,6 +433,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (0_usize..2000).prop_map(Op::Evict),
         2 => writes.prop_map(Op::Writes),
         1 => (0_u64..200).prop_map(Op::Floor),
+        4 => (0_usize..4).prop_map(Op::BeginWrite),
+        4 => Just(Op::EndWrite),
     ]
 }
 
@@ -335,6 +448,10 @@ struct Run {
     delivered: Vec<u32>,
     /// The frames that were taken from the disk by a floor.
     floor: u64,
+    /// A write that has begun.
+    writing: Option<Work>,
+    /// True if frames need not be on the disk before they are sent. Then they are never unconfirmed.
+    is_direct: bool,
 }
 
 impl Run {
@@ -345,7 +462,12 @@ impl Run {
                 queue.push(&chunk(self.next, frames));
                 self.next += frames;
             }
+            // The thread of a spool does one thing at a time.
+            Op::Write(_) | Op::Read(..) | Op::BeginWrite(_) | Op::Floor(_) | Op::Writes(_)
+                if self.writing.is_some() => {}
             Op::Write(at_most) => self.bench.write(at_most),
+            Op::BeginWrite(at_most) => self.writing = self.bench.begin_write(at_most),
+            Op::EndWrite => self.writing = None,
             Op::Read(lost, frames) => self.bench.read(lost, frames),
             Op::Take => self.flights.extend(poll(&queue)),
             Op::Settle(at, frames, waits) => self.settle(at, frames, waits),
@@ -382,7 +504,7 @@ impl Run {
             frames: frames_of.len(),
             ..Progress::default()
         };
-        if waits {
+        if waits && !self.is_direct {
             let written = taken.settle_unconfirmed(progress);
             self.unconfirmed.push((written, frames_of));
         } else {
@@ -423,6 +545,7 @@ impl Run {
     fn finish(&mut self) -> Vec<u32> {
         self.flights.clear();
         self.unconfirmed.clear();
+        self.writing = None;
         self.bench.queue.set_writes(Writes::On);
         let mut sent = Vec::new();
         for _ in 0..10_000 {
@@ -469,14 +592,21 @@ fn chunks_before_frames_that_were_sent_from_memory_stay_there() {
 
 proptest! {
     #[test]
-    fn no_frame_is_lost_repeated_or_out_of_order(ops in prop::collection::vec(op(), 0..120)) {
+    fn no_frame_is_lost_repeated_or_out_of_order(
+        ops in prop::collection::vec(op(), 0..120),
+        is_direct in any::<bool>(),
+    ) {
+        let bench = Bench::new();
+        bench.queue.set_direct(is_direct);
         let mut run = Run {
-            bench: Bench::new(),
+            bench,
             next: 0,
             flights: Vec::new(),
             unconfirmed: Vec::new(),
             delivered: Vec::new(),
             floor: 0,
+            writing: None,
+            is_direct,
         };
         for op in &ops {
             run.apply(op);

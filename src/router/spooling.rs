@@ -1,11 +1,6 @@
 //! The side of a queue that the thread of a spool uses: it takes new frames, and brings frames back from the disk.
 
-use std::{
-    ops::Range,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Instant,
-};
+use std::{ops::Range, sync::Arc, task::Context, time::Instant};
 
 use super::{
     DropReason,
@@ -39,6 +34,14 @@ pub(crate) struct Work {
     pub(crate) is_ending: bool,
 }
 
+/// The next turn of a spool's thread.
+#[derive(Debug)]
+pub(crate) enum Turn {
+    Work(Work),
+    /// There is no work. The thread is woken when there is some, but looks again at this time, if there is one.
+    Wait(Option<Instant>),
+}
+
 /// Frames that were read from a disk.
 #[derive(Debug)]
 pub(crate) struct Read {
@@ -55,8 +58,15 @@ pub(crate) struct Read {
 /// Chunks that wait for the disk. Dropping this value returns the chunks that were not written to the queue.
 pub(crate) struct Unspooled {
     queue: Arc<Queue>,
-    /// The chunks, with the numbers of those that were written.
-    chunks: Vec<(Held, Fate)>,
+    chunks: Vec<Pending>,
+}
+
+/// A chunk that waits for the disk.
+struct Pending {
+    held: Held,
+    /// True if it is in flight, and was taken before it was on the disk.
+    is_direct: bool,
+    fate: Fate,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,21 +87,29 @@ const AT_ONCE: Amount = Amount {
 
 impl Queue {
     /// Returns the next work of the spool's thread. If there is none, wakes the thread later.
-    pub(crate) fn poll_spool(self: &Arc<Self>, cx: &Context<'_>, wants: Wants) -> Poll<Work> {
+    pub(crate) fn spool_turn(
+        self: &Arc<Self>,
+        cx: &Context<'_>,
+        wants: Wants,
+        now: Instant,
+    ) -> Turn {
         let mut contents = self.lock();
         if let Some(spooled) = &mut contents.spooled {
             spooled.wants = wants;
         }
-        let chunks = contents.take_unspooled(AT_ONCE);
+        let (chunks, look_at) = match contents.write_or_watch(now) {
+            Ok(()) => (contents.take_unspooled(AT_ONCE), None),
+            Err(look_at) => (Vec::new(), look_at),
+        };
         let needs_read = contents.needs_read();
         let is_abandoned = contents.is_abandoned();
         let Some(spooled) = &mut contents.spooled else {
-            return Poll::Pending;
+            return Turn::Wait(None);
         };
         let work = Work {
             unspooled: Unspooled {
                 queue: Arc::clone(self),
-                chunks: chunks.into_iter().map(|it| (it, Fate::Waits)).collect(),
+                chunks: chunks.into_iter().map(Pending::new).collect(),
             },
             read_from: needs_read.then_some(spooled.disk),
             done_below: spooled.done.below(),
@@ -102,10 +120,16 @@ impl Queue {
         let is_work = work.is_some() || is_asked;
         spooled.thread = (!is_work).then(|| cx.waker().clone());
         if is_work {
-            Poll::Ready(work)
+            Turn::Work(work)
         } else {
-            Poll::Pending
+            Turn::Wait(look_at)
         }
+    }
+
+    /// Allows the consumer to take frames before they are on the disk, or forbids it. Allow it only if frames that are
+    /// written to a connection count as delivered.
+    pub(crate) fn set_direct(&self, is_allowed: bool) {
+        self.end_flight(|contents| contents.set_direct(is_allowed));
     }
 
     /// Takes over what was read from the disk. `from` is the [number](Work::read_from) at which the read began.
@@ -182,6 +206,33 @@ impl Work {
     }
 }
 
+// === impl Pending ===
+
+impl Pending {
+    fn new((held, is_direct): (Held, bool)) -> Self {
+        Self {
+            held,
+            is_direct,
+            fate: Fate::Waits,
+        }
+    }
+
+    fn apply(self, contents: &mut Contents) {
+        let number = match self.fate {
+            Fate::Waits => None,
+            Fate::Written(number) => Some(number),
+            // A chunk in flight may still be delivered.
+            Fate::Dropped(_) if self.is_direct => None,
+            Fate::Dropped(reason) => return contents.drop_write(&self.held, reason),
+        };
+        if self.is_direct {
+            contents.end_direct_write(&self.held, number);
+        } else {
+            contents.end_write(self.held, number);
+        }
+    }
+}
+
 // === impl Unspooled ===
 
 impl Unspooled {
@@ -193,8 +244,8 @@ impl Unspooled {
     /// The oldest chunk that is not written yet.
     pub(crate) fn next(&self) -> Option<&Chunk> {
         let mut chunks = self.chunks.iter();
-        let next = chunks.find(|(_, fate)| *fate == Fate::Waits);
-        next.map(|(held, _)| &held.chunk)
+        let next = chunks.find(|it| it.fate == Fate::Waits);
+        next.map(|it| &it.held.chunk)
     }
 
     /// Notes that the next chunk is on the disk. Its first frame has this number.
@@ -207,36 +258,26 @@ impl Unspooled {
         self.decide(Fate::Dropped(reason));
     }
 
-    /// Divides the next chunk, because it is too long for the disk. Returns false if it has a single frame.
+    /// Divides the next chunk, because it is too long for the disk. Returns false if it has a single frame, or is in
+    /// flight.
     pub(crate) fn divide_next(&mut self) -> bool {
         let mut chunks = self.chunks.iter();
-        let Some(at) = chunks.position(|(_, fate)| *fate == Fate::Waits) else {
+        let Some(at) = chunks.position(|it| it.fate == Fate::Waits) else {
             return false;
         };
-        let Some((held, _)) = self
-            .chunks
-            .get_mut(at)
-            .filter(|(held, _)| held.chunk.len() > 1)
-        else {
+        let next = self.chunks.get_mut(at);
+        let Some(next) = next.filter(|it| it.held.chunk.len() > 1 && !it.is_direct) else {
             return false;
         };
-        let first = held.split_to(held.chunk.len() / 2);
-        self.chunks.insert(at, (first, Fate::Waits));
+        let first = next.held.split_to(next.held.chunk.len() / 2);
+        self.chunks.insert(at, Pending::new((first, false)));
         true
     }
 
     fn decide(&mut self, fate: Fate) {
         let mut chunks = self.chunks.iter_mut();
-        if let Some(next) = chunks.find(|(_, fate)| *fate == Fate::Waits) {
-            next.1 = fate;
-        }
-    }
-
-    fn apply(contents: &mut Contents, held: Held, fate: Fate) {
-        match fate {
-            Fate::Waits => contents.end_write(held, None),
-            Fate::Written(number) => contents.end_write(held, Some(number)),
-            Fate::Dropped(reason) => contents.drop_write(&held, reason),
+        if let Some(next) = chunks.find(|it| it.fate == Fate::Waits) {
+            next.fate = fate;
         }
     }
 }
@@ -248,8 +289,8 @@ impl Drop for Unspooled {
         }
         let chunks = std::mem::take(&mut self.chunks);
         self.queue.end_flight(|contents| {
-            for (held, fate) in chunks {
-                Self::apply(contents, held, fate);
+            for chunk in chunks {
+                chunk.apply(contents);
             }
         });
     }
@@ -257,7 +298,7 @@ impl Drop for Unspooled {
 
 impl std::fmt::Debug for Unspooled {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let chunks = self.chunks.iter().map(|(held, _)| &held.chunk);
+        let chunks = self.chunks.iter().map(|it| &it.held.chunk);
         f.debug_list().entries(chunks).finish()
     }
 }

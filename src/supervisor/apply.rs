@@ -184,6 +184,11 @@ impl Supervisor {
         if let Some(old) = &mut old {
             tune(old, &config, &mut screen);
         }
+        if let Some(old) = old.as_ref().filter(|it| it.spooler.is_some())
+            && !may_pass_the_disk(&config)
+        {
+            old.work.queues.one().set_direct(false);
+        }
         Some(match (step, old) {
             (SinkStep::Keep, old) => old?,
             (SinkStep::Tune, old) => {
@@ -272,8 +277,16 @@ fn queues(config: &config::Sink, spool: Option<Opened>) -> (Arc<Queues>, Option<
         return (Arc::new(Queues::new(config.queue)), None);
     };
     let queues = Arc::new(Queues::with_spool(config.queue, spool.frames()));
+    queues.one().set_direct(may_pass_the_disk(config));
     let spooler = spool.start(queues.one());
     (queues, Some(spooler))
+}
+
+/// Returns whether frames of a sink with a spool may be sent before they are on the disk. They may if a frame that is
+/// sent counts as delivered, and therefore is done.
+fn may_pass_the_disk(config: &config::Sink) -> bool {
+    let is_patient = |spool: &config::Spool| spool.sync != config::SpoolSync::Always;
+    config.confirm == config::Confirm::Written && config.spool.as_ref().is_some_and(is_patient)
 }
 
 /// Applies the plan of one listener. Returns `None` only if the plan keeps a listener that does not run, which does not

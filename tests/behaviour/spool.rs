@@ -202,26 +202,35 @@ async fn a_full_spool_drops_the_newest_frames_or_the_oldest() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frame_that_is_longer_than_the_spool_costs_no_other_frame() {
-    let folder = Folder::new();
-    let mut collector = Collector::unix(folder.path("out"));
-    let tapfile = tapfile(&folder, &collector, "s 1MiB");
-    let router = Router::start(&tapfile.replacen("\ndrain", " { max_frame 4MiB }\ndrain", 1));
-    let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
-    // The router reads all of them together, so they are one chunk, or the long frame and the later frames are.
-    let long = numbered_large(1, 1_500_000);
-    let frames = [numbered(0), long].into_iter().chain((2..20).map(numbered));
-    sender.send(frames).await;
-    sender.stop().await;
-    collector.listen();
-    collector.got(19).await;
-    let others: Vec<u64> = (0..20).filter(|number| *number != 1).collect();
-    assert_eq!(numbers_of(&collector.frames()), others);
-    until("the long frame is dropped", || {
-        router.ledger(0).dropped(DropReason::QueueFull) == 1
-    })
-    .await;
-    assert_eq!(router.ledger(0).dropped_total(), 1);
-    router.drain().await;
+    // With `written`, it is sent although the disk cannot take it.
+    for (confirm, lost) in [("kernel", 1), ("written", 0)] {
+        let folder = Folder::new();
+        let mut collector = Collector::unix(folder.path("out"));
+        let tapfile = tapfile(&folder, &collector, "s 1MiB")
+            .replacen("\ndrain", " { max_frame 4MiB }\ndrain", 1)
+            .replacen("name a", &format!("name a\n confirm {confirm}"), 1);
+        let router = Router::start(&tapfile);
+        let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
+        // The router reads all of them together, so they are one chunk, or the long frame and the later frames are.
+        let long = numbered_large(1, 1_500_000);
+        let frames = [numbered(0), long].into_iter().chain((2..20).map(numbered));
+        sender.send(frames).await;
+        sender.stop().await;
+        until("the first frame is on the disk", || {
+            sink(&router).spool.is_some_and(|spool| spool.frames > 0)
+        })
+        .await;
+        collector.listen();
+        collector.got(20 - lost).await;
+        let others = (0..20).filter(|number| *number != 1 || lost == 0);
+        assert!(numbers_of(&collector.frames()).into_iter().eq(others));
+        until("the long frame is dropped, if it is not sent", || {
+            router.ledger(0).dropped(DropReason::QueueFull) == lost as u64
+        })
+        .await;
+        assert_eq!(router.ledger(0).dropped_total(), lost as u64);
+        router.drain().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,7 +2,7 @@
 
 use std::{
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Waker},
     thread,
     time::{Duration, Instant, SystemTime},
 };
@@ -13,7 +13,7 @@ use super::{context::Contexts, present::Shared};
 use crate::{
     frame_stream::Chunk,
     memory::Budget,
-    router::{DropReason, Queue, Read, Unspooled, Wants, Work, Writes},
+    router::{DropReason, Queue, Read, Turn, Unspooled, Wants, Work, Writes},
     spool::{Appended, Batch, Entry, Folder, Fs, Now, Spool, SpoolError, Status},
 };
 
@@ -103,10 +103,10 @@ impl<F: Fs> Keeper<F> {
             let now = Now::read();
             self.change(now);
             self.due(now);
-            let work = match self.queue.poll_spool(&cx, self.wants()) {
-                Poll::Ready(work) => work,
-                Poll::Pending => {
-                    self.park(now);
+            let work = match self.queue.spool_turn(&cx, self.wants(), now.steady) {
+                Turn::Work(work) => work,
+                Turn::Wait(look_at) => {
+                    self.park(now, look_at);
                     continue;
                 }
             };
@@ -133,7 +133,7 @@ impl<F: Fs> Keeper<F> {
         }
     }
 
-    fn park(&self, now: Now) {
+    fn park(&self, now: Now, look_at: Option<Instant>) {
         let commit_at = self.spool.commit_due().filter(|_| self.retry_at.is_none());
         let times = [
             self.note_at,
@@ -142,6 +142,7 @@ impl<F: Fs> Keeper<F> {
             self.tidy_at,
             self.retry_at,
             self.read_at,
+            look_at,
         ];
         match times.into_iter().flatten().min() {
             Some(time) => thread::park_timeout(time.saturating_duration_since(now.steady)),

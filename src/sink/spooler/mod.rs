@@ -7,8 +7,8 @@
 //!
 //! The thread alone calls the storage engine (`crate::spool`), because each call may wait for the disk. The queue knows
 //! which frames are where. So a listener never waits: its frames are in the queue, and the sink gets them as soon as
-//! the thread has written them. Without the feature `spool`, `absent.rs` is compiled instead, and the configuration
-//! refuses the option.
+//! the thread has written them, or before (`router::direct`). Without the feature `spool`, `absent.rs` is compiled
+//! instead, and the configuration refuses the option.
 
 #[cfg(not(feature = "spool"))]
 mod absent;

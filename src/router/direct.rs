@@ -1,0 +1,278 @@
+//! Frames that the consumer takes before they are on the disk.
+//!
+//! A sink that keeps up delivers most frames sooner than a disk could take them. Such frames need no place on the disk:
+//! they are done. So the consumer takes new frames directly, if every older frame is in flight or done, and the thread of
+//! the spool writes only frames that are not done within [`PATIENCE`]. Frames in flight are written, too, because a
+//! collector may stall. The queue keeps a reference to their chunks for this purpose.
+//!
+//! ```text
+//! taken ──────────────► settled: delivered frames are done, the others wait for the disk as before
+//!   └─ written ───────► settled: the frames have numbers, as all frames on the disk have
+//!   └─ being written ─► settled ─► written: delivered frames are done, the others get numbers
+//! ```
+//!
+//! This works only for a sink whose frames are delivered when they are written to the connection. If frames wait for a
+//! confirmation of the collector, they must be on the disk meanwhile, and are written before they are sent.
+
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    time::{Duration, Instant},
+};
+
+use super::{contents::Contents, held::Held, spooled::Writes};
+use crate::frame_stream::Chunk;
+
+/// The chunks in flight that were taken before they were on the disk, by position.
+pub(super) struct Direct {
+    /// True if the consumer may take frames directly.
+    pub(super) is_allowed: bool,
+    chunks: BTreeMap<u64, Flown>,
+    /// The number of chunks that are being written.
+    writing: usize,
+    /// The position after the newest frame at the last turn of the thread, and the number of frames that were delivered.
+    seen: (u64, u64),
+    /// True if the thread looks at the queue within [`PATIENCE`], so that new frames need not wake it.
+    pub(super) is_watched: bool,
+}
+
+struct Flown {
+    chunk: Chunk,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Unwritten,
+    /// The thread of the spool writes it.
+    Writing,
+    /// The thread of the spool writes it, and it is not in flight any more.
+    Settled,
+    /// It is on the disk. This is the number of its first frame.
+    Written(u64),
+}
+
+/// The time after which a frame is written that is neither delivered nor dropped. It counts from the read of the frame.
+///
+/// A shorter time would cost a steady sink more, because its thread looks at the queue once in this time. A longer time
+/// would cost more frames when the process is killed while the collector is away.
+pub(super) const PATIENCE: Duration = Duration::from_millis(2);
+
+/// The time after which a frame is written even if the sink has delivered other frames since the last look. On a busy
+/// machine, a steady sink may get no processor for a few milliseconds.
+const LONGEST: Duration = Duration::from_millis(20);
+
+// === impl Direct ===
+
+impl Direct {
+    /// `position` is the one after the newest frame.
+    pub(super) fn new(position: u64) -> Self {
+        Self {
+            is_allowed: false,
+            chunks: BTreeMap::new(),
+            writing: 0,
+            seen: (position, 0),
+            is_watched: false,
+        }
+    }
+
+    /// Returns whether no chunk is being written that was taken directly.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.writing == 0
+    }
+
+    /// Returns whether a newer chunk than the one at `position` was taken directly, and is not settled or not written.
+    pub(super) fn is_after(&self, position: u64) -> bool {
+        let newest = self.chunks.last_key_value();
+        newest.is_some_and(|(at, _)| *at > position)
+    }
+
+    /// The consumer takes a chunk that is not on the disk.
+    pub(super) fn add(&mut self, held: &Held) {
+        let flown = Flown {
+            chunk: held.chunk.clone(),
+            state: State::Unwritten,
+        };
+        self.chunks.insert(held.position, flown);
+    }
+
+    /// Ends the flight of the chunk at `position`. Returns the number of its first frame, if it is on the disk.
+    fn settle(&mut self, position: u64) -> Option<u64> {
+        let flown = self.chunks.get_mut(&position)?;
+        match flown.state {
+            State::Writing | State::Settled => {
+                flown.state = State::Settled;
+                None
+            }
+            State::Unwritten => {
+                self.chunks.remove(&position);
+                None
+            }
+            State::Written(number) => {
+                self.chunks.remove(&position);
+                Some(number)
+            }
+        }
+    }
+
+    /// The oldest chunk from the position `from` on that is not on the disk, and its position.
+    pub(super) fn first_unwritten(&self, from: u64) -> Option<(u64, &Chunk)> {
+        let mut later = self.chunks.range(from..);
+        let first = later.find(|(_, flown)| flown.state == State::Unwritten)?;
+        Some((*first.0, &first.1.chunk))
+    }
+
+    /// Starts to write the chunk at `position`.
+    pub(super) fn begin_write(&mut self, position: u64) -> Option<Held> {
+        let flown = self.chunks.get_mut(&position)?;
+        flown.state = State::Writing;
+        self.writing += 1;
+        Some(Held::new(flown.chunk.clone(), position))
+    }
+
+    /// Ends the write of the chunk at `position`. Returns true if the chunk is not in flight any more.
+    fn end_write(&mut self, position: u64, number: Option<u64>) -> bool {
+        let Some(flown) = self.chunks.get_mut(&position) else {
+            return false;
+        };
+        self.writing -= 1;
+        if flown.state == State::Settled {
+            self.chunks.remove(&position);
+            return true;
+        }
+        flown.state = number.map_or(State::Unwritten, State::Written);
+        false
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.chunks.clear();
+        self.writing = 0;
+    }
+}
+
+// === impl Contents ===
+
+impl Contents {
+    /// Gives the chunks of a batch, whose flight ends, the numbers that they have got on the disk meanwhile.
+    pub(super) fn number<'a>(&mut self, batch: impl IntoIterator<Item = &'a mut Held>) {
+        let Some(spooled) = &mut self.spooled else {
+            return;
+        };
+        for held in batch {
+            if held.number.is_none() {
+                held.number = spooled.direct.settle(held.position);
+            }
+        }
+    }
+
+    /// Ends the write of a chunk that was taken directly. `number` is that of its first frame, or `None` if it is not on
+    /// the disk.
+    pub(super) fn end_direct_write(&mut self, held: &Held, number: Option<u64>) {
+        if self.is_abandoned() {
+            return;
+        }
+        let Some(spooled) = &mut self.spooled else {
+            return;
+        };
+        let is_settled = spooled.direct.end_write(held.position, number);
+        let Some(number) = number else {
+            return;
+        };
+        debug_assert_eq!(
+            spooled.only_on_disk(),
+            0,
+            "an older frame must stay in memory"
+        );
+        let numbers = number..number + held.chunk.len() as u64;
+        spooled.written_to = spooled.written_to.max(held.end());
+        spooled.next = spooled.next.max(numbers.end);
+        spooled.disk = spooled.next;
+        if is_settled {
+            self.settle_written(held.position..held.end(), numbers.start);
+        }
+    }
+
+    /// Gives numbers to the frames of a chunk that was settled while it was written. Those that do not wait again are
+    /// done.
+    fn settle_written(&mut self, positions: Range<u64>, number: u64) {
+        let waiting = self.waiting.range(positions.clone());
+        let waiting: Vec<u64> = waiting.map(|(position, _)| *position).collect();
+        let number_at = |position: u64| number + (position - positions.start);
+        let mut done_from = positions.start;
+        for position in waiting {
+            let Some(mut held) = self.pop_waiting(position) else {
+                continue;
+            };
+            self.add_done(number_at(done_from)..number_at(position));
+            done_from = held.end();
+            held.number = Some(number_at(position));
+            self.wait(held);
+        }
+        self.add_done(number_at(done_from)..number_at(positions.end));
+    }
+
+    fn add_done(&mut self, numbers: Range<u64>) {
+        if let Some(spooled) = &mut self.spooled {
+            spooled.done.add(numbers);
+        }
+    }
+
+    /// The position and the chunk of the oldest frame that the thread of the spool must bring to the disk. The flag is
+    /// true if it was taken directly.
+    pub(super) fn first_unspooled(&self) -> Option<(u64, &Chunk, bool)> {
+        let spooled = self.spooled.as_ref()?;
+        let flown = spooled.direct.first_unwritten(spooled.written_to);
+        let waiting = self.waiting.range(spooled.written_to..).next();
+        let waiting = waiting.map(|(position, held)| (*position, &held.chunk, false));
+        let flown = flown.map(|(position, chunk)| (position, chunk, true));
+        flown
+            .into_iter()
+            .chain(waiting)
+            .min_by_key(|(position, ..)| *position)
+    }
+
+    /// Decides whether the thread of the spool must write now. If not, returns the time at which it looks again.
+    ///
+    /// While frames come and go, the thread looks once in [`PATIENCE`], and new frames do not wake it: this costs less
+    /// than a wake-up a chunk.
+    pub(super) fn write_or_watch(&mut self, now: Instant) -> Result<(), Option<Instant>> {
+        let oldest = self.first_unspooled().map(|(_, chunk, _)| chunk.received());
+        let is_pressing = self.is_pressing();
+        let seen = (self.next_position, self.ledger.delivered);
+        let Some(spooled) = &mut self.spooled else {
+            return Err(None);
+        };
+        let direct = &mut spooled.direct;
+        let before = std::mem::replace(&mut direct.seen, seen);
+        let (is_moving, delivers) = (seen.0 != before.0, seen.1 != before.1);
+        if !direct.is_allowed || spooled.is_ending || is_pressing {
+            direct.is_watched = false;
+            return Ok(());
+        }
+        let patience = if delivers { LONGEST } else { PATIENCE };
+        let due = oldest.map(|oldest| oldest + patience);
+        let look_at = match due {
+            _ if spooled.writes != Writes::On => None,
+            Some(due) => Some(due.min(now + PATIENCE)),
+            None => is_moving.then(|| now + PATIENCE),
+        };
+        direct.is_watched = look_at.is_some();
+        if due.is_some_and(|due| due <= now) {
+            return Ok(());
+        }
+        Err(look_at)
+    }
+
+    /// Returns whether so many frames wait for the disk that the thread of the spool must not be patient.
+    pub(super) fn is_pressing(&self) -> bool {
+        let (waiting, half) = (self.senders.total, self.bounds().held / 2);
+        waiting.frames > half.frames || waiting.bytes > half.bytes
+    }
+
+    /// Allows the consumer to take frames before they are on the disk, or forbids it for good.
+    pub(super) fn set_direct(&mut self, is_allowed: bool) {
+        if let Some(spooled) = &mut self.spooled {
+            spooled.direct.is_allowed = is_allowed;
+        }
+    }
+}
