@@ -49,7 +49,7 @@ pub(crate) enum Edit {
 /// The default of `confirm`.
 const WRITTEN: &str = "written";
 
-pub(crate) const ALL: [Case; 42] = [
+pub(crate) const ALL: [Case; 44] = [
     idle(),
     idle().from(1000),
     rate(10, 1),
@@ -92,11 +92,13 @@ pub(crate) const ALL: [Case; 42] = [
     bulk().over(Transport::Tls).confirming("kernel"),
     rate(20_000, 1).spooled(),
     bulk().spooled(),
+    rate(20_000, 1).confirming("kernel").spooled(),
+    bulk().confirming("kernel").spooled(),
 ];
 
 /// Pairs of cases whose costs are compared: the cost of the first case of a pair with that of the
 /// second.
-pub(crate) const COMPARED: [[Case; 2]; 8] = [
+pub(crate) const COMPARED: [[Case; 2]; 10] = [
     [bulk().to(1).edit(Edit::NoWire), bulk().to(1)],
     [
         bulk().to(3).edit(Edit::NoWireIdentity),
@@ -120,6 +122,11 @@ pub(crate) const COMPARED: [[Case; 2]; 8] = [
     ],
     [rate(20_000, 1).spooled(), rate(20_000, 1)],
     [bulk().spooled(), bulk()],
+    [
+        rate(20_000, 1).confirming("kernel").spooled(),
+        rate(20_000, 1),
+    ],
+    [bulk().confirming("kernel").spooled(), bulk()],
 ];
 
 /// The cases of a trial. Each of them tests a different part of this program.

@@ -133,7 +133,10 @@ impl Processes {
             listen: free("in".to_owned())?,
             sinks: sinks?,
         };
-        let progress = folder.join("progress");
+        // tapfan watches the folder of its Tapfile, and would spend time on each change of this file.
+        let progress = folder.join("collectors");
+        fs::create_dir(&progress)?;
+        let progress = progress.join("progress");
         fs::write(&progress, vec![0; 8 * addresses.sinks.len()])?;
         let plan = collectors::Plan {
             addresses: addresses.sinks.clone(),
