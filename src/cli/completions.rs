@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, process::ExitCode};
 
-use clap::{Args, Command, CommandFactory as _, ValueEnum};
+use clap::{Args, Command, CommandFactory as _, ValueEnum, builder::PossibleValue};
 use clap_complete::{Shell, generate};
 
 use super::{Cli, FAILED, fail, print};
@@ -57,7 +57,7 @@ fn words_for_fish(command: &Command) -> String {
             None => String::new(),
             Some(argument) => {
                 let values = argument.get_possible_values();
-                let names: Vec<_> = values.iter().map(|value| value.get_name()).collect();
+                let names: Vec<_> = values.iter().map(PossibleValue::get_name).collect();
                 if names.is_empty() {
                     continue;
                 }
