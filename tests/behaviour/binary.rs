@@ -1,6 +1,7 @@
 //! Tests of the program `tapfan run`: signals, exit status, log.
 
 use std::{
+    env,
     fs::{self, File},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
@@ -30,6 +31,12 @@ pub(crate) struct Tapfan {
     log: PathBuf,
 }
 
+/// The program: the one that this crate builds, or the one that the environment variable `TAPFAN` names.
+fn program() -> PathBuf {
+    let given = env::var_os("TAPFAN").unwrap_or_else(|| env!("CARGO_BIN_EXE_tapfan").into());
+    fs::canonicalize(given).expect("a program")
+}
+
 impl Tapfan {
     pub(crate) fn run(folder: &Folder, tapfile: &str) -> Self {
         Self::run_after("", folder, tapfile)
@@ -53,7 +60,7 @@ impl Tapfan {
         let log = folder.path("log");
         let child = Command::new("sh")
             .args(["-c", &format!("{before} exec \"$0\" run --log-level info")])
-            .arg(env!("CARGO_BIN_EXE_tapfan"))
+            .arg(program())
             .current_dir(file.parent().expect("a folder"))
             .stdin(input)
             .stdout(output)

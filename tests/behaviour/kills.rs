@@ -1,7 +1,7 @@
 //! `kill -9` at random moments under load. The collector is the judge: of the frames of each run it may lack only the last
 //! ones, which the router had not written to its spool yet.
 //!
-//! The environment variable `TAPFAN_KILLS` sets the number of kills. The test prints what was lost and repeated.
+//! The environment variable `TAPFAN_KILLS` sets the number of kills. The tests print what was lost and repeated.
 
 use std::{
     collections::BTreeMap,
@@ -62,6 +62,16 @@ async fn live_and_die(folder: &Folder, sink: &str, first: u64, time: Duration) -
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_kill_costs_at_most_the_frames_that_were_not_written_yet() {
+    kill_often("finish").await;
+}
+
+/// With `written`, frames that are sent soon are never on the disk.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_kill_costs_at_most_the_frames_that_were_neither_written_nor_sent_yet() {
+    kill_often("written").await;
+}
+
+async fn kill_often(confirm: &str) {
     let kills = env::var("TAPFAN_KILLS").map_or(KILLS, |text| text.parse().expect("a number"));
     let seed = rand::rng().random();
     let mut dice = StdRng::seed_from_u64(seed);
@@ -71,7 +81,10 @@ async fn each_kill_costs_at_most_the_frames_that_were_not_written_yet() {
         .listening();
     // Short files and syncs, and connections that are replaced often, so that many kills hit a new segment, a checkpoint or
     // a confirmation.
-    let sink = "out full 4 50 {\n name a\n confirm finish\n max_age 1s\n spool s 64MiB {\n  sync 10ms\n  segment 64KiB\n }\n}";
+    let sink = format!(
+        "out full 4 50 {{\n name a\n confirm {confirm}\n max_age 1s\n spool s 64MiB {{\n  sync 10ms\n  segment 64KiB\n }}\n}}"
+    );
+    let sink = sink.as_str();
     let (mut lives, mut first) = (Vec::new(), 0);
     for kill in 0..kills {
         let longest = if kill % 5 == 4 { 2500 } else { 400 };
@@ -120,7 +133,7 @@ async fn each_kill_costs_at_most_the_frames_that_were_not_written_yet() {
     lost.sort_unstable();
     let bytes = numbered(0).len() + 4;
     println!(
-        "{kills} kills, {first} frames of {bytes} bytes sent; lost {} in all, {} in the median kill, {} at most; {repeated} \
+        "confirm {confirm}: {kills} kills, {first} frames of {bytes} bytes sent; lost {} in all, {} in the median kill, {} at most; {repeated} \
          repeated, of {repeatable} that were unconfirmed at a start",
         lost.iter().sum::<u64>(),
         lost[lost.len() / 2],

@@ -1,0 +1,130 @@
+//! Tests of a spool whose system calls fail: strace injects the errors of a disk.
+
+use std::{
+    fs::{self, File},
+    process::Command,
+};
+
+use tapfan::internals::Mode;
+
+use crate::{
+    collector::Collector,
+    program::Program,
+    router::Folder,
+    sender::{Sender, Target},
+    traffic::{numbered_large, numbers_of},
+    wait::until,
+};
+
+/// A system call of the spool that fails.
+struct Fault {
+    call: &'static str,
+    error: &'static str,
+    /// The calls that fail, in the language of strace. The option `--inject` counts the calls of each thread.
+    when: &'static str,
+    /// True if the spool must log that it cannot be written.
+    must_log: bool,
+}
+
+/// The frames that are sent, of 400 bytes each: about 25 segments.
+const FRAMES: u64 = 4000;
+
+const WRITE: &str = "pwritev";
+const SYNC: &str = "fdatasync";
+const DELETE: &str = "unlink";
+
+const FAULTS: [Fault; 8] = [
+    Fault::new(WRITE, "EIO", "10..12", true),
+    Fault::new(WRITE, "ENOSPC", "10..30", true),
+    Fault::new(WRITE, "ENOSPC", "10+", true),
+    // The start needs the first two. After a failed sync of a segment, its records are written to a new one, without
+    // a word in the log.
+    Fault::new(SYNC, "EIO", "4", false),
+    Fault::new(SYNC, "EIO", "4+3", false),
+    Fault::new(SYNC, "EIO", "4+", true),
+    Fault::new(DELETE, "EIO", "1..30", false),
+    Fault::new(DELETE, "EACCES", "1+", true),
+];
+
+// === impl Fault ===
+
+impl Fault {
+    const fn new(
+        call: &'static str,
+        error: &'static str,
+        when: &'static str,
+        must_log: bool,
+    ) -> Self {
+        Self {
+            call,
+            error,
+            when,
+            must_log,
+        }
+    }
+
+    /// Starts the router under strace. `-D` makes the router the child, so that it gets the signals.
+    fn inject(&self, folder: &Folder) -> Program {
+        let inject = format!(
+            "inject={}:error={}:when={}",
+            self.call, self.error, self.when
+        );
+        let program = Command::new("strace")
+            .args(["-D", "-f", "-qq", "-o"])
+            .arg(folder.path("calls"))
+            .args(["-e", &format!("trace={}", self.call), "-e", &inject])
+            .args([env!("CARGO_BIN_EXE_tapfan"), "run"])
+            .arg(folder.path("Tapfile"))
+            .stderr(File::create(folder.path("log")).expect("a log"))
+            .spawn();
+        Program(program.expect("strace"))
+    }
+
+    async fn costs_no_frame(&self) {
+        let name = format!("{} {} {}", self.call, self.error, self.when);
+        let folder = Folder::new();
+        let collector = Collector::unix(folder.path("out")).listening();
+        // With this confirmation, each frame is on the disk before it is sent.
+        let tapfile = format!(
+            "listen unix://{}\ndnstap {} full 1 64 {{\n name a\n confirm kernel\n spool {} 64MiB {{\n  sync 10ms\n  \
+             segment 64KiB\n }}\n}}\nadmin off\n",
+            folder.display("in"),
+            collector.socket(),
+            folder.display("spool"),
+        );
+        fs::write(folder.path("Tapfile"), tapfile).expect("written");
+        let program = self.inject(&folder);
+        let log = || fs::read_to_string(folder.path("log")).expect("a log");
+        until("the router runs", || log().contains("tapfan is running")).await;
+        let mut sender = Sender::open(&Target::Unix(folder.path("in")), Mode::Bidirectional).await;
+        for first in (0..FRAMES).step_by(100) {
+            let frames = (first..first + 100).map(|number| numbered_large(number, 400));
+            sender.send(frames).await;
+        }
+        sender.stop().await;
+        collector.got(usize::try_from(FRAMES).expect("few")).await;
+        program.ends_well().await;
+        let numbers = numbers_of(&collector.frames());
+        assert!(numbers.into_iter().eq(0..FRAMES), "{name}: {}", log());
+        let calls = fs::read_to_string(folder.path("calls")).expect("the calls");
+        assert!(calls.contains("(INJECTED)"), "{name}: no call failed");
+        let has_logged = log().contains("cannot write to the spool");
+        assert!(has_logged || !self.must_log, "{name}: {}", log());
+        // The spool is not damaged, and can be used again.
+        let check = Command::new(env!("CARGO_BIN_EXE_tapfan"))
+            .args(["spool", "check"])
+            .arg(folder.path("spool"))
+            .output()
+            .expect("run");
+        let output = String::from_utf8_lossy(&check.stdout);
+        assert!(check.status.success(), "{name}: {output}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs strace"]
+async fn no_error_of_the_disk_costs_a_frame_while_the_collector_is_up() {
+    for fault in &FAULTS {
+        fault.costs_no_frame().await;
+    }
+}
