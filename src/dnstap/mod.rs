@@ -39,7 +39,7 @@ mod validate;
 mod varint;
 mod wire;
 
-pub(crate) use client_fields::without_client;
+pub(crate) use client_fields::{ClientFields, without_client};
 pub use identity::IdentityField;
 pub(crate) use identity::identity;
 pub use malformed::Malformed;

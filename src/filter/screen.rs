@@ -110,7 +110,7 @@ impl Screen {
 
     /// Edits the frames at some places of a chunk.
     fn edit(&self, chunk: &Chunk, places: &[u32]) -> Screened {
-        let mut wire = BytesMut::with_capacity(chunk.wire().len());
+        let mut wire = BytesMut::with_capacity(chunk.length_of(places));
         let mut index = Vec::with_capacity(places.len());
         let mut edited = Vec::with_capacity(places.len());
         let mut has_changed = false;

@@ -1,7 +1,7 @@
 //! Rules applied to recorded frames and to handmade frames.
 
-use super::{Facts, Filter, Kind, Sample};
-use crate::{capture::FileReader, dnstap::RawFrame};
+use super::{ClientAddress, Facts, Filter, Kind, Sample, Screen};
+use crate::{capture::FileReader, dnstap::RawFrame, frame_stream::Chunk};
 
 const UNBOUND: &[u8] = include_bytes!("../../tests/data/unbound.fstrm");
 const SAMPLE: &[u8] = include_bytes!("../../tests/data/dump/sample.fstrm");
@@ -173,5 +173,26 @@ fn a_sample_has_whole_transactions() {
     assert!(all);
     for bad in ["", "1", "1/0", "2/3", "1/x", "1/-1"] {
         assert!(bad.parse::<Sample>().is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_part_of_a_chunk_keeps_only_its_own_memory() {
+    // Message { type }, type: one client query among a hundred authoritative queries.
+    let (client, auth) = (b"\x72\x02\x08\x05\x78\x01", b"\x72\x02\x08\x01\x78\x01");
+    let mut wire = Vec::new();
+    for frame in [client].into_iter().chain([auth; 100]) {
+        wire.extend_from_slice(b"\0\0\0\x06");
+        wire.extend_from_slice(frame);
+    }
+    let chunk = Chunk::from_wire(wire.into()).expect("frames");
+    for client_address in [None, Some(ClientAddress::Remove)] {
+        let mut screen = Screen::default();
+        screen.filter = filter(&[(Kind::Type, "client")]);
+        screen.privacy.client_address = client_address;
+        let screened = screen.screen(&chunk, std::time::Instant::now());
+        assert_eq!(screened.filtered, 100);
+        let part = screened.chunk.expect("one frame");
+        assert_eq!((part.len(), part.buffer()), (1, 10));
     }
 }

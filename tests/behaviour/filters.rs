@@ -9,7 +9,7 @@ use tapfan::{
     admin::RouterStatus,
     health::{Exclusion, State},
     internals::Mode,
-    proto::{Dnstap, message::Type},
+    proto::{Dnstap, Policy, message::Type, policy::Match},
 };
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
@@ -80,6 +80,13 @@ fn with_own_addresses() -> Vec<Bytes> {
         } else {
             address.to_vec()
         });
+        if place % 4 == 1 {
+            message.policy = Some(Policy {
+                r#match: Some(Match::ClientIp.into()),
+                value: Some(address.to_vec()),
+                ..Policy::default()
+            });
+        }
         tap.encode_to_vec().into()
     });
     each.collect()
@@ -214,6 +221,7 @@ fn the_addresses_are_gone(sent: &[Bytes], pseudonyms: &[Bytes], removed: &[Bytes
         let message = expected.message.as_mut().expect("a message");
         message.query_address = None;
         message.query_port = None;
+        message.policy = None;
         assert_eq!(decode(after), expected);
     }
 }

@@ -17,7 +17,7 @@ use self::{
     address::Edit,
     options::{Code, each_option},
 };
-use crate::dnstap::{Malformed, MessageFields, MessageType, schema, without_client};
+use crate::dnstap::{ClientFields, Malformed, MessageFields, MessageType, schema, without_client};
 
 /// The edits of one sink.
 #[derive(Debug, Clone, Default)]
@@ -72,8 +72,11 @@ impl Privacy {
         // The address in a message of unknown type may be that of a client.
         let has_client = !message_type.is_between_servers();
         match &self.client_address {
-            Some(ClientAddress::Remove) if has_client => without_client(frame, out)?,
-            _ => out.extend_from_slice(frame),
+            Some(ClientAddress::Remove) if has_client => {
+                without_client(frame, ClientFields::PolicyAndAddress, out)?;
+            }
+            Some(_) => without_client(frame, ClientFields::Policy, out)?,
+            None => out.extend_from_slice(frame),
         }
         let frame = out.get_mut(start..).unwrap_or_default();
         let mut fields = MessageFields::default();

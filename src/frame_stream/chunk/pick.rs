@@ -13,7 +13,7 @@ impl Chunk {
         let end_of = |place: u32| entries[place as usize].end() as usize - start;
         let last = entries.len();
         let places = &places[..places.partition_point(|place| (*place as usize) < last)];
-        let mut out = BytesMut::with_capacity(wire.len());
+        let mut out = BytesMut::with_capacity(self.length_of(places));
         let mut index = Vec::with_capacity(places.len());
         for run in places.chunk_by(|one, next| one + 1 == *next) {
             let (Some(first), Some(last)) = (run.first(), run.last()) else {
@@ -30,6 +30,23 @@ impl Chunk {
             }));
         }
         self.edited(out, index.into(), places)
+    }
+
+    /// Returns the number of bytes of the frames at these places, with their lengths. A chunk counts the whole capacity of
+    /// its buffer, so a buffer for a part of a chunk must not be longer than this.
+    pub(crate) fn length_of(&self, places: &[u32]) -> usize {
+        let entries = self.index();
+        let start = self.offset(self.range.start);
+        let end_of = |place: u32| {
+            entries
+                .get(place as usize)
+                .map(|it| it.end() as usize - start)
+        };
+        let lengths = places.iter().map(|place| {
+            let from = place.checked_sub(1).map_or(Some(0), end_of);
+            Some(end_of(*place)? - from?)
+        });
+        lengths.flatten().sum()
     }
 
     /// Returns a chunk of `wire`, which has edited copies of the frames at these places of this chunk. The places must
@@ -71,6 +88,8 @@ mod tests {
             let picked = whole.pick(&places);
             assert_eq!(frames(&picked), expected, "{places:?}");
             assert_eq!(picked.received(), whole.received());
+            assert_eq!(whole.length_of(&places), picked.wire().len());
+            assert_eq!(picked.buffer(), picked.wire().len());
             let ends: Vec<_> = (0..=places.len())
                 .map(|n| picked.clone().split_to(n))
                 .collect();
