@@ -35,6 +35,10 @@ pub(crate) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, FileReadError> 
         // file.
         let most = limit.saturating_add(1);
         let file = open_regular(path)?;
+        // A file that says that it is larger need not be read up to the limit.
+        if file.metadata()?.len() > limit as u64 {
+            return Err(FileReadError::TooLarge(limit));
+        }
         file.take(most as u64).read_to_end(&mut bytes)?;
         if bytes.len() > limit {
             return Err(FileReadError::TooLarge(limit));

@@ -1,6 +1,6 @@
 //! Rules applied to recorded frames and to handmade frames.
 
-use super::{ClientAddress, Facts, Filter, Kind, Sample, Screen};
+use super::{ClientAddress, Facts, Filter, Kind, Sample, Screen, Verdict};
 use crate::{capture::FileReader, dnstap::RawFrame, frame_stream::Chunk};
 
 const UNBOUND: &[u8] = include_bytes!("../../tests/data/unbound.fstrm");
@@ -187,12 +187,23 @@ fn a_part_of_a_chunk_keeps_only_its_own_memory() {
     }
     let chunk = Chunk::from_wire(wire.into()).expect("frames");
     for client_address in [None, Some(ClientAddress::Remove)] {
-        let mut screen = Screen::default();
-        screen.filter = filter(&[(Kind::Type, "client")]);
+        let mut screen = Screen {
+            filter: filter(&[(Kind::Type, "client")]),
+            ..Screen::default()
+        };
         screen.privacy.client_address = client_address;
         let screened = screen.screen(&chunk, std::time::Instant::now());
         assert_eq!(screened.filtered, 100);
         let part = screened.chunk.expect("one frame");
         assert_eq!((part.len(), part.buffer()), (1, 10));
     }
+}
+
+#[test]
+fn an_error_in_a_list_does_not_show_a_whole_secret() {
+    let key = "339b2e19a0c1d2e3".repeat(4);
+    let error = Filter::default().add_names(Verdict::Drop, key.as_bytes());
+    let said = error.expect_err("a label is too long").error.to_string();
+    assert!(said.contains("339b2e19…"), "{said}");
+    assert!(!said.contains("a0c1"), "{said}");
 }

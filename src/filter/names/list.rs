@@ -34,13 +34,25 @@ impl Names {
                 continue;
             }
             let added = match str::from_utf8(text) {
-                Ok(text) => self.add(verdict, text),
-                Err(_) => Err(BadRule::Name(String::from_utf8_lossy(text).into_owned())),
+                Ok(text) => self.add(verdict, text).map_err(|error| match error {
+                    BadRule::Name(name) => BadRule::Name(beginning(&name)),
+                    other => other,
+                }),
+                Err(_) => Err(BadRule::Name(beginning(&String::from_utf8_lossy(text)))),
             };
             added.map_err(|error| BadList { line, error })?;
             names += 1;
         }
         self.shrink();
         Ok(names)
+    }
+}
+
+/// Returns the beginning of a line, for an error. The file may be one with a secret, which was named by mistake.
+fn beginning(text: &str) -> String {
+    const SHOWN: usize = 8;
+    match text.char_indices().nth(2 * SHOWN) {
+        None => text.to_owned(),
+        Some(_) => text.chars().take(SHOWN).chain(['…']).collect(),
     }
 }
