@@ -65,6 +65,7 @@ pub mod cli;
 mod closed_set;
 mod coalescing;
 pub mod config;
+mod dialer;
 #[cfg_attr(
     not(feature = "cli"),
     allow(
@@ -73,7 +74,6 @@ pub mod config;
         reason = "only `cli` reads whole messages and shows all codes"
     )
 )]
-mod dialer;
 mod dns;
 mod dnstap;
 mod extra;
