@@ -44,6 +44,8 @@ struct Flown {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Unwritten,
+    /// It does not fit into the spool as it is. If it is not delivered, it waits for the disk again and may be divided.
+    Refused,
     /// The thread of the spool writes it.
     Writing,
     /// The thread of the spool writes it, and it is not in flight any more.
@@ -104,7 +106,7 @@ impl Direct {
                 flown.state = State::Settled;
                 None
             }
-            State::Unwritten => {
+            State::Unwritten | State::Refused => {
                 self.chunks.remove(&position);
                 None
             }
@@ -142,6 +144,14 @@ impl Direct {
         }
         flown.state = number.map_or(State::Unwritten, State::Written);
         false
+    }
+
+    /// Ends the write of the chunk at `position`, which does not fit into the spool.
+    pub(super) fn refuse(&mut self, position: u64) {
+        self.end_write(position, None);
+        if let Some(flown) = self.chunks.get_mut(&position) {
+            flown.state = State::Refused;
+        }
     }
 
     pub(super) fn clear(&mut self) {

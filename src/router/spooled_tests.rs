@@ -334,6 +334,19 @@ fn frames_in_flight_that_take_long_are_written_once() {
 }
 
 #[test]
+fn frames_in_flight_that_the_disk_cannot_take_are_tried_again_when_they_return() {
+    let (mut bench, taken) = with_frames_in_flight();
+    let mut refused = work(&bench.queue).expect("frames in flight");
+    refused.unspooled.drop_next(DropReason::QueueFull);
+    drop(refused);
+    assert!(work(&bench.queue).is_none(), "they are in flight");
+    taken.settle(delivers(3));
+    bench.write(9);
+    assert_eq!(bench.disk, [3, 4]);
+    assert_eq!(bench.queue.ledger().dropped_total(), 0);
+}
+
+#[test]
 fn frames_that_are_settled_while_they_are_written_are_done_or_wait_on_the_disk() {
     let (mut bench, taken) = with_frames_in_flight();
     let writing = bench.begin_write(9);

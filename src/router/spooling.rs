@@ -221,8 +221,13 @@ impl Pending {
         let number = match self.fate {
             Fate::Waits => None,
             Fate::Written(number) => Some(number),
-            // A chunk in flight may still be delivered.
-            Fate::Dropped(_) if self.is_direct => None,
+            // A chunk in flight may still be delivered. Until then it must not be tried again and again.
+            Fate::Dropped(_) if self.is_direct => {
+                if let Some(spooled) = &mut contents.spooled {
+                    spooled.direct.refuse(self.held.position);
+                }
+                return;
+            }
             Fate::Dropped(reason) => return contents.drop_write(&self.held, reason),
         };
         if self.is_direct {
