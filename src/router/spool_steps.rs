@@ -52,7 +52,13 @@ impl Contents {
     /// frame, or `None` if it is not on the disk and waits again.
     pub(super) fn end_write(&mut self, mut held: Held, number: Option<u64>) {
         let amount = held.amount();
+        // A quarter of the memory stays free for new frames: with `when_full oldest`, frames whose files were deleted keep
+        // their memory until they are sent.
         let bounds = self.bounds().held;
+        let bounds = Amount {
+            frames: bounds.frames - bounds.frames / 4,
+            bytes: bounds.bytes - bounds.bytes / 4,
+        };
         let in_flight = self.in_flight_amount();
         if let Some(spooled) = &mut self.spooled {
             spooled.writing -= amount;
