@@ -165,7 +165,7 @@ impl Chunk {
     }
 
     /// Sets the time at which the bytes were read. The chunk must be new.
-    #[cfg(feature = "spool")]
+    #[cfg(any(test, feature = "spool"))]
     pub(crate) fn received_at(mut self, received: Instant) -> Self {
         if let Some(shared) = Arc::get_mut(&mut self.shared) {
             shared.received = received;
