@@ -18,7 +18,7 @@ pub(crate) struct Case {
     pub(crate) size: Option<u32>,
     /// The `confirm` of each sink.
     pub(crate) confirm: &'static str,
-    /// Whether each sink has a spool.
+    /// True if each sink has a spool.
     pub(crate) spool: bool,
 }
 

@@ -79,8 +79,8 @@ impl Queue {
         self.change(|contents| contents.push(chunk));
     }
 
-    /// Counts frames that are offered, but do not enter the queue: those that the filter of the sink excludes, and those
-    /// that it cannot edit.
+    /// Counts frames that are offered but do not enter the queue, because the sink's filter excludes them, or because its
+    /// privacy options cannot edit them.
     pub(super) fn exclude(&self, excluded: &Exclusions, malformed: u64) {
         let mut contents = self.lock();
         contents.ledger.offered += excluded.total() + malformed;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::{select, time::sleep};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{ListenerHandle, SinkHandle, Supervisor};
 use crate::health::Event;
@@ -16,6 +16,7 @@ impl Supervisor {
         let spool = sink.config.spool.as_ref();
         let in_use = spool.map(|spool| self.leaving_spools.add(&spool.folder, &abort));
         sink.work.reporter.report(&Event::Draining);
+        let lost_before = sink.ledger().dropped_total();
         self.view.sink_leaves(&sink);
         let view = self.view.clone();
         self.retiring_sinks.spawn(async move {
@@ -25,8 +26,14 @@ impl Supervisor {
                 () = abort.cancelled() => sink.task.abort().await,
             }
             sink.end().await;
-            info!(sink = %sink.name(), "a removed sink has stopped");
-            sink.report().log();
+            let report = sink.report();
+            match report.ledger.dropped_total().saturating_sub(lost_before) {
+                0 => info!(sink = %sink.name(), "a removed sink has stopped"),
+                lost => {
+                    warn!(sink = %sink.name(), lost, "a removed sink has stopped; frames were lost");
+                }
+            }
+            report.log();
             view.sink_left(&sink);
             drop(in_use);
         });

@@ -94,6 +94,28 @@ async fn sighup_reloads_and_a_drain_after_it_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_frames_that_a_sink_with_a_new_name_loses_are_a_warning() {
+    let folder = Folder::new();
+    let tapfile =
+        |name: &str| format!("listen in.sock\ndrain 1s\ndnstap out.sock full {{\n name {name}\n}}");
+    let tapfan = Tapfan::run(&folder, &tapfile("old"));
+    tapfan.wait_for_log("tapfan is running").await;
+    let mut sender = Sender::open(&Target::Unix(folder.path("in.sock")), Mode::Bidirectional).await;
+    sender.send((0..5).map(numbered)).await;
+    sender.stop().await;
+    replace(&folder.path("Tapfile"), &tapfile("new"));
+    tapfan
+        .wait_for_log("a removed sink has stopped; frames were lost")
+        .await;
+    let log = tapfan.log();
+    let mut lines = log.lines();
+    let line = lines
+        .find(|line| line.contains("a removed sink has stopped"))
+        .expect("the line");
+    assert!(line.contains("WARN") && line.contains("lost=5"), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_changed_file_is_noticed_and_a_bad_one_changes_nothing() {
     let folder = Folder::new();
     let collector = Collector::unix(folder.path("out.sock")).listening();

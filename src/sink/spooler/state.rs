@@ -47,7 +47,7 @@ pub enum SpoolSetupError {
         seconds: u64,
     },
     /// A reload would give a running sink another folder, or its first one, or none.
-    #[error("a running sink keeps its spool: restart tapfan to {0}, or give the sink another name")]
+    #[error("a running sink keeps its spool: restart tapfan to {0}")]
     Running(&'static str),
     /// The thread of the spool cannot be started.
     #[error("cannot start the thread of the spool: {0}")]
