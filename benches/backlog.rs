@@ -1,11 +1,11 @@
-//! Measures how a sink catches up with the backlog in its spool after a restart of the router, and whether another sink
-//! notices.
+//! Measures how fast a sink sends the backlog in its spool after a restart of the router, and how this affects another
+//! sink.
 //!
-//! `cargo bench --bench backlog` fills the spool of the sink `behind` with `BACKLOG` MiB (default 2048), kills the router
-//! and starts it again, with a collector for `behind`. Meanwhile a sender writes 20,000 frames a second, 20 at a time, and
-//! the benchmark measures the delays of the sink `steady`, which has no spool: until the backlog is sent, and for five
-//! seconds afterwards. The spool is in the folder for temporary files (`TMPDIR`). The environment variable `TAPFAN` can
-//! name another program to measure.
+//! `cargo bench --bench backlog` fills the spool of the sink `behind` with `BACKLOG` MiB (default 2048), kills the
+//! router, and starts it again with a collector for `behind`. From then on, a sender writes 20,000 frames a second, 20
+//! at a time, until five seconds after the backlog was sent. The benchmark measures the delays of these frames at the
+//! sink `steady`, which has no spool. The spool is in the folder for temporary files (`TMPDIR`). The environment
+//! variable `TAPFAN` can name another program to measure.
 //!
 //! `cargo test --bench backlog` is a trial with a small backlog. It fails unless every frame arrives once and in order.
 
@@ -34,10 +34,11 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 /// The length of a frame with its length prefix, in bytes.
 const FRAME: usize = 152;
 
-/// The frames of a write while the backlog grows. They fit into the queue, so the disk may be slow.
+/// The number of frames in one write while the backlog grows. The queue has room for one write, so a slow disk loses no
+/// frame.
 const BURST: u64 = 20_000;
 
-/// The frames of a write of the steady load, and the time between two writes.
+/// The number of frames in one write of the steady load, and the time between two writes.
 const WRITE: u64 = 20;
 const TICK: Duration = Duration::from_millis(1);
 
@@ -47,12 +48,12 @@ struct Router {
     admin: SocketAddr,
 }
 
-/// A collector that counts the frames that it gets. The number of a frame is in the frame.
+/// A collector that checks the numbers in the frames and measures their delays.
 #[derive(Clone)]
 struct Collector {
-    /// The number of the next frame.
+    /// The number that the next frame must have.
     next: Arc<AtomicU64>,
-    /// The time of the first frame since the last look.
+    /// The time at which the first frame arrived.
     first: Arc<Mutex<Option<Instant>>>,
     delays: Arc<Mutex<Vec<Duration>>>,
 }

@@ -1,4 +1,4 @@
-//! A test of the alarm with which senders of taps wake the flusher, which is the task that passes the collected
+//! Tests the alarm with which senders of taps wake the flusher. The flusher is the task that passes the collected
 //! messages on to the sinks. The test uses loom, which runs every interleaving of the senders and the flusher.
 //!
 //! The alarm is compiled from the same source as in the crate, but with loom's atomics instead of the standard
@@ -41,8 +41,8 @@ use loom::{
 /// The number of threads, each of which sends one message.
 const SENDERS: usize = 2;
 
-/// The alarm, and a flag for each thread that says whether the thread has sent its message. The messages have no lock.
-/// So only the alarm makes sure that the flusher sees them.
+/// The alarm, and a flag for each thread that says whether the thread has sent its message. No lock protects the
+/// messages, so only the alarm ensures that the flusher sees them.
 #[derive(Debug, Default)]
 struct Taps {
     alarm: Alarm,

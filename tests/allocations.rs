@@ -1,5 +1,5 @@
-//! Tests that no memory is allocated for a frame after all buffers have grown to their size. This applies to templates
-//! of `extra`, to the edits of a sink, and to taps.
+//! Tests that no memory is allocated for a frame after all buffers have reached their final size. The tests cover
+//! templates of `extra`, the edits of a sink, and taps.
 //!
 //! `allocation_counter` replaces the allocator of this test and counts the allocations of one thread.
 
@@ -90,7 +90,7 @@ fn the_value_of_a_template_is_evaluated_without_an_allocation() {
             }
             bytes
         };
-        // The first evaluation makes the buffers grow to their size, so its allocations are not counted.
+        // The first evaluation makes the buffers grow to their final size, so its allocations are not counted.
         assert!(evaluate() > 0, "{text}");
         let mut bytes = 0;
         let allocated = measure(|| bytes = evaluate());
@@ -117,7 +117,7 @@ fn a_prefix_is_put_before_identities_without_an_allocation() {
             rewrite.edit(frame, outline, own, &mut out).expect("dnstap");
         }
     };
-    // The first round makes the buffers grow to their size, so its allocations are not counted.
+    // The first round makes the buffers grow to their final size, so its allocations are not counted.
     edit();
     assert_eq!(measure(edit).count_total, 0);
 }

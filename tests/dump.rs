@@ -839,7 +839,7 @@ async fn senders_never_wait_for_a_reader_that_does_not_read() {
             child: command.spawn().expect("it runs"),
             stderr: log,
         };
-        // The socket has its name before `dump` listens on it.
+        // Retries, because the socket file exists before `dump` listens on it.
         until("its socket", || {
             std::os::unix::net::UnixStream::connect(&socket).is_ok()
         });

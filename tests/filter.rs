@@ -58,7 +58,7 @@ fn chunk<T: AsRef<[u8]>>(frames: &[T]) -> Chunk {
     Chunk::from_wire(wire.into()).expect("frames")
 }
 
-/// Checks that no frame is missing without being counted, and returns the frames for the sink.
+/// Checks that every missing frame is counted, and returns the frames for the sink.
 fn frames_of(screened: &Screened, of: usize) -> Vec<Vec<u8>> {
     let chunk = screened.chunk.as_ref();
     let frames: Vec<Vec<u8>> =
@@ -196,7 +196,7 @@ struct Client {
 }
 
 impl Client {
-    /// Clients of different transactions have nothing in common.
+    /// Makes a client with random values, which differ for each transaction.
     fn new(transaction: usize) -> Self {
         let mut random = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(transaction as u64 + 1);
         let mut next = || {
@@ -303,7 +303,7 @@ fn remove_opt(octets: &mut Vec<u8>) {
     }
 }
 
-/// The frames of every fifth transaction.
+/// The frames of about a fifth of the transactions.
 fn some_traffic() -> Vec<(Vec<u8>, Client)> {
     let all = traffic().into_iter();
     all.filter(|(_, client)| client.port.is_some_and(|port| port % 5 == 0))
@@ -344,7 +344,8 @@ fn add(filter: &mut Filter, kind: Kind, rules: &[Rule<'_>]) {
     }
 }
 
-/// The first rule that matches decides. Otherwise, a kind with a rule that keeps frames drops the frame.
+/// Returns whether the rules keep the frame. The first rule that matches decides. If no rule matches, the frame is
+/// dropped if there is a `keep` rule, and kept otherwise.
 fn is_wanted(seen: &Seen, kind: Kind, rules: &[Rule<'_>]) -> bool {
     let matches = |words: &&[&str]| words.iter().any(|word| seen.matches(kind, word));
     let first = rules.iter().find(|(_, words)| matches(words));
@@ -459,7 +460,7 @@ fn a_list_of_names_is_one_rule() {
     let wanted = |frame: &&Vec<u8>| is_wanted(&Seen::new(frame), Kind::Qname, &rules);
     let expected: Vec<_> = frames.iter().filter(wanted).cloned().collect();
     assert!(self::screen(&screen, &frames) == expected);
-    // A list of wanted names without a name lets no frame pass.
+    // An empty list of names to keep lets no frame pass.
     for (verdict, expected) in [(Verdict::Keep, 0), (Verdict::Drop, frames.len())] {
         screen.filter = Filter::default();
         assert_eq!(screen.filter.add_names(verdict, b"# empty\n"), Ok(0));
@@ -515,7 +516,7 @@ fn routers_with_the_same_key_choose_the_same_transactions() {
     let first = screen(&sample(3, KEY), &frames);
     assert!(first == screen(&sample(3, KEY), &frames));
     assert!(first != screen(&sample(3, [7; 16]), &frames));
-    // A smaller sample is a part of a larger one with the same key.
+    // With the same key, the frames of a smaller sample are also in a larger sample.
     let larger: HashSet<_> = first.into_iter().collect();
     assert!(
         screen(&sample(6, KEY), &frames)
@@ -524,7 +525,7 @@ fn routers_with_the_same_key_choose_the_same_transactions() {
     );
 }
 
-/// A query and its response over DNS over HTTPS: the identifier is always 0.
+/// A query over DNS over HTTPS and its response. Their identifier is always 0.
 fn over_https(number: u32) -> [Vec<u8>; 2] {
     let dns = |flags: u8| {
         let name = format!("{number:08}");
@@ -656,10 +657,10 @@ fn a_chunk_whose_frames_all_pass_unchanged_is_not_copied() {
 
 const PSEUDONYM_KEY: &str = "2b7e151628aed2a6abf7158809cf4f3ca9f5ba40db214c3798f2e1c23456789a";
 
-/// Returns an address after an edit.
+/// A function that returns the address that an edit must produce.
 type Oracle = Box<dyn Fn(IpAddr) -> IpAddr>;
 
-/// The settings of `client_address`, and an oracle for the address after the edit.
+/// Settings of `client_address`, each with its oracle.
 fn address_edits() -> Vec<(Option<ClientAddress>, Oracle)> {
     let key = PSEUDONYM_KEY.as_bytes().chunks(2);
     let key = key
@@ -700,7 +701,7 @@ fn address_edits() -> Vec<(Option<ClientAddress>, Oracle)> {
     ]
 }
 
-/// The first bytes of the edited address of a Client Subnet.
+/// Returns the bytes of a Client Subnet after the edit of its address.
 fn edited_subnet(subnet: &[u8], edit: &dyn Fn(IpAddr) -> IpAddr) -> Vec<u8> {
     let mut whole = subnet.to_vec();
     whole.resize(if subnet.len() > 4 { 16 } else { 4 }, 0);
@@ -713,7 +714,7 @@ fn expected_client(client: &Client, screen: &Screen, edit: &dyn Fn(IpAddr) -> Ip
         (expected.address, expected.port) = (None, None);
     } else if let Some(address) = &mut expected.address {
         let edited = octets(edit(address_of(address)));
-        // A mapped address stays mapped.
+        // An IPv4-mapped IPv6 address stays one.
         let kept = address.len() - edited.len();
         address[kept..].copy_from_slice(&edited);
     }
@@ -802,7 +803,7 @@ fn no_bytes_of_a_client_are_left_without_its_address_subnet_and_cookie() {
         let address = client.address.as_deref().expect("an address");
         for bytes in [address, &client.subnet, &client.cookie] {
             found += usize::from(has(before, bytes));
-            // Three bytes are in some frames by chance.
+            // Some frames contain the same three bytes by chance, so shorter values are not checked.
             assert!(
                 bytes.len() < 4 || !has(after, bytes),
                 "{bytes:02x?} in {after:02x?}"
@@ -878,7 +879,7 @@ fn memory_is_allocated_for_a_chunk_and_not_for_a_frame() {
             info.count_total
         };
         let (few, many) = (count(&frames[..100]), count(&frames[..6400]));
-        // The list of places doubles six times more.
+        // With 64 times as many frames, the vector of their positions doubles its capacity six more times.
         assert!(
             many <= few + 6,
             "{few} allocations for 100 frames, {many} for 6400"
@@ -920,7 +921,7 @@ proptest! {
         frames in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..60), 0..11_325_usize, any::<bool>()), 1..8),
         remove: bool,
     ) {
-        // Each frame has random bytes instead of its end, or in front of it.
+        // Random bytes overwrite the end of each frame, or bytes shortly before its end.
         let frames: Vec<Vec<u8>> = frames.into_iter().map(|(bytes, place, is_valid)| {
             let mut frame = TRAFFIC[place % TRAFFIC.len()].clone();
             let length = frame.len();

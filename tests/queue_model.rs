@@ -266,10 +266,10 @@ fn a_sender_within_its_share_loses_nothing_in_any_order() {
     });
 }
 
-/// The next turn of the thread of a spool: writes what it gets. `next` is the number of the next frame. Returns the number
-/// afterwards, and whether the thread must end.
+/// Does one turn of a spool's thread: writes the frames that the queue gives it. `next` is the number of the first of
+/// these frames. Returns the number of the frame after them, and whether the thread must end.
 fn turn(queue: &Arc<Queue>, wants: spooling::Wants, mut next: u64) -> (u64, bool) {
-    // All frames are so old that they are written at once.
+    // All frames are so old at this time that the spool must write them immediately.
     let now = Instant::now() + Duration::from_secs(60);
     let mut work = block_on(poll_fn(|cx| match queue.spool_turn(cx, wants, now) {
         spooling::Turn::Work(work) => Poll::Ready(work),
@@ -283,7 +283,7 @@ fn turn(queue: &Arc<Queue>, wants: spooling::Wants, mut next: u64) -> (u64, bool
     (next, work.is_ending)
 }
 
-/// Writes, takes and delivers until all frames are delivered.
+/// One thread pushes a frame, the spool writes it, and the driver delivers it.
 #[test]
 fn no_wake_is_lost_between_a_push_the_spool_and_the_driver() {
     model(|| {
@@ -317,7 +317,8 @@ fn no_wake_is_lost_between_a_push_the_spool_and_the_driver() {
     });
 }
 
-/// The driver takes the frame before it is on the disk, while it is written, or afterwards. The first connection breaks.
+/// The driver takes the frame before, during or after the write to the disk. The first connection breaks, so the driver
+/// takes the frame again.
 #[test]
 fn a_frame_that_need_not_wait_for_the_disk_is_delivered_and_done_once() {
     model(|| {

@@ -233,7 +233,7 @@ proptest! {
         prop_assert_eq!(apply(full, &edits, &out), Ok(out), "a second rewrite changes it again");
     }
 
-    /// A rewrite with a computed identity is the rewrite with this identity, for any frame.
+    /// For any frame, a rewrite with an identity prefix must equal a rewrite that sets the whole identity.
     #[test]
     fn a_prefix_changes_only_the_identity(
         pieces in top_level(),

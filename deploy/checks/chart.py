@@ -104,7 +104,7 @@ def charts(tree):
 
 
 def values(tree):
-    """Every value is in the schema, and a file in ci/ sets it to something else than its default."""
+    """Every value is in the schema, and a file in ci/ sets it to a value other than its default."""
     schema = json.loads((tree.chart / "values.schema.json").read_text())
     defaults = yaml.safe_load((tree.chart / "values.yaml").read_text())
     given = [yaml.safe_load(path.read_text()) for path in tree.values]
@@ -136,7 +136,7 @@ def helm_docs(tree):
 
 
 def readme(tree):
-    """README.md is what helm-docs makes of the values, each value is described, and the chart accepts its examples."""
+    """README.md is the output of helm-docs, each value has a description, and the chart accepts the examples in README.md."""
     made = helm_docs(tree).strip() + "\n"
     if (tree.chart / "README.md").read_text() != made:
         yield "README.md differs from values.yaml or README.md.gotmpl: run deploy/check --write"
@@ -222,7 +222,7 @@ def notes(tree):
 
 
 def names(tree):
-    """With the longest name of a release, every name is a valid label, also that which Kubernetes makes of a StatefulSet."""
+    """With the longest name of a release, every name is a valid label, also with the suffix for a StatefulSet."""
     for values in tree.values:
         for item in tree.render(*tree.helm_arguments(values), release="r" * 53):
             name = item["metadata"]["name"]

@@ -14,7 +14,7 @@ from .tree import Failed, run
 
 
 def compose(tree):
-    """The compose file is safe and consistent, its Tapfile is good, and with its commands the sink comes up."""
+    """The compose file is safe and consistent, its Tapfile is valid, and its commands bring the sink up."""
     folder = tree.deploy / "compose"
     services = yaml.safe_load((folder / "compose.yaml").read_text())["services"]
     router, collector = services["tapfan"], services["collector"]

@@ -43,7 +43,7 @@ def scripts(tree):
 
 
 def notes(tree):
-    """The text of a release is the section of its version, and there is no release without one."""
+    """The text of a release is the section of its version in CHANGELOG.md. Without such a section, there is no release."""
     script = tree.deploy / "release/notes.sh"
     with tempfile.TemporaryDirectory() as folder:
         changelog = Path(folder) / "CHANGELOG.md"

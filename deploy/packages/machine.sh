@@ -1,5 +1,5 @@
-# Sourced by the tests of the packages: packs a program, and makes a Debian for the test in namespaces of its own, in the folder
-# $root, with the packages in $work/packages. Needs root, or sudo without a password.
+# Sourced by the tests of the packages: packs a program, and sets up a Debian system in the folder $root and in its own
+# namespaces, with the packages in $work/packages. Needs root, or sudo without a password.
 # shellcheck shell=bash
 
 fail() {

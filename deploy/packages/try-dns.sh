@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The first day with tapfan, in a clean Debian: installs the .deb, starts it, and lets BIND and CoreDNS send to it. Both must be
-# senders in `tapfan status` and in the page's data, and `tapfan dump` must print the taps of both.
+# Tests the first steps of an administrator in a clean Debian: installs the .deb, starts tapfan, and makes BIND and CoreDNS
+# send to it. Both must be senders in `tapfan status` and in the page's data, and `tapfan dump` must print the taps of both.
 #
 #   deploy/packages/try-dns.sh target/x86_64-unknown-linux-musl/debug/tapfan
 #

@@ -1,4 +1,4 @@
-//! A DNS forwarder on hickory-server that sends dnstap of its clients and of its upstreams, as `CoreDNS` does.
+//! A DNS forwarder on hickory-server. It sends dnstap messages about its clients and its upstreams, as `CoreDNS` does.
 //!
 //! ```sh
 //! cat > Tapfile <<END

@@ -1,5 +1,5 @@
-//! Fuzzes the filters and the privacy options of sinks. Each frame must be counted once, a frame that passes must still
-//! be dnstap, and its length must stay unless the client is removed.
+//! Fuzzes the filters and the privacy options of sinks. Each frame must be counted once. A frame that passes must still
+//! be dnstap, and must keep its length unless the client's address is removed.
 
 #![no_main]
 

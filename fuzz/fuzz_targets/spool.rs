@@ -1,8 +1,8 @@
-//! Fuzzes the start of a spool, reading from it, and the look at it that changes nothing. The input describes either the files in the folder of the spool,
-//! or damage to files that a spool has written.
+//! Fuzzes the start of a spool, reads of it, and its read-only inspection. The input describes either the files in the
+//! folder of the spool, or damage to files that a spool has written.
 //!
 //! Frames must be read in order, and frames that cannot be read must be counted as lost. Frames that are appended later
-//! must be read, too. The look must predict which frames are read and how many are lost.
+//! must be read, too. The inspection must predict which frames are read and how many are lost.
 
 #![no_main]
 
@@ -110,7 +110,7 @@ fn damage(folder: &Folder, data: &[u8]) {
     });
 }
 
-/// What an inspection shows of the spool.
+/// The results of an inspection.
 struct Look {
     frames: Range<u64>,
     /// The number of unconfirmed frames that can be read.
@@ -119,7 +119,7 @@ struct Look {
     lost: u64,
 }
 
-/// Looks at the spool, which must not change a file.
+/// Inspects the spool. The inspection must not change a file.
 fn look(folder: &Folder) -> Option<Look> {
     let content = |folder: &Folder| {
         let mut all = Vec::new();

@@ -10,7 +10,7 @@ use std::{
 
 use tapfan::internals::spool::{Fs, Listed};
 
-/// A folder without faults. Clones are the same folder.
+/// A folder whose calls never fail. All clones share the same files.
 #[derive(Debug, Clone, Default)]
 pub struct Folder(Rc<RefCell<BTreeMap<String, Content>>>);
 

@@ -1,5 +1,5 @@
-//! Tests that tapfan takes over listening sockets that another process has opened and passes on in
-//! the way of systemd (socket activation).
+//! Tests of socket activation: tapfan takes over listening sockets that another process has opened and passes on as
+//! systemd does.
 
 use std::{
     fs,

@@ -114,7 +114,7 @@ async fn every_scrape_balances_while_frames_wait_for_confirmations() {
     drop(server);
     assert!(times > 100, "{times} scrapes");
     assert!(last.value("tapfan_sink_resent_frames_total{sink=\"stays-0\"}") > 0.0);
-    // With `endpoints all`, a sink is offered nothing while its name has no address.
+    // With `endpoints all`, no frames are offered to a sink while its host name has no address.
     for sink in ["stays-0", "stays-2"] {
         let offered = last.value(&format!(
             "tapfan_sink_offered_frames_total{{sink=\"{sink}\"}}"

@@ -24,7 +24,7 @@ use crate::{
     wire::{self, ACCEPT, FINISH, READY, START, STOP},
 };
 
-/// A frame with nothing but its required fields.
+/// A frame with only its required fields.
 const BARE: &[u8] = b"\x72\x02\x08\x05\x78\x01";
 
 fn status(router: &Router) -> ListenerStatus {
@@ -70,13 +70,13 @@ async fn a_server_is_followed_through_its_restarts() {
     let audit = router.audit();
     let mut stream = server.accept().await;
     stream.send((0..100).map(numbered)).await;
-    // A clean restart: STOP is answered with FINISH.
+    // A clean restart: the server sends STOP, and the router answers with FINISH.
     drop(server);
     stream.stop().await;
     let error = failed(&router).await;
     assert!(error.starts_with(&format!("connect {socket}: ")), "{error}");
     assert!(error.contains("`dnstap listen` in CoreDNS"), "{error}");
-    // A crash, with a server that comes back at once.
+    // A crash, after which the server is back immediately.
     let server = WaitingServer::tcp_at(address);
     let mut stream = server.accept().await;
     stream.send((100..200).map(numbered)).await;
@@ -127,7 +127,8 @@ async fn every_address_of_a_name_is_a_server() {
     two.send([numbered(2)]).await;
     collector.got(2).await;
     connected(&router, 2).await;
-    // An address that leaves the name is read until its server ends the stream, and then no longer.
+    // When the name server no longer lists an address, the router reads that stream until the server ends it, and does
+    // not reconnect.
     names.set_addresses(&[ip(2), ip(4)]);
     let mut three = third.accept().await;
     three.send([numbered(3)]).await;
@@ -138,7 +139,7 @@ async fn every_address_of_a_name_is_a_server() {
         servers(&router).endpoints.len() == 2
     })
     .await;
-    // An address that leaves and comes back has only one stream.
+    // If an address disappears from the name and comes back, the router keeps its one stream and opens no second one.
     names.set_addresses(&[ip(4)]);
     names.wait_for_queries(5).await;
     names.set_addresses(&[ip(2), ip(4)]);
@@ -185,7 +186,7 @@ async fn no_more_servers_are_dialled_than_allowed() {
     names.wait_for_queries(4).await;
     assert_eq!(servers(&router).endpoints.len(), 1);
     assert_eq!(router.counts(0).accepted, 1);
-    // A larger limit needs no new connection to the first server.
+    // A larger limit does not affect the connection to the first server.
     let changes = router.reload(&tapfile(2)).expect("sound");
     assert_eq!(changes.changed.len(), 1);
     let either = async {
@@ -271,7 +272,7 @@ async fn a_drain_does_not_wait_for_a_server_that_never_ends_its_stream() {
     collector.got(2000).await;
     let begun = Instant::now();
     let report = router.drain().await;
-    // A listener would give the sender three quarters of ten minutes.
+    // A listener would wait for its senders for three quarters of the ten minutes of `drain`.
     assert!(begun.elapsed() < Duration::from_secs(60));
     let taken = report.listeners[0].counts.frames;
     assert_eq!(report.sinks[0].ledger.delivered, taken);
@@ -375,8 +376,8 @@ async fn a_change_of_the_address_ends_the_old_stream_before_the_new_one() {
     let changes = router.reload(&tapfile(2)).expect("sound");
     assert_eq!(changes.changed.len(), 1);
     old.half_closed().await;
-    // The old stream is read to its end before the new connection is made: two streams of a server would bring every
-    // frame twice. The router waits a second for the end of the old stream.
+    // The router reads the old stream to its end before it makes the new connection, because a server sends every frame
+    // on each of its streams. The router waits up to a second for the end of the old stream.
     let early = tokio::time::timeout(Duration::from_millis(300), server.connection()).await;
     assert!(early.is_err(), "a second connection");
     old.send([numbered(1)]).await;
@@ -436,7 +437,7 @@ async fn a_peer_that_is_no_dns_server_is_named_in_the_error() {
     assert!(!error.contains("this listener"), "{error}");
     until("it is counted", || self::error("protocol", &router) > 0).await;
     assert_eq!(router.counts(0).accepted, 0);
-    // Another content type is refused; the router connects again.
+    // The router refuses another content type, and connects again.
     let mut stream = server.connection().await;
     stream
         .write_all(wire::READY_FOR_LOGS)
@@ -480,7 +481,7 @@ async fn the_handshake_is_that_of_a_collector() {
         collector.socket()
     ));
     let mut stream: Stream = server.connection().await;
-    // The router says nothing before READY.
+    // The router sends nothing until the server has sent READY.
     let mut byte = [0];
     let early = tokio::time::timeout(Duration::from_millis(50), stream.read(&mut byte)).await;
     assert!(early.is_err(), "{early:?}");
@@ -494,7 +495,7 @@ async fn the_handshake_is_that_of_a_collector() {
     stream.write_all(STOP).await.expect("written");
     expect(&mut stream, FINISH).await;
     collector.got(1).await;
-    // A server may also send START at once, without READY.
+    // A server may also start with START, without READY.
     let mut stream = server.connection().await;
     stream.write_all(START).await.expect("written");
     stream

@@ -1,5 +1,5 @@
-//! Tests of drains: the router delivers every frame that was written before it half-closed the
-//! senders' connections, and no peer can delay the end of the drain.
+//! Tests of drains: the router delivers every frame that the senders wrote before it half-closed their connections, and
+//! no peer can delay the end of the drain.
 
 use std::{
     io::{Read, Write},

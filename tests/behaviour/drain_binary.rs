@@ -1,4 +1,4 @@
-//! Tests of what the log of the program says during and after a drain.
+//! Tests of the program's log during and after a drain.
 
 use std::process;
 
@@ -23,7 +23,7 @@ async fn a_drain_names_the_senders_that_it_waits_for_and_then_its_result() {
     );
     tapfan.wait_for_log("sink is up").await;
     let target = Target::Unix(folder.path("in.sock"));
-    // This sender does not end its stream when it is asked to.
+    // This sender does not end its stream when the router asks it to.
     let mut sender = Sender::open(&target, Mode::Unidirectional).await;
     sender.send([numbered(0)]).await;
     collector.got(1).await;

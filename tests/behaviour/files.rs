@@ -273,7 +273,7 @@ async fn files_that_a_crash_left_are_completed_and_others_left_alone() {
     let folder = folder();
     let path = |name: &str| folder.path("files").join(name);
     fs::write(path("2020.fstrm.part"), cut(70)).expect("written");
-    // This file is complete: it stands for a crash after STOP was written and before the file was renamed.
+    // This file is complete, as after a crash between the write of STOP and the rename of the file.
     let whole = [START, &wire::data((0..5).map(numbered)), STOP].concat();
     fs::write(path("2021.fstrm.part"), &whole).expect("written");
     fs::write(path("2022.fstrm"), "an older one").expect("written");
@@ -410,8 +410,7 @@ async fn a_sink_without_its_folder_is_down_until_the_folder_exists() {
     assert!(numbers(&folder).into_iter().eq(0..10));
 }
 
-/// If the sink went on writing to a file that was removed, the frames would be lost, although they would count as
-/// delivered.
+/// If the sink continued to write to a removed file, the frames would be lost, but would count as delivered.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_that_was_removed_or_replaced_gets_no_more_frames() {
     let folder = Folder::new();

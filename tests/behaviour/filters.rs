@@ -1,5 +1,5 @@
-//! Tests of sinks with filters: each sink gets its frames and no others, they arrive as they were
-//! sent or without the addresses of clients, and nothing of this counts as a loss.
+//! Tests of sinks with filters: each sink gets exactly the frames that its rules keep. The frames arrive unchanged or
+//! without client addresses, and excluded frames do not count as lost.
 
 use std::{collections::HashSet, fs};
 
@@ -56,8 +56,7 @@ fn has_code(frame: &[u8], codes: &[u8]) -> bool {
     is_response && code.is_some_and(|flags| codes.contains(&(flags & 15)))
 }
 
-/// The recorded frames. Each message of a client has an address that is nowhere else: it begins
-/// with 0xdead.
+/// The recorded frames, in which each client has an address that begins with 0xdead. No other bytes of the frames do.
 fn with_own_addresses() -> Vec<Bytes> {
     let number = |place: usize| u16::try_from(place).expect("few").to_be_bytes();
     let each = recorded().into_iter().enumerate().map(|(place, frame)| {
@@ -66,8 +65,8 @@ fn with_own_addresses() -> Vec<Bytes> {
         }
         let mut tap = decode(&frame);
         let message = tap.message.as_mut().expect("a message");
-        // The query and the response of a transaction must have the same address, and they have
-        // the same port and identifier.
+        // The address is made from the identifier, so that the query and the response of a transaction get the same
+        // address.
         let dns = message
             .query_message
             .as_ref()
@@ -204,11 +203,12 @@ async fn each_sink_gets_its_frames_and_nothing_counts_as_lost() {
     );
 }
 
-/// Checks the frames of the sinks with pseudonyms and without addresses: no address that was sent is anywhere in them.
+/// Checks the frames of the sinks with pseudonyms and without addresses: none of the original addresses is left in
+/// them.
 fn the_addresses_are_gone(sent: &[Bytes], pseudonyms: &[Bytes], removed: &[Bytes]) {
     for frame in pseudonyms.iter().chain(removed) {
         assert!(!contains(frame, &[0xde, 0xad]), "an address is left");
-        // 0xde and 0xad, as the text of an address has them.
+        // 0xde and 0xad in the text form of an address.
         assert!(!contains(frame, b"222.173."), "an address is left as text");
     }
     assert!(pseudonyms.iter().all(|it| contains(it, b"1/20")));
@@ -269,12 +269,12 @@ async fn other_rules_apply_without_a_new_connection_and_without_a_loss() {
         router.ledger(0).delivered > before.delivered + 1000
     })
     .await;
-    // The same Tapfile with other contents of a file is a change, too; without a change, it is none.
+    // A reload of the same Tapfile changes nothing, unless the content of the file with the names has changed.
     assert!(router.reload(&tapfile(&names)).expect("good").is_empty());
     fs::write(folder.path("names"), ".\n").expect("written");
     let changes = router.reload(&tapfile(&names)).expect("good");
     assert_eq!(changes.changed.len(), 1);
-    // A list that cannot be used refuses the reload, and the old rules stay.
+    // If the list has an error, the router refuses the reload and keeps the old rules.
     fs::write(folder.path("names"), "good.example\nb..ad\n").expect("written");
     let refused = router.reload(&tapfile(&names)).expect_err("refused");
     assert!(refused.to_string().contains("line 2"), "{refused}");

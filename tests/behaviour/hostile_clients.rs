@@ -106,7 +106,7 @@ fn first_event(address: SocketAddr) -> String {
     }
 }
 
-/// The server closes a client that leaves too much data unread. Without this limit, the test would
+/// The server closes the connection of a client that leaves too much data unread. Without this limit, the test would
 /// take minutes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn event_clients_that_never_read_are_closed() {

@@ -1,7 +1,8 @@
-//! `kill -9` at random moments under load. The collector is the judge: of the frames of each run it may lack only the last
-//! ones, which the router had not written to its spool yet.
+//! Tests of `kill -9` at random moments under load. Of each run, the collector may miss only the last frames, which the
+//! router had not yet written to its spool.
 //!
-//! The environment variable `TAPFAN_KILLS` sets the number of kills. The tests print what was lost and repeated.
+//! The environment variable `TAPFAN_KILLS` sets the number of kills. The tests print the numbers of lost and repeated
+//! frames.
 
 use std::{
     collections::BTreeMap,
@@ -24,13 +25,13 @@ use crate::{
 /// The number of kills in a normal run of the tests.
 const KILLS: u32 = 20;
 
-/// The numbers of the frames of one run, and what the router knew of them.
+/// The frames of one run of the router, and the router's counts of them.
 struct Life {
-    /// The frames that the sender wrote to the socket of the listener.
+    /// The numbers of the frames that the sender wrote to the listener's socket.
     sent: Range<u64>,
-    /// Every frame below this number was on the disk or confirmed, as the metrics said before the kill.
+    /// According to the metrics before the kill, every frame below this number was on the disk or confirmed.
     sure: u64,
-    /// The frames that the start found in the spool.
+    /// The number of frames that the router found in the spool when it started.
     recovered: u64,
 }
 
@@ -40,7 +41,7 @@ async fn live_and_die(folder: &Folder, sink: &str, first: u64, time: Duration) -
     let recovered = run.of_sink("spool_recovered_frames_total");
     let begun = Instant::now();
     let load: Load = load(folder, first).await;
-    // The metrics are older than the kill, so they are a lower bound.
+    // The metrics are read before the kill, so they give a lower bound.
     let mut sure = first;
     while begun.elapsed() < time {
         let metrics = run.metrics();
@@ -65,7 +66,7 @@ async fn each_kill_costs_at_most_the_frames_that_were_not_written_yet() {
     kill_often("finish").await;
 }
 
-/// With `written`, frames that are sent soon are never on the disk.
+/// With `written`, the router does not write frames to the disk if it can send them soon.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_kill_costs_at_most_the_frames_that_were_neither_written_nor_sent_yet() {
     kill_often("written").await;
@@ -79,8 +80,8 @@ async fn kill_often(confirm: &str) {
     let collector = Collector::unix(folder.path("out"))
         .numbers_only()
         .listening();
-    // Short files and syncs, and connections that are replaced often, so that many kills hit a new segment, a checkpoint or
-    // a confirmation.
+    // Small segments, frequent syncs and frequent new connections, so that many kills happen during a new segment, a
+    // checkpoint or a confirmation.
     let sink = format!(
         "out full 4 50 {{\n name a\n confirm {confirm}\n max_age 1s\n spool s 64MiB {{\n  sync 10ms\n  segment 64KiB\n }}\n}}"
     );

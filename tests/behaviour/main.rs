@@ -1,5 +1,4 @@
-//! Tests of the router from outside: with real senders, sockets and collectors, and with faults of
-//! all of them.
+//! Tests of the router from outside: with real senders, sockets and collectors, which may misbehave.
 //!
 //! The router starts from a Tapfile, as in production. The modules `sender` and `collector` are its
 //! peers. They share no code with the router: they use the module `wire`, which has its own

@@ -1,4 +1,4 @@
-//! A DNS server for sinks that are given by name.
+//! A DNS server that resolves the host names of sinks.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},

@@ -232,7 +232,7 @@ async fn a_sink_whose_collector_hangs_is_cut_after_a_while_and_loses_nothing() {
             .map(|connection| numbers_of(&connection.frames));
         let mut numbers: Vec<_> = numbers.flatten().collect();
         // The sink may have cut a connection while the collector was slow to read. In that case the collector may have
-        // received the last frame on this connection and once more on the next.
+        // received the last frame of that connection again on the next one.
         assert!(numbers.is_sorted());
         numbers.dedup();
         assert!(numbers.into_iter().eq(0..all));

@@ -25,12 +25,12 @@ fn nameless(number: u64) -> Bytes {
     frame.slice(IDENTITY.len()..)
 }
 
-/// The frame with this identity instead of its own one. Both are at its beginning.
+/// Returns the frame with this identity instead of its own. The identity is the first field of the frame.
 fn identified(frame: &[u8], identity: &str) -> Vec<u8> {
     let rest = frame.strip_prefix(IDENTITY).unwrap_or(frame);
     let length = u8::try_from(identity.len()).expect("short");
     let expected = [&[0x0a, length], identity.as_bytes(), rest].concat();
-    // The bytes above are the expected ones only if they mean what they should mean.
+    // Checks that the bytes above are a valid frame that differs only in its identity.
     let mut tap = Dnstap::decode(frame).expect("dnstap");
     tap.identity = Some(identity.into());
     assert_eq!(Dnstap::decode(&*expected), Ok(tap));
@@ -202,7 +202,8 @@ async fn a_reload_changes_the_sources_of_a_sink_and_the_identity_of_open_connect
     collector.got(expected.len()).await;
     assert!(collector.frames().into_iter().eq(expected));
     assert_eq!(collector.streams(), 1);
-    // A removed listener asks its senders to end. What they send until then goes to the sinks that got it before.
+    // A removed listener asks its senders to end their streams. The frames that they still send go to the same sinks as
+    // before.
     let only = format!(
         "drain 1s\nlisten unix://{} {{\n name ns1\n}}\n\
          dnstap {} full {{\n name out\n from ns1\n}}",

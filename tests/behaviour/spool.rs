@@ -1,4 +1,4 @@
-//! `spool`: frames in a folder survive long outages, the end of the router, and a full disk.
+//! Tests of the option `spool`: frames in a folder survive long outages, the end of the router, and a full disk.
 
 use std::{
     collections::BTreeSet,
@@ -26,7 +26,7 @@ use crate::{
     wait::until,
 };
 
-/// More frames than the queue of 10,000 holds in memory.
+/// A number of frames that is larger than the queue in memory, which holds 10,000.
 const MANY: u64 = 60_000;
 
 fn tapfile(folder: &Folder, collector: &Collector, spool: &str) -> String {
@@ -63,7 +63,7 @@ fn sink(router: &Router) -> SinkStatus {
     router.view().snapshot().sinks.remove(0)
 }
 
-/// Waits until everything that the router has read and not delivered is on the disk, except at most `memory` frames.
+/// Waits until at most `memory` of the frames that the router has read and not delivered are not on the disk.
 async fn spooled(router: &Router, memory: u64) {
     until("all frames are on the disk", || {
         let sink = sink(router);
@@ -100,7 +100,7 @@ async fn an_outage_that_outlasts_the_queue_loses_nothing() {
     assert!(waiting.queue.frames <= waiting.queue.capacity_frames);
     collector.listen();
     delivered(&collector, 0..MANY).await;
-    // A sink that has caught up does not read the disk any more.
+    // A sink that has caught up no longer reads from the disk.
     send(&router, MANY..MANY + 1000).await;
     delivered(&collector, 0..MANY + 1000).await;
     let report = router.drain().await;
@@ -146,7 +146,8 @@ async fn a_full_spool_drops_the_newest_frames_or_the_oldest() {
         let router = Router::start(&tapfile(&folder, &collector, &spool));
         match reason {
             DropReason::QueueFull => send_at_once(&router, 0..MANY).await,
-            // The frames in memory stay there when their files are given up. They take three quarters of the queue.
+            // Frames in memory stay there when the spool deletes their files. They use up to three quarters of the
+            // queue.
             _ => {
                 for first in (0..MANY).step_by(2000) {
                     send_at_once(&router, first..first + 2000).await;
@@ -158,7 +159,7 @@ async fn a_full_spool_drops_the_newest_frames_or_the_oldest() {
             sink(&router).ledger.dropped_total() > 0
         })
         .await;
-        // The counts are at rest when all frames were read and written.
+        // The counts stop changing when all frames are read and written.
         let mut before = None;
         until("nothing changes any more", || {
             std::thread::sleep(Duration::from_millis(300));
@@ -180,7 +181,7 @@ async fn a_full_spool_drops_the_newest_frames_or_the_oldest() {
         assert!(numbers.is_sorted(), "in order");
         assert_eq!(numbers.len() as u64, kept);
         match reason {
-            // A spool takes new frames again when older ones are done.
+            // A spool accepts new frames again when older frames were delivered.
             DropReason::QueueFull => {
                 assert_eq!(numbers.first(), Some(&0));
                 send(&router, MANY..MANY + 100).await;
@@ -202,7 +203,7 @@ async fn a_full_spool_drops_the_newest_frames_or_the_oldest() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frame_that_is_longer_than_the_spool_costs_no_other_frame() {
-    // With `written`, it is sent although the disk cannot take it.
+    // With `written`, the sink sends the long frame although it does not fit into the spool.
     for (confirm, lost) in [("kernel", 1), ("written", 0)] {
         let folder = Folder::new();
         let mut collector = Collector::unix(folder.path("out"));
@@ -211,7 +212,7 @@ async fn a_frame_that_is_longer_than_the_spool_costs_no_other_frame() {
             .replacen("name a", &format!("name a\n confirm {confirm}"), 1);
         let router = Router::start(&tapfile);
         let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
-        // The router reads all of them together, so they are one chunk, or the long frame and the later frames are.
+        // The router puts all frames into one chunk, or only the long frame and the frames after it.
         let long = numbered_large(1, 1_500_000);
         let frames = [numbered(0), long].into_iter().chain((2..20).map(numbered));
         sender.send(frames).await;
@@ -294,7 +295,7 @@ async fn a_reload_keeps_the_spool_and_changes_its_limits() {
     let first = tapfile(&folder, &collector, "s 1MiB");
     let mut router = Router::start(&first);
     send(&router, 0..1000).await;
-    // Other settings of the spool apply without a new connection.
+    // A change of the spool's settings needs no new connection.
     let larger = first.replace("1MiB", "1GiB");
     router.reload(&larger).expect("reloaded");
     until("the size has changed", || {
@@ -464,7 +465,7 @@ async fn a_killed_router_loses_nothing_that_was_on_the_disk() {
         .await;
         let known = run.of_sink("spool_frames") - run.of_sink("spool_recovered_frames_total");
         run.kill().await;
-        // The frames of each run follow each other without a gap, from its first one.
+        // The numbers of a run's frames have no gaps, so the first `known` frames of this run were on the disk.
         sure.extend(first..first + known);
         first += load.ended().await;
     }
@@ -531,9 +532,10 @@ async fn a_killed_router_repeats_only_what_was_not_confirmed() {
     run.end().await;
 }
 
-/// Limits the length of the files of the program, in units of 1 KiB: a write beyond it fails with EFBIG.
+/// Limits the length of the files that the program writes, in units of 1 KiB. A write beyond this limit fails with
+/// EFBIG.
 fn limit(kibibytes: u64) -> String {
-    // The program must not end because of SIGXFSZ.
+    // Without this trap, SIGXFSZ would end the program.
     format!("trap '' XFSZ; ulimit -f {kibibytes};")
 }
 
@@ -566,7 +568,7 @@ async fn a_disk_that_fails_is_reported_and_new_frames_go_through_memory() {
     collector.listen();
     collector.got(4000).await;
     assert!(numbers_of(&collector.frames()).into_iter().eq(0..4000));
-    // Frames go on while the disk fails.
+    // The sink delivers frames while the disk fails.
     sender
         .send((4000..4010).map(|number| numbered_large(number, 400)))
         .await;

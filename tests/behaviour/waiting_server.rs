@@ -1,5 +1,4 @@
-//! A DNS server that waits for collectors and gives each of them its taps, as `CoreDNS` does with
-//! `dnstap listen`.
+//! A DNS server that waits for collectors and sends its taps to each of them, as `CoreDNS` does with `dnstap listen`.
 
 use std::{net::SocketAddr, path::Path, sync::Arc};
 

@@ -8,8 +8,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 /// READY that offers dnstap.
 pub(crate) const READY: &[u8] =
     b"\0\0\0\0\0\0\0\x22\0\0\0\x04\0\0\0\x01\0\0\0\x16protobuf:dnstap.Dnstap";
-/// READY that offers dnstap twice. With it, a tapfan whose frames wait for FINISH says that the
-/// collector can ask it to end the stream.
+/// READY that offers dnstap twice. With it, a sender announces that the collector may ask for the end of the
+/// stream.
 pub(crate) const READY_TWICE: &[u8] = b"\0\0\0\0\0\0\0\x40\0\0\0\x04\0\0\0\x01\0\0\0\x16protobuf:dnstap.Dnstap\0\0\0\x01\0\0\0\x16protobuf:dnstap.Dnstap";
 /// ACCEPT of dnstap.
 pub(crate) const ACCEPT: &[u8] =

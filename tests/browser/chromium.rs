@@ -109,7 +109,7 @@ impl Chromium {
         self.post("actions", &json!({ "actions": [keys] }));
     }
 
-    /// Makes the page see a window of this width and scale, and a user with this colour scheme.
+    /// Emulates a window of this width and scale, and a user who prefers this colour scheme.
     pub(crate) fn emulate(&self, width: u32, scale: f64, scheme: &str) {
         let features = json!([
             {"name": "prefers-color-scheme", "value": scheme},

@@ -22,7 +22,7 @@ use crate::{
 /// The path of the program that `tests/interop/install.sh` builds.
 const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/interop/coredns");
 
-/// The queries after each start of the server.
+/// The number of queries after each start of the server.
 const QUERIES: usize = 20;
 
 /// A server that waits for collectors.
@@ -31,7 +31,8 @@ struct CoreDns {
     dns: SocketAddr,
 }
 
-/// The line of the Corefile that waits for collectors, and the line of the Tapfile that connects.
+/// The line of the Corefile that makes CoreDNS wait for collectors, and the line of the Tapfile that makes tapfan
+/// connect.
 struct Lines {
     waits: String,
     connects: String,
@@ -60,8 +61,8 @@ impl CoreDns {
         dig(self.dns, free_address(), Transport::Udp, name);
     }
 
-    /// Sends queries until the collector has the taps of one of them. `CoreDNS` has no queue: as
-    /// long as tapfan is not connected, it drops its taps.
+    /// Sends queries until the collector has the taps of one of them. Several queries may be needed, because `CoreDNS`
+    /// has no queue and drops its taps while tapfan is not connected.
     fn wait_for_tapfan(&mut self, collector: &Collector, name: &str) {
         let mut sent = 0;
         eventually("tapfan to connect", || {

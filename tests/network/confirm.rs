@@ -1,6 +1,6 @@
-//! Tests of the option `confirm` with collectors that are killed, or whose network vanishes. Each
-//! test accounts for every frame: what the collectors received, what the kernel of a killed
-//! collector held, and what the router counted as dropped add up to what was sent.
+//! Tests of the option `confirm` with collectors that are killed, or whose network vanishes. Each test accounts for
+//! every frame: the frames that the collectors received, those that the kernel of a killed collector held, and those
+//! that the router counted as dropped add up to the frames that were sent.
 
 use std::{
     collections::BTreeSet,
@@ -164,8 +164,8 @@ async fn killed_with_a_reset(network: Network) {
     assert!(ledger.resent > 0 && ledger.resent < again, "{ledger:?}");
 }
 
-/// Cuts the network for so long that the queue overflows, and then repairs it. The collector's
-/// program lives on, so it reads everything that its kernel has received.
+/// Cuts the network for so long that the queue overflows, and then repairs it. The collector's program keeps running,
+/// so it reads everything that its kernel has received.
 async fn network_vanishes(network: Network, outage: Outage) {
     let host = network.host();
     let collector = Manual::on(host.listener());
@@ -248,7 +248,7 @@ async fn process_is_killed(network: Network) {
     let (sent, ledger) = pipeline.end().await;
     drop(second);
     assert_eq!((ledger.delivered, ledger.dropped_total()), (sent, 0));
-    // A write was in progress when the process was killed. Some of its frames were written.
+    // A write was in progress when the process was killed, and it may have written some of its frames.
     let window = unconfirmed..=unconfirmed + batch();
     assert!(window.contains(&ledger.resent), "{unconfirmed}: {ledger:?}");
     let again = recorded(&records[1]);
@@ -317,7 +317,7 @@ impl Drop for Process {
     }
 }
 
-/// The numbers in a record.
+/// Returns the frame numbers in the file of a collector.
 fn recorded(record: &Path) -> Vec<u64> {
     let bytes = fs::read(record).unwrap_or_default();
     let (numbers, _) = bytes.as_chunks();

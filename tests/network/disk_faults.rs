@@ -1,4 +1,4 @@
-//! Tests of a spool whose system calls fail: strace injects the errors of a disk.
+//! Tests of a spool whose system calls fail. strace injects the errors.
 
 use std::{
     fs::{self, File},
@@ -20,13 +20,13 @@ use crate::{
 struct Fault {
     call: &'static str,
     error: &'static str,
-    /// The calls that fail, in the language of strace. The option `--inject` counts the calls of each thread.
+    /// The calls that fail, in the syntax of strace's option `--inject`, which counts the calls of each thread.
     when: &'static str,
     /// True if the spool must log that it cannot be written.
     must_log: bool,
 }
 
-/// The frames that are sent, of 400 bytes each: about 25 segments.
+/// The number of frames, of 400 bytes each. Together they fill about 25 segments.
 const FRAMES: u64 = 4000;
 
 const WRITE: &str = "pwritev";
@@ -37,8 +37,8 @@ const FAULTS: [Fault; 8] = [
     Fault::new(WRITE, "EIO", "10..12", true),
     Fault::new(WRITE, "ENOSPC", "10..30", true),
     Fault::new(WRITE, "ENOSPC", "10+", true),
-    // The start needs the first two. After a failed sync of a segment, its records are written to a new one, without
-    // a word in the log.
+    // The router starts only if its first two syncs succeed, so the faults begin later. After a failed sync of a
+    // segment, the spool writes the records to a new segment and logs nothing.
     Fault::new(SYNC, "EIO", "4", false),
     Fault::new(SYNC, "EIO", "4+3", false),
     Fault::new(SYNC, "EIO", "4+", true),
@@ -63,7 +63,8 @@ impl Fault {
         }
     }
 
-    /// Starts the router under strace. `-D` makes the router the child, so that it gets the signals.
+    /// Starts the router under strace. `-D` makes the router, instead of strace, the child of the test, so that signals
+    /// reach the router.
     fn inject(&self, folder: &Folder) -> Program {
         let inject = format!(
             "inject={}:error={}:when={}",
@@ -84,7 +85,7 @@ impl Fault {
         let name = format!("{} {} {}", self.call, self.error, self.when);
         let folder = Folder::new();
         let collector = Collector::unix(folder.path("out")).listening();
-        // With this confirmation, each frame is on the disk before it is sent.
+        // With `confirm kernel`, the sink writes each frame to the disk before it sends the frame.
         let tapfile = format!(
             "listen unix://{}\ndnstap {} full 1 64 {{\n name a\n confirm kernel\n spool {} 64MiB {{\n  sync 10ms\n  \
              segment 64KiB\n }}\n}}\nadmin off\n",
@@ -110,7 +111,7 @@ impl Fault {
         assert!(calls.contains("(INJECTED)"), "{name}: no call failed");
         let has_logged = log().contains("cannot write to the spool");
         assert!(has_logged || !self.must_log, "{name}: {}", log());
-        // The spool is not damaged, and can be used again.
+        // The spool must not be damaged.
         let check = Command::new(env!("CARGO_BIN_EXE_tapfan"))
             .args(["spool", "check"])
             .arg(folder.path("spool"))

@@ -120,8 +120,8 @@ fn a_full_disk_is_reported_once_and_loses_nothing() {
     // ended.
 }
 
-/// A disk that fills up under a spool: what is on it is sent, new frames go through memory, and the spool is used again
-/// when there is space.
+/// Tests a spool on a disk that becomes full. The sink sends the frames on the disk, keeps new frames in memory, and
+/// uses the spool again when there is space.
 async fn fill_spool(folder: &Folder, disk: &Path) {
     let mut collector = Collector::unix(folder.path("out"));
     let tapfile = format!(
@@ -151,7 +151,7 @@ async fn fill_spool(folder: &Folder, disk: &Path) {
     assert!(log().contains("No space left on device (os error 28)"));
     collector.listen();
     collector.got(usize::try_from(FRAMES).expect("few")).await;
-    // The space of delivered frames is free, so the next attempt succeeds.
+    // The files of delivered frames are deleted, so the next attempt to write succeeds.
     let mut sent = FRAMES;
     let deadline = Instant::now() + TIMEOUT;
     while !log().contains("the spool can be written again") {

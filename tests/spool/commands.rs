@@ -276,7 +276,8 @@ fn cat_writes_the_unconfirmed_frames_as_a_capture() {
     fs::remove_file(&out).expect("removed");
     assert_eq!(spools.content(), before);
 
-    // Two damaged records in a row make the rest of the segment unreadable. A start and a reader move it to a file.
+    // Two damaged records in a row make the rest of the segment unreadable. The next reader of the spool moves this
+    // rest to another file.
     let segments = spools.segments("siem");
     let first: usize = segments[1]
         .file_stem()
@@ -349,8 +350,7 @@ fn drop_deletes_only_with_yes_and_never_a_spool_in_use() {
     );
     let left: Vec<PathBuf> = spools.content().into_keys().collect();
     assert_eq!(left, [spools.path("siem/note")]);
-    // A start refuses a folder with files of others.
+    // The router refuses a folder with files of other programs, so the test removes the note.
     fs::remove_file(spools.path("siem/note")).expect("removed");
-    // The folder can be used again.
     assert_eq!(spools.open("siem").status().next, 0);
 }

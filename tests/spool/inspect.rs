@@ -1,5 +1,5 @@
-//! Tests of the look at a spool that changes nothing. The other tests of damage use [`look`] to compare what it predicts
-//! with what a start and a reader do.
+//! Tests of the read-only inspection of a spool. The other tests of damage use [`look`] to check that an inspection
+//! predicts correctly which frames can be read.
 
 use std::{collections::BTreeMap, ops::ControlFlow, path::Path};
 
@@ -13,7 +13,7 @@ use crate::{
     frames::{Frame, entry, frame, now, settings, wire_frames, within},
 };
 
-/// What an inspection shows of a spool.
+/// The results of an inspection.
 pub(crate) struct Look {
     pub(crate) overview: Overview,
     /// The unconfirmed frames that can be read.
@@ -22,7 +22,7 @@ pub(crate) struct Look {
     pub(crate) flaws: Vec<Flaw>,
 }
 
-/// Looks at the spool on a disk, and asserts that the look changes nothing.
+/// Inspects the spool on a disk, and asserts that the inspection changes nothing.
 pub(crate) fn look(disk: &Disk) -> Option<Look> {
     let before = (content(disk), disk.log());
     let inspection = Inspection::open(disk.clone(), Path::new("/spool")).expect("readable")?;
@@ -31,7 +31,7 @@ pub(crate) fn look(disk: &Disk) -> Option<Look> {
         frames: visit(&inspection, true).0,
         flaws: visit(&inspection, true).1,
     };
-    // Neither does a walk through all frames, or the search in unreadable parts.
+    // A walk through all frames and a search in unreadable parts must not change anything either.
     visit(&inspection, false);
     bad(&inspection);
     drop(inspection);

@@ -62,7 +62,7 @@ fn a_folder_with_files_of_others_is_refused_and_left_alone() {
         fs::remove_file(path.join(name)).expect("removed");
     }
     assert_eq!(names(path), before, "not even a lock is made");
-    // The root of a disk is a good folder, and files that are added to a spool later do no harm.
+    // The root folder of a disk may contain `lost+found`. Files that other programs add to a spool later do no harm.
     fs::remove_dir(path.join("etc")).expect("removed");
     drop(open(path).expect("opens"));
     fs::write(path.join("notes.seg"), "").expect("written");
@@ -91,7 +91,8 @@ fn a_folder_that_is_deleted_and_made_again_gets_its_files_back() {
     assert!(matches!(open(&path).err(), Some(SpoolError::InUse(_))));
     append(&mut spool, 6..8);
     spool.commit(now()).expect("synced");
-    // The frames that were not on the disk yet are written again. The others are lost, and counted.
+    // The spool writes those frames again that were not synced before the folder was deleted. The others are lost, and
+    // are counted.
     let expected = |numbers: std::ops::Range<u32>| -> Vec<_> {
         numbers
             .map(|number| (u64::from(number), frame(number, 50)))

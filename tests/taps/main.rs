@@ -51,9 +51,9 @@ struct Calls {
     slow: u32,
     /// Slow calls in which the thread was running all the time.
     unexplained: u32,
-    /// The times that the thread gave up the processor, because it had to wait.
+    /// The number of times that the thread gave up the processor because it had to wait.
     waits: i64,
-    /// The times that the kernel took the processor away from the thread.
+    /// The number of times that the kernel took the processor away from the thread.
     preemptions: i64,
 }
 
@@ -96,8 +96,8 @@ fn switches() -> (i64, i64) {
     )
 }
 
-/// Returns the time for which the host of this virtual machine ran something else, in ticks. The kernel does not count
-/// this time as a switch of a thread.
+/// Returns the time for which the host did not run this virtual machine, in ticks. The kernel does not count such a
+/// pause as a context switch of a thread.
 fn stolen() -> Option<String> {
     let times = fs::read_to_string("/proc/stat").expect("Linux");
     times.split_whitespace().nth(8).map(str::to_owned)
@@ -136,11 +136,13 @@ fn a_million_messages_of_eight_threads_add_up_with_a_collector_that_is_down() {
     }
     println!("{all:?}");
     // `send` does not wait for the locks of batches and queues. To wake the tasks that move the messages on, it uses
-    // tokio, which takes the locks of its runtime. If the kernel stops a thread that holds such a lock, a call may wait.
-    // On a busy machine there were at most 5 such waits. With waits for batches and queues, there were 34 to 41.
+    // tokio, which takes the locks of its runtime. If the kernel stops a thread that holds such a lock, a call may
+    // wait. On a busy machine, at most 5 such waits were measured. A version of `send` that waited for batches and
+    // queues had 34 to 41.
     assert!(all.waits <= 16, "{all:?}");
-    // The kernel counts neither its interrupts nor short pauses of a virtual machine for a thread. On a machine with two
-    // busy cores, they explained 3 of 368 slow calls. If `send` itself were slow, nothing would explain most of them.
+    // Some slow calls have other causes: interrupts and short pauses of a virtual machine, which the kernel does not
+    // count as switches. On a machine with two busy cores, these caused 3 of 368 slow calls. If `send` itself were
+    // slow, most slow calls would have no counted switch.
     if stolen() == stolen_before {
         assert!(all.unexplained <= 4 + all.slow / 10, "{all:?}");
     }
