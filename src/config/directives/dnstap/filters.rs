@@ -91,7 +91,7 @@ pub(super) const STRIP: Row<Sink> = Row {
     name: "strip",
     value: Value::Several("ecs|cookie", strip),
     default: "nothing",
-    doc: "sets EDNS Client Subnet or DNS cookies to zero; both words may stand in one line",
+    doc: "sets EDNS Client Subnet or DNS cookies to zero; one line may contain both words",
     scope: None,
     describe: |sink| sink.filters.stripped().map(str::to_owned),
 };

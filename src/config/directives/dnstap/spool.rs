@@ -21,7 +21,7 @@ pub(in super::super) const OPTIONS: &[Row<Spool>] = &[
             Some(())
         }),
         default: "200ms",
-        doc: "the time after which written frames are on the disk, in case of a power loss",
+        doc: "the longest time until written frames are safe from a power loss",
         scope: None,
         describe: |spool| {
             Some(match spool.sync {
