@@ -12,8 +12,8 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tempfile::TempDir;
 
-/// Two certificate authorities. The first one has signed all certificates in this struct, and the
-/// second one has signed none.
+/// Two certificate authorities. The first one has signed all certificates in this struct. The second one has signed
+/// none of them.
 pub(crate) struct Certificates {
     folder: TempDir,
     authority: CertificateDer<'static>,

@@ -160,8 +160,8 @@ async fn frames_of_a_dead_endpoint_go_to_the_others() {
     let all = scene.numbers().concat();
     let distinct: HashSet<_> = all.iter().collect();
     assert_eq!(all.len(), distinct.len(), "a frame arrived twice");
-    // A frame is lost only if the kernel of the killed collector had received it and the collector
-    // had not read it yet. The sockets of a connection hold at most 8 MiB of such frames.
+    // A frame is lost only if the kernel of the killed collector had received it and the collector had not read it yet.
+    // The two sockets of a connection hold at most 8 MiB of such frames.
     let window = 8_u64 << 20;
     assert!(sent - (all.len() as u64) < window / 100);
 }

@@ -1,4 +1,4 @@
-//! Tests of what the status and the log say about the senders.
+//! Tests of the senders in the status and in the log.
 
 use std::process;
 

@@ -1,9 +1,9 @@
 //! Runs the real router through random sequences of faults. The faults are those of senders, of
 //! collectors, of the name server and of the configuration.
 //!
-//! In every run, each ledger balances whenever it is read, a good sink delivers all frames while
-//! another sink fails, and everything ends with the drain. With `PROPTEST_CASES=1000` the test runs
-//! that many sequences, no matter how long they take. If a sequence fails, add it to [`KEPT`].
+//! In every run, each ledger balances whenever it is read, a good sink delivers all frames while another sink fails,
+//! and the drain closes all connections. With `PROPTEST_CASES=1000` the test runs that many sequences, no matter how
+//! long they take. If a sequence fails, add it to [`KEPT`].
 
 use std::{
     net::Ipv4Addr,

@@ -186,7 +186,7 @@ fn last_cell(document: &str, name: &str) -> Vec<String> {
     code_spans(cell).map(str::to_owned).collect()
 }
 
-/// A log line: its level and its text. A `{…}` in the text stands for any text.
+/// A log line: its level and its text. A `{…}` in the text matches any text.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Event {
     level: String,

@@ -38,7 +38,7 @@ fn every_feature_is_documented() {
         .filter(|name| *name != "default")
         .collect();
     let text = read("docs/dependencies.md");
-    // Reads only the first table, which lists the features. The second table counts the crates.
+    // Reads only the first table, which lists the features. The second table has the numbers of crates.
     let table = section(&text, "## Features").split("```").next();
     let rows = rows(table.unwrap_or_default());
     let first = |row: &Vec<String>| code_spans(&row[0]).next().map(str::to_owned);

@@ -86,7 +86,7 @@ fn every_test_that_guards_an_invariant_exists() {
             continue;
         }
         seen += 1;
-        // `…::test` in the document stands for a test in the same module as the test before it.
+        // `…::test` in the document means a test in the same module as the test before it.
         if module != "…" {
             folder = module;
         }

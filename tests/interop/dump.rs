@@ -1,6 +1,6 @@
 //! Compares `tapfan dump` with `dnstap`, the tool of golang-dnstap. Both programs must print the same output for the
-//! same captures, and each must be able to read what the other one sends. tcpdump must be able to read the packets that
-//! `tapfan dump` writes.
+//! same captures, and each must be able to read the frames that the other sends. tcpdump must be able to read the
+//! packets that `tapfan dump` writes.
 
 use std::{
     env, fs,

@@ -47,7 +47,7 @@ struct Pipeline {
     _folder: Folder,
 }
 
-/// The way in which the network between the router and the collector vanishes.
+/// The way in which the network between the router and the collector fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outage {
     /// Packets vanish in both directions.

@@ -131,8 +131,7 @@ impl Network {
         self.unplug(host);
     }
 
-    /// Connects a machine again after [`unplug`](Self::unplug) or [`cut`](Self::cut). Its
-    /// connections live on.
+    /// Connects a machine again after [`unplug`](Self::unplug) or [`cut`](Self::cut). Its connections are still open.
     pub(crate) fn plug_in_again(&self, host: &Host) {
         self.wire.ip(&format!("link set {} up", host.port));
     }

@@ -171,7 +171,7 @@ impl Inode {
 // === impl State ===
 
 impl State {
-    /// Counts a call of the file system. Returns an error if the process is dead or if this call is to fail.
+    /// Counts a call of the file system. Returns an error if the process is dead or if this call must fail.
     fn call(&mut self, call: Call, what: &str) -> io::Result<()> {
         if self.is_dead {
             return Err(io::Error::other("the process is dead"));
