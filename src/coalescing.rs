@@ -1,14 +1,16 @@
-//! Coalescing: under load, a worker thread lets work collect for a few milliseconds, and then does it in one batch.
+//! Coalescing: under load, a worker thread pauses for a few milliseconds while work accumulates, and then handles all
+//! of it in one batch.
 //!
-//! Most of the cost of a small write of a DNS server is not the frame but the wake-up: the worker returns from epoll,
-//! reads one frame, writes it to each sink, and goes to sleep again. Network cards have the same problem with packets, and
-//! therefore delay their interrupts. [`Coalescing`] delays the workers of a runtime in the same way. While work comes
-//! often, each worker pauses before it waits for more work. After the pause, one read returns all frames that arrived
-//! in that time, and one write sends them.
+//! When a DNS server writes one frame at a time, most of the cost is not the frame but the wake-up: the worker returns
+//! from epoll, reads one frame, writes it to each sink, and goes to sleep again. Network cards have the same problem
+//! with packets, and therefore delay their interrupts. [`Coalescing`] delays the workers of a runtime in the same way.
+//! While work comes often, each worker pauses before it waits for more work. After the pause, one read returns all
+//! frames that arrived in that time, and one write sends them.
 //!
-//! A pause must neither delay a lone frame nor block a sender at a steady rate. So there is no pause after a quiet time,
-//! pauses grow only while work keeps coming, and a pause is so short that the frames that arrive during it fit into a
-//! socket's buffer. Only a sudden burst can fill the buffer before the pause ends; the next pauses are then shorter.
+//! A pause must neither delay a lone frame nor block a sender that writes at a steady rate. So there is no pause after
+//! a quiet time, pauses grow only while work keeps coming, and a pause is so short that the frames that arrive during
+//! it fit into a socket's buffer. Only a sudden burst can fill the buffer before the pause ends; the next pauses are
+//! then shorter.
 
 use std::{
     cell::{Cell, RefCell},
@@ -24,12 +26,13 @@ use tokio::runtime::Builder;
 
 /// Pauses in which the workers of a runtime collect frames under load.
 ///
-/// Most of the cost of a small write of a DNS server is not the frame but the wake-up of a worker. With pauses, one wake-up
-/// serves all frames that arrive in about [`latency`](crate::config::Config::latency). A frame that arrives after a quiet
-/// time leaves immediately. A sender whose sudden burst fills its socket waits until the pause ends, at most `latency`.
+/// When a DNS server writes one frame at a time, most of the cost is not the frame but the wake-up of a worker. With
+/// pauses, one wake-up serves all frames that arrive in about [`latency`](crate::config::Config::latency). A frame that
+/// arrives after a quiet time leaves immediately. If a sudden burst fills the socket of a sender, the sender waits
+/// until the pause ends, at most `latency`.
 ///
-/// The [view](crate::supervisor::View::coalescing) of a router returns the `Coalescing` of that router. The pauses block
-/// the thread, so install it only on a runtime that runs nothing except routers.
+/// The [view](crate::supervisor::View::coalescing) of a router returns the `Coalescing` of that router. Install it only
+/// on a runtime that runs nothing except routers, because the pauses block the threads of the runtime.
 ///
 /// ```
 /// use tapfan::supervisor::View;
@@ -62,8 +65,7 @@ struct Pace {
     interval: Duration,
 }
 
-/// The shortest pause. A pause that would be shorter is left out, because it would save less than its system call
-/// costs.
+/// The shortest pause. A shorter one would save less than its system call costs, so it is skipped.
 const SHORTEST: Duration = Duration::from_micros(50);
 
 /// The largest number of frames of one sender that should arrive during one pause. A pause is shortened accordingly.
@@ -78,8 +80,8 @@ thread_local! {
     static PACE: RefCell<Pace> = RefCell::default();
 }
 
-/// Reports the number of frames that one read returned. The next pause of this thread is chosen accordingly, so that it
-/// is not too long.
+/// Reports the number of frames that one read returned. If a read returned many frames, the next pause of this thread
+/// is short.
 pub(crate) fn have_read(frames: usize) {
     let frames = u32::try_from(frames).unwrap_or(u32::MAX);
     MOST_FRAMES.set(MOST_FRAMES.get().max(frames));

@@ -50,7 +50,7 @@
 //! - `spool`: the option `spool`, which keeps the waiting frames of a sink in a folder.
 //! - `tap`: taps inside a DNS server. Needs no other feature.
 //! - `tls`: TLS for listeners and sinks. Without this feature, `tls://` is an error in the configuration.
-//! - `zstd`: compressed files of sinks. Without this feature, `compress zstd` is an error in the configuration.
+//! - `zstd`: sinks that compress their files. Without this feature, `compress zstd` is an error in the configuration.
 //!
 //! The library needs Rust 1.88 or later; with the feature `cli`, 1.95 or later.
 //!

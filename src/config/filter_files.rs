@@ -1,4 +1,4 @@
-//! The files that the filters of a sink name: lists of names, and keys.
+//! The files in the settings of a sink's filters: lists of names, and keys.
 
 use std::{
     fs,
@@ -38,7 +38,7 @@ pub enum FilterFileError {
         /// The line, and its error.
         error: BadList,
     },
-    /// A file is not a key.
+    /// A file does not contain a valid key.
     #[error("{}: {why}", .file.display())]
     Key {
         /// The file.

@@ -9,7 +9,7 @@ pub use crate::filter::{Kind as RuleKind, Verdict};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Filters {
-    /// The rules, in the order of the file. A frame passes if every kind of rules lets it pass. Within a kind, the first
+    /// The rules, in the order of the file. A frame passes if every kind of rule lets it pass. Within a kind, the first
     /// rule that matches decides.
     pub rules: Vec<FilterRule>,
     /// The sample of the frames that pass.
@@ -28,7 +28,7 @@ pub struct Filters {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FilterRule {
-    /// The fact about a frame that the words are compared with.
+    /// The property of a frame that the rule compares with its words.
     pub kind: RuleKind,
     /// The effect on a frame that matches one of the words.
     pub verdict: Verdict,

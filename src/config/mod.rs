@@ -74,7 +74,7 @@ pub struct Loaded {
     pub files: Vec<PathBuf>,
     /// A digest of the texts that were read. It serves to notice changes and is not cryptographic.
     pub digest: u64,
-    /// The places in the Tapfile of the directives from which `config` was made.
+    /// The place of each directive of `config` in the Tapfile.
     #[cfg_attr(not(feature = "cli"), allow(dead_code))]
     places: Places,
 }

@@ -18,7 +18,7 @@ use crate::{
 /// A complete and checked configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Where dnstap comes from, one per `listen` or `connect` line, in the order of the file. Not empty after
+    /// The sources of dnstap, one per `listen` or `connect` line, in the order of the file. Not empty after
     /// [`parse`](super::parse).
     pub listeners: Vec<Listen>,
     /// Sinks, one per `dnstap` directive, in the order of the file. Not empty after [`parse`](super::parse).
@@ -93,7 +93,7 @@ pub struct Listen {
     pub address: ListenAddress,
     /// The limits of the listener.
     pub limits: ListenLimits,
-    /// The field `identity` for frames that have none, or an empty one. At most 256 bytes are useful: the memory of a
+    /// The `identity` for frames whose own identity is missing or empty. At most 256 bytes are useful: the memory of a
     /// chunk of short frames grows with this text.
     pub identity: Option<Bytes>,
 }
@@ -101,7 +101,8 @@ pub struct Listen {
 /// Limits of one listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListenLimits {
-    /// The largest number of open connections, or of servers to which tapfan connects. More are closed or not dialled.
+    /// The largest number of open connections, or of servers to which tapfan connects. Further connections are closed,
+    /// and further servers are not dialled.
     pub connections: usize,
     /// The longest frame, in bytes of payload. A longer frame is skipped and counted.
     pub frame: u32,
@@ -134,7 +135,7 @@ pub struct Sink {
     pub filters: Filters,
     /// The fields that the sink sets in each frame.
     pub edits: Edits,
-    /// The use of the addresses if the DNS name of the collector has several. No effect if `endpoint` has no DNS name.
+    /// The policy for a collector whose DNS name has several addresses. No effect if `endpoint` has no DNS name.
     pub endpoints: Endpoints,
     /// The time between lookups of the collector's DNS name. No effect if `endpoint` has no DNS name.
     pub refresh: Refresh,
@@ -214,17 +215,17 @@ closed_set! {
 /// collector confirms the frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FinishBounds {
-    /// The memory of the unconfirmed frames of a connection, in bytes. If the router has a memory limit, an eighth of that
-    /// limit applies if it is less.
+    /// The memory of the unconfirmed frames of a connection, in bytes, or an eighth of the router's memory limit if
+    /// that is less.
     pub bytes: u64,
-    /// The age of the oldest unconfirmed frame since it was written.
+    /// The time since the oldest unconfirmed frame was written.
     pub every: Duration,
-    /// The time in which nothing was written although frames are unconfirmed.
+    /// The time without a write, while frames are unconfirmed.
     pub idle: Duration,
 }
 
 closed_set! {
-    /// The use of the addresses if the DNS name of a collector has several.
+    /// The policy for a collector whose DNS name has several addresses.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
     pub enum Endpoints {
         /// One address at a time. The sink uses it as long as its connection works.

@@ -10,22 +10,22 @@ use crate::closed_set::closed_set;
 pub struct Spool {
     /// The folder. It belongs to this sink alone.
     pub folder: PathBuf,
-    /// The limit for its files, in bytes.
+    /// The limit for the size of the folder's files together, in bytes.
     pub size: u64,
     /// The time at which written data must be on the disk.
     pub sync: SpoolSync,
-    /// The age at which frames are given up. `None` means never.
+    /// The age at which the spool drops frames. `None` means never.
     pub age: Option<Duration>,
-    /// The frames that a full spool gives up.
+    /// The frames that a full spool drops.
     pub when_full: WhenFull,
     /// The length of a file, in bytes. `None` means 64 MiB, or a quarter of `size` if that is less.
     pub segment: Option<u64>,
 }
 
-/// The time at which the data of a spool must be on the disk. A killed process loses nothing with any of these.
+/// The time at which the data of a spool must be on the disk. With any of these values, a killed process loses no data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SpoolSync {
-    /// At most this time after the data was written. A power loss can lose the data of this time.
+    /// At most this time after the data was written. A power loss can lose the data written in this time.
     Within(Duration),
     /// Before the sink sends the data.
     Always,
@@ -34,7 +34,7 @@ pub enum SpoolSync {
 }
 
 closed_set! {
-    /// The frames that a full spool gives up.
+    /// The frames that a full spool drops.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
     pub enum WhenFull {
         /// A full spool drops new frames.

@@ -1,7 +1,7 @@
 //! The choice of the addresses to which tapfan connects.
 //!
-//! A server with an IPv4 and an IPv6 address would send each frame twice if tapfan connected to both. So tapfan uses one
-//! address family of a host, and the other one only while no address of the first one can be reached.
+//! A server with an IPv4 and an IPv6 address would send each frame twice if tapfan connected to both. So tapfan uses
+//! one address family of a host. It uses the other family only while no address of the first can be reached.
 
 use std::{collections::HashSet, net::SocketAddr};
 

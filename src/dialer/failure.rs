@@ -15,7 +15,7 @@ use crate::{
 pub(super) enum Failure {
     /// The dial, the TLS handshake or the Frame Streams handshake failed.
     Connect(Stage, ConnectCause),
-    /// The connection would use a descriptor that is kept for the router itself.
+    /// The connection would use a descriptor that is reserved for the router itself.
     Descriptors(DescriptorsShort),
 }
 
@@ -29,10 +29,11 @@ impl Failure {
         }
     }
 
-    /// The reason under which the failure is counted.
+    /// The reason that the listener's error counter uses for the failure.
     pub(super) fn reason(&self) -> ErrorReason {
         match self {
-            // The server does not probe a port: tapfan has dialled.
+            // A sender that closes without sending anything is usually a port probe. Here tapfan has dialled, so the
+            // server is not a probe.
             Self::Connect(_, ConnectCause::Handshake(HandshakeError::NothingSent, _)) => {
                 ErrorReason::Closed
             }
@@ -48,7 +49,8 @@ impl Failure {
         matches!(self, Self::Connect(_, ConnectCause::OwnListener(_)))
     }
 
-    /// Returns the failure as an error of `endpoint`, with which the log recognises a failure that was logged before.
+    /// Converts the failure to the error that a sink would report for `endpoint`. Its kind lets the log recognise
+    /// repeated failures.
     pub(super) fn into_error(self, endpoint: &str) -> ConnectError {
         let (stage, cause) = match self {
             Self::Connect(stage, cause) => (stage, cause),

@@ -6,11 +6,11 @@
 //!        (addresses)          └─► server: …                    one task per address
 //! ```
 //!
-//! Although tapfan dials, it speaks the part of the collector: the server sends READY and START. Each address of a name
-//! is a server that taps its own messages, so tapfan connects to all of them.
+//! Although tapfan dials, it acts as the collector: the server sends READY and START. Each address of a name is a
+//! server that taps its own messages, so tapfan connects to all of them.
 //!
-//! `dialer` takes the dial, the lookups and the backoff from `sink`, and the reading from `listener`. Only `supervisor`
-//! calls `dialer`.
+//! `dialer` uses the code of `sink` to dial, look up names and back off, and the code of `listener` to read streams.
+//! Only `supervisor` calls `dialer`.
 
 mod choice;
 mod failure;
@@ -36,7 +36,7 @@ pub(crate) struct Dialer {
     pub(crate) target: Target,
     pub(crate) reporter: Reporter,
     pub(crate) handle: Handle,
-    /// The listeners of this router, to which it must not connect.
+    /// The listeners of this router, so that the dialer does not connect to one of them.
     pub(crate) own: OwnListeners,
 }
 

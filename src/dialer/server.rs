@@ -25,15 +25,16 @@ pub(super) struct Server {
     pub(super) handle: Handle,
     pub(super) own: OwnListeners,
     pub(super) reporter: Reporter,
-    /// True while the name does not have this address. An open stream goes on until the server ends it.
+    /// True while tapfan should not dial this address, usually because the name no longer has it. An open stream goes
+    /// on until the server ends it.
     pub(super) leaves: watch::Receiver<bool>,
 }
 
 // === impl Server ===
 
 impl Server {
-    /// Connects, reads the stream until it ends, and connects again, until the drain begins or the address leaves the
-    /// name.
+    /// Connects, reads the stream until it ends, and connects again, until the drain begins or the address is no longer
+    /// wanted.
     pub(super) async fn run(self) {
         let mut backoff = Backoff::new();
         while !self.is_over() {
@@ -109,7 +110,8 @@ impl Server {
                 let stream = dial::tcp(address, settings, tls, &self.own, || {}).await?;
                 (stream, tls.map(Connector::words))
             }
-            // A server has a single address, and a `connect` line has no file.
+            // `Servers` gives each server a single address, and a `connect` line cannot be a file, so this does not
+            // happen.
             Target::Tcp { .. } | Target::Files(_) => {
                 let error = io::ErrorKind::AddrNotAvailable.into();
                 return Err(Failure::Connect(Stage::Connect, ConnectCause::Dial(error)));
@@ -126,7 +128,7 @@ impl Server {
         *self.leaves.borrow() || self.handle.signals().drain.is_cancelled()
     }
 
-    /// Waits until no further attempt must be made.
+    /// Waits until the drain begins or the address is no longer wanted.
     async fn over(&self) {
         let mut leaves = self.leaves.clone();
         select! {

@@ -1,4 +1,4 @@
-//! The servers of a name, which change with its addresses.
+//! The servers behind a name. They change with the addresses of the name.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -31,7 +31,7 @@ struct Connected {
     /// `None` if the dialer has a single address, which never changes.
     address: Option<SocketAddr>,
     reporter: Reporter,
-    /// True while the name does not have the address.
+    /// True while tapfan should not dial the address.
     leaves: watch::Sender<bool>,
 }
 
@@ -159,7 +159,8 @@ impl Servers {
         });
     }
 
-    /// Forgets the servers that the status no longer shows, because their task has panicked.
+    /// Forgets servers whose task has panicked. The panic does not return the server's number, but the status no longer
+    /// shows the server.
     fn forget_ended(&mut self) {
         self.connected
             .retain(|one| one.reporter.look(|_| ()).is_some());

@@ -92,7 +92,7 @@ impl LowerName {
         let mut wire = [0; LONGEST];
         wire.get_mut(..length)?
             .copy_from_slice(bytes.get(..length)?);
-        // The length of a label is at most 63, which is below the upper case letters, so it does not change.
+        // The length byte of a label is at most 63, less than any upper case letter, so it stays unchanged.
         wire[..length].make_ascii_lowercase();
         let length = at.checked_add(1)?;
         let name = Self {
@@ -116,7 +116,7 @@ impl LowerName {
         let place = self.labels().checked_sub(labels);
         let start = place.and_then(|place| self.starts.get(place));
         let end = usize::from(self.length);
-        // The place after the last label is that of the root.
+        // `starts` does not contain the root, which is the last byte.
         let start = start
             .filter(|_| labels > 0)
             .map_or(end - 1, |at| usize::from(*at));

@@ -23,8 +23,7 @@ pub(crate) fn record_type(number: u16) -> Mnemonic {
     }
 }
 
-/// Returns the number of the record type in `text`: its word, or `TYPE` and its number. Upper and lower case are the
-/// same.
+/// Returns the number of the record type in `text`: its word, or `TYPE` and its number. The case of letters is ignored.
 pub(crate) fn record_type_of(text: &str) -> Option<u16> {
     if text.eq_ignore_ascii_case("NSAP-PTR") {
         return Some(23);

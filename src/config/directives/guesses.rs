@@ -94,7 +94,7 @@ const SERVER_WORDS: [(&str, &str); 11] = [
     ("tls_server_name", "server_name"),
 ];
 
-/// Names of plugins that often stand in a Corefile.
+/// Names of plugins that are common in Corefiles.
 const PLUGINS: [&str; 40] = [
     "acl",
     "any",
@@ -138,7 +138,7 @@ const PLUGINS: [&str; 40] = [
     "whoami",
 ];
 
-/// Values by which a user probably means the terminal, written in place of a SOCKET.
+/// Words that a user probably writes in place of a SOCKET to mean the terminal.
 const TERMINAL: [&str; 5] = ["-", "stdout", "stderr", "/dev/stdout", "/dev/stderr"];
 
 /// Returns a single error for a file in YAML or TOML. Without it, each line of such a file would give an error of its
@@ -175,7 +175,7 @@ fn format(statement: &Statement) -> Option<&'static str> {
     }
 }
 
-/// Returns the name of a directive with a colon behind it, as in YAML, and the error for the colon.
+/// Returns the name of a directive that has a colon after it, as in YAML, and the error for the colon.
 pub(super) fn with_colon(name: &Token) -> Option<(&str, Diagnostic)> {
     let right = name.text.strip_suffix(':')?;
     if name.kind != Kind::Word || names().all(|known| known != right) {

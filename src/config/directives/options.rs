@@ -77,7 +77,8 @@ pub(super) fn read<'a, T>(
     options
 }
 
-/// The block that follows the option of `row`, which ends before the word `at` of the outer block.
+/// The block of the option of `row`, if the option has one. `at` is the number of words of the outer block before the
+/// block of the option.
 fn own_block<'a, T>(row: &Row<T>, inner: &'a [Inner], at: usize) -> Option<&'a Inner> {
     let mut own = inner.iter().filter(|it| it.after == at);
     own.next().filter(|_| matches!(row.value, Value::Block(..)))
@@ -89,7 +90,7 @@ fn several<T>(after: &[Token], rows: &[Row<T>]) -> usize {
     after.iter().position(ends).unwrap_or(after.len())
 }
 
-/// The error for a block behind an option that has none.
+/// The error for a block after an option that takes no block.
 fn without_block(block: &Inner) -> Diagnostic {
     Diagnostic::error("an option has no block of its own")
         .at(block.open, "this opens one")
@@ -169,7 +170,7 @@ impl<'a, T> Options<'a, T> {
             .map(|(_, given)| *given)
     }
 
-    /// The option with this name, each time it is given.
+    /// All occurrences of the option with this name.
     pub(super) fn all(&self, name: &str) -> impl Iterator<Item = Given<'a>> {
         let given = self.given.iter();
         given

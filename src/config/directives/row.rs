@@ -83,7 +83,7 @@ pub(super) struct Given<'a> {
 /// The longest text of any option, in bytes.
 pub(super) const TEXT_LIMIT: usize = 4096;
 
-/// The longest name of a sink or a listener, and of a text that names a server, in bytes.
+/// The longest name of a sink or a listener, and the longest text that names a server, in bytes.
 pub(super) const NAME_LIMIT: usize = 256;
 
 // === impl Row ===

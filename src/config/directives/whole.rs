@@ -62,7 +62,7 @@ impl<'a> Parts<'a> {
         }
     }
 
-    /// Adds a listener. `None` stands for one with an error.
+    /// Adds a listener. `None` means that the listener has an error.
     pub(super) fn listener(&mut self, statement: &Statement, listen: Option<Listen>) {
         self.lacks_listener |= listen.is_none();
         let listen = listen.map(|listen| (statement.span(), listen));
@@ -203,7 +203,7 @@ fn check_loops(
     }
 }
 
-/// Reports a `connect` line that leads to a listener of this configuration, where no DNS server waits.
+/// Reports a `connect` line that leads to a listener of this configuration instead of a DNS server.
 fn check_dialled(
     dialled: &[(&Token, Endpoint)],
     listeners: &[(Span, Listen)],
@@ -304,8 +304,8 @@ fn check_queues(
     }
 }
 
-/// Warns if `bound` is smaller than two frames of the greatest length. With such a bound, the connection of a sender
-/// may be closed while that sender sends a single frame of the greatest length.
+/// Warns if `bound` is smaller than two frames of the largest `max_frame`. With such a bound, tapfan may close a
+/// connection while its sender sends a single frame of this length.
 fn check_unfinished_frames(
     bound: usize,
     line: Span,

@@ -203,7 +203,7 @@ impl Importer<'_> {
         rest
     }
 
-    /// Replaces the import at `token` by what it imports. Returns the tokens after the import.
+    /// Replaces the import at `token` with the imported tokens. Returns the tokens after the import.
     fn import<'t>(&mut self, token: &Token, after: &'t [Token]) -> &'t [Token] {
         let (arguments, rest) = arguments(after);
         match arguments {

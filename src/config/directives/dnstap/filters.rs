@@ -106,7 +106,7 @@ pub(super) const KINDS: [(&str, RuleKind); 6] = [
     ("protocol", RuleKind::Protocol),
 ];
 
-/// The kind of rules whose words are files with names.
+/// The word for a rule whose values are files of names.
 const NAMES_FILE: &str = "qname_file";
 
 /// The words of `strip`.
@@ -322,7 +322,7 @@ fn no_more(given: &Given<'_>, count: usize, findings: &mut Findings<'_>) -> Opti
     None
 }
 
-/// Warns about options that have no effect together.
+/// Warns about combinations of options that have no effect.
 pub(super) fn check(sink: &Sink, options: &Options<'_, Sink>, findings: &mut Findings<'_>) {
     if !sink.full
         && let Some(given) = options.get("strip")

@@ -70,7 +70,7 @@ pub(super) fn example(option: &str, kind: &str) -> String {
     format!("as in `{option} {kind} {word}`")
 }
 
-/// The error for a word that is not a word of this kind of rule.
+/// The error for a value that this kind of rule does not know.
 pub(super) fn word(kind: RuleKind, word: &Token, error: &BadRule) -> Diagnostic {
     let text = word.text.as_str();
     let label = format!("a word of `{}`", kind.label());
@@ -166,7 +166,8 @@ fn meant_limit(text: &str) -> Option<String> {
     Some(format!("{rate}/s"))
 }
 
-/// The error of another part of the program as a problem with a help.
+/// Makes a problem from an error that another part of the program returned. The text after the first `: ` becomes the
+/// help.
 fn split(word: &Token, text: &str, label: String) -> Diagnostic {
     match text.split_once(": ") {
         Some((message, help)) => word.error(message, label).help(help),

@@ -34,7 +34,7 @@ pub(super) use spool::OPTIONS as SPOOL;
 
 pub(super) const USAGE: &str = "the line is `dnstap SOCKET [full] [writebuffer] [queue]`";
 
-/// A sink, and the places in the file at which its settings are.
+/// A sink, and the places of its settings in the file.
 pub(super) struct Found<'a> {
     /// The sink. If there is no option `name`, the name is the SOCKET as written in the file.
     pub(super) sink: Sink,

@@ -11,7 +11,7 @@ pub(super) fn read(sink: &mut Sink, given: &Given<'_>, findings: &mut Findings<'
     Some(())
 }
 
-/// Reports a prefix beside an identity that replaces the identities of all servers.
+/// Reports an `identity_prefix` beside an `identity`, which would replace the identities of all servers.
 pub(super) fn check(options: &Options<'_, Sink>, findings: &mut Findings<'_>) {
     if let (Some(prefix), Some(identity)) =
         (options.get("identity_prefix"), options.get("identity"))

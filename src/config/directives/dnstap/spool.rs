@@ -92,7 +92,7 @@ pub(super) fn read(sink: &mut Sink, given: &Given<'_>, findings: &mut Findings<'
     Some(())
 }
 
-/// The option as if it were a directive.
+/// The option in the form of a directive, so that the block can be read like that of a directive.
 fn statement(given: &Given<'_>, inner: &Inner) -> Statement {
     let deeper = inner.deeper.map(|open| Inner {
         after: inner.tokens.len() + 1,
@@ -135,7 +135,7 @@ fn sync(given: &Given<'_>, findings: &mut Findings<'_>) -> Option<SpoolSync> {
     }
 }
 
-/// Reports settings of the sink with which a spool does not work.
+/// Reports settings of the sink that do not work with a spool.
 pub(super) fn check(sink: &Sink, options: &Options<'_, Sink>, findings: &mut Findings<'_>) {
     let Some(given) = options.get("spool") else {
         return;
