@@ -17,7 +17,8 @@ const ADDRESS: FieldSet = FieldSet::EMPTY
 /// The fields that identify the client and can be left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ClientFields {
-    /// `policy`, if the policy matched the client's address: its rule and its value contain this address.
+    /// `policy`, if the policy matched the client's address. In that case, the rule and the value of the policy contain
+    /// this address.
     Policy,
     /// `policy` as above, and always `query_address` and `query_port`.
     PolicyAndAddress,

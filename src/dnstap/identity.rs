@@ -71,7 +71,8 @@ mod tests {
             (b"\x0a\x01a\x78\x01\x0a\x00", b""),
             (b"\x0a\x00\x78\x01", b""),
             (b"\x72\x02\x08\x05\x78\x01", b""),
-            // The identity of a malformed frame is not read: a varint, and a length beyond the end.
+            // Malformed frames have no identity: the first has a varint as its identity, the second a length beyond its
+            // end.
             (b"\x08\x01\x78\x01", b""),
             (b"\x0a\x01a\x72\x09\x08", b""),
         ] {

@@ -8,12 +8,12 @@ use super::{
     wire::Fields,
 };
 
-/// A position in a frame, which moves from one field with bytes to the next. It borrows nothing, so the frame can be
-/// edited in place between two fields.
+/// A position in a frame that advances from one length-delimited field to the next. It borrows nothing, so the frame
+/// can be edited in place between two fields.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct MessageFields {
     at: usize,
-    /// The end of the message that contains `at`. Not greater than `at` outside of a message.
+    /// The end of the message that contains `at`. If `at` is outside of a message, not greater than `at`.
     end: usize,
 }
 
@@ -29,8 +29,8 @@ pub(crate) struct MessageField {
 // === impl MessageFields ===
 
 impl MessageFields {
-    /// Returns the next field of a message that contains bytes, such as an address or a DNS message. Returns `None` at
-    /// the end of the frame. If a frame has several messages, returns the fields of each.
+    /// Returns the next length-delimited field of a message, such as an address or a DNS message. Returns `None` at the
+    /// end of the frame. If a frame has several messages, returns the fields of each.
     ///
     /// # Errors
     /// If the frame is malformed.

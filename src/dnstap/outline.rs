@@ -42,8 +42,8 @@ impl Outline {
 
     /// Returns the DNS message of `frame` that the type refers to, without reading the fields before it.
     ///
-    /// `None` if its place is not known, or if the frame has several DNS messages: [`RawFrame`](super::RawFrame) finds
-    /// the message in every frame.
+    /// `None` if its place is not known, or if the frame has several DNS messages. [`RawFrame`](super::RawFrame) finds
+    /// the message in these frames, too.
     #[inline]
     pub(crate) fn dns(self, frame: &[u8]) -> Option<&[u8]> {
         let wanted = if self.message_type.is_query() {
@@ -51,8 +51,8 @@ impl Outline {
         } else {
             schema::RESPONSE_MESSAGE
         };
-        // After the last field of the message, this loop reads the fields of the frame. If one of them is a second
-        // message, its number is that of a DNS message, too.
+        // After the last field of the message, this loop reads the fields of the frame. A second `Dnstap.message`
+        // counts as a DNS message there, because it has the number of `response_message`.
         let is_known = self.message_type != MessageType::Unknown;
         let first = Some(self.first_dns()).filter(|first| *first > 0 && is_known)?;
         let mut fields = Fields::within(frame, first..frame.len());

@@ -146,7 +146,7 @@ impl Rewrite {
     /// is the outline of `frame`, and makes the edit faster.
     ///
     /// # Errors
-    /// As for [`apply`](Self::apply). With the outline of another frame, the result is useless.
+    /// As for [`apply`](Self::apply). With the outline of another frame, the output is wrong.
     pub fn edit(
         &self,
         frame: &[u8],

@@ -1,4 +1,4 @@
-//! Reading of the files in a configuration: regular files only, with a size limit and a deadline.
+//! Reads the files that a configuration names: only regular files, with a size limit and a deadline.
 //!
 //! A read from a hung mount never returns and cannot be cancelled. So a task that must not hang reads through a
 //! [`Reader`]. The reader starts a thread for each read, knows which file the thread waits for, and abandons the thread

@@ -1,11 +1,11 @@
-//! The facts about a frame that rules ask for. Each is read only when it is first needed.
+//! The facts about a frame that rules compare with their words. Each fact is read when a rule first needs it.
 
 use std::{cell::OnceCell, net::IpAddr};
 
 use super::client;
 use crate::dnstap::{MessageType, Outline, RawFrame, RawMessage};
 
-/// A frame, seen by rules. A frame that is not a dnstap message has no facts, and no rule matches it.
+/// A frame as rules see it. A frame that is not a dnstap message has no facts, and no rule matches it.
 #[derive(Debug, Clone)]
 pub(crate) struct Facts<'a> {
     frame: &'a [u8],

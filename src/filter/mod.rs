@@ -1,4 +1,4 @@
-//! The selection of frames, and the removal of what identifies clients.
+//! The selection of frames, and the removal of data that identifies clients.
 //!
 //! - A [`Filter`] has rules of six kinds: message types, names, record types, response codes, clients and protocols. A
 //!   frame passes if every kind lets it pass. Within a kind, the first rule that matches decides. If no rule matches,
@@ -8,7 +8,7 @@
 //! - [`Privacy`] edits the frames that are left: addresses, EDNS Client Subnet and cookies.
 //! - A [`Screen`] does all of this, in this order, for the chunks of one sink. `dump` uses a filter and a sample.
 //!
-//! All of them look only at the frame, and not at the place that it comes from.
+//! All of them look only at the frame, and not at its source.
 
 mod client;
 #[cfg(feature = "cli")]
@@ -100,7 +100,7 @@ impl Filter {
     /// Adds a rule for one word.
     ///
     /// # Errors
-    /// If the word is not a word of this kind.
+    /// If this kind of rule does not have the word.
     pub fn add(&mut self, kind: Kind, verdict: Verdict, word: &str) -> Result<(), BadRule> {
         match kind {
             Kind::Type => {
@@ -122,7 +122,7 @@ impl Filter {
     /// matches. Commas separate several words, but not several names or clients.
     ///
     /// # Errors
-    /// If a word is not a word of this kind.
+    /// If this kind of rule does not have one of the words.
     pub fn add_argument(&mut self, kind: Kind, text: &str) -> Result<(), BadRule> {
         let (verdict, text) = rules::verdict(text);
         match kind {

@@ -11,7 +11,7 @@ pub(super) struct Rules<M> {
 /// The effect of a rule on a frame that it matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// The frame passes this kind of rules.
+    /// The frame passes the rules of this kind.
     Keep,
     /// The frame is left out.
     Drop,

@@ -1,7 +1,8 @@
 //! A sample of the traffic. It selects whole transactions: if a query is in the sample, its response is, too.
 
 #[allow(deprecated)]
-// Only as the hasher of maps. Its algorithm, SipHash 2-4, is fixed, and routers must agree on it.
+// `SipHasher` is deprecated only as the hasher of maps. Its algorithm, SipHash 2-4, is fixed, and routers must agree on
+// it.
 use std::hash::SipHasher;
 use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
@@ -15,10 +16,10 @@ use crate::dns::{LowerName, Question};
 
 /// A sample of one transaction in N.
 ///
-/// The choice depends on a hash of what a query and its response have in common, in every server's messages: the
-/// client's address and port, and the identifier. Clients of DNS over HTTPS and DNS over QUIC set the identifier to 0,
-/// so with this identifier the question counts, too. The question does not count otherwise, because some responses with
-/// an error have none. Two routers with the same key choose the same transactions.
+/// The choice depends on a hash of fields that a query and its response have in common in the messages of every DNS
+/// server: the client's address and port, and the identifier. Clients of DNS over HTTPS and DNS over QUIC set the
+/// identifier to 0. With this identifier, the hash also includes the question; otherwise it does not, because some
+/// responses with an error have no question. Two routers with the same key choose the same transactions.
 #[derive(Debug, Clone)]
 pub struct Sample {
     one_in: NonZeroU32,
@@ -41,7 +42,7 @@ pub struct BadSample(String);
 )]
 pub struct BadSampleKey;
 
-/// The bytes of a transaction that count.
+/// The bytes of a transaction that are hashed.
 struct Transaction {
     bytes: [u8; LONGEST],
     length: usize,
@@ -117,7 +118,8 @@ impl SampleKey {
 
     /// A random key.
     pub fn random() -> Self {
-        // The standard library draws random keys for its maps; a hash of nothing under such a key is as random.
+        // The standard library draws a random key for each map. The hash of no bytes under such a key is as random as
+        // the key.
         let half = || RandomState::new().build_hasher().finish();
         Self([half(), half()])
     }
@@ -146,7 +148,7 @@ impl Transaction {
             length: 0,
         };
         let address = message.query_address.unwrap_or_default();
-        // Only the last 16 bytes count of an address that is too long.
+        // If the address is too long, only its last 16 bytes are hashed.
         let address = address.last_chunk::<16>().map_or(address, |last| last);
         transaction.append(&[u8::try_from(address.len()).unwrap_or(u8::MAX)]);
         transaction.append(address);

@@ -43,7 +43,7 @@ pub struct Screened {
 /// The places of frames in a chunk, in ascending order.
 #[derive(Debug, Default)]
 struct Places {
-    /// The places, or nothing while they are the first places without a gap.
+    /// The places. Empty as long as the places are 0, 1, 2 and so on, without a gap.
     list: Vec<u32>,
     count: u32,
     has_gap: bool,
@@ -126,7 +126,7 @@ impl Screen {
                 has_changed |= wire[start + LENGTH..] != *frame;
             }
         }
-        // At most as many as places, whose number is a `u32`.
+        // At most the number of places, which is a `u32`.
         let malformed = (places.len() - edited.len()) as u64;
         let chunk = match edited.len() {
             0 => None,

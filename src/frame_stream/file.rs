@@ -88,8 +88,9 @@ impl<R: Read> FileReader<R> {
     }
 
     /// Also reads the captures that follow. Each begins with its own START, as in the output of `cat`. If a capture
-    /// without STOP comes before another one, the reader returns [`FileError::NoStop`] and continues with that one. If
-    /// the bytes after STOP are not a capture, the reader returns [`FileError::AfterStop`] after the last frame.
+    /// without STOP comes before another one, the reader returns [`FileError::NoStop`] and continues with the next
+    /// capture. If the bytes after STOP are not a capture, the reader returns [`FileError::AfterStop`] after the last
+    /// frame.
     #[cfg_attr(
         not(feature = "cli"),
         allow(
@@ -172,7 +173,7 @@ impl<R: Read> FileReader<R> {
         match self.read_start() {
             Ok(true) => Ok(true),
             Err(FileError::CutShort { offset: end, .. }) if end == offset => Ok(false),
-            // What follows is neither START nor any other control frame, or is too short for one.
+            // The bytes after STOP are neither START nor any other control frame, or are too few for one.
             Ok(false) | Err(FileError::Control { .. }) => Err(FileError::AfterStop { offset }),
             Err(FileError::CutShort { offset: end, .. }) if end < offset + 8 => {
                 Err(FileError::AfterStop { offset })
@@ -564,7 +565,7 @@ mod tests {
         assert_eq!(reader.next().expect("a frame").expect("whole"), "abc");
         assert!(reader.next().is_none());
         assert_eq!(reader.frames(), 2);
-        // What follows is a capture of something else.
+        // The next capture has another content type.
         let other = b"\0\0\0\0\0\0\0\x0d\0\0\0\x02\0\0\0\x01\0\0\0\x01\n";
         let (frames, error) = read_all(&[cut, other].concat());
         assert_eq!(frames, ["abc"]);

@@ -28,8 +28,8 @@ pub enum FileError {
         /// The length of the file, in bytes.
         offset: u64,
     },
-    /// A capture without STOP that is followed by another capture: its writer was killed, and a later one appended to the
-    /// file.
+    /// A capture without STOP that is followed by another capture: its writer was killed, and a later writer appended
+    /// to the file.
     #[error("the capture that ends at byte {offset} has no STOP; another capture follows it")]
     NoStop {
         /// The offset of the START that follows the capture.

@@ -8,8 +8,8 @@ use super::{Event, FailedAttempt, log::List, sink::Change};
 /// The target of these log lines. Filters such as `tapfan::dialer=debug` refer to it.
 const TARGET: &str = "tapfan::dialer";
 
-/// Writes the line of an event of the `connect` line with this name. `is_news` is true if this kind of failure was not
-/// logged in this outage yet.
+/// Logs an event of the `connect` line with this name. `is_news` is true if this kind of failure has not been logged
+/// yet in this outage.
 pub(super) fn write(listener: &str, event: &Event<'_>, change: &Change, is_news: bool) {
     match *event {
         Event::Up(endpoint) => debug!(target: TARGET, listener, endpoint, "connected to a server"),

@@ -12,7 +12,7 @@ closed_set! {
         /// The frame was not a dnstap message, so the sink could not make the configured changes to it.
         Malformed => "malformed",
         /// Several connections ended in the middle of this frame. The sink dropped the frame, because it may be the
-        /// reason.
+        /// cause.
         Disconnected => "disconnected",
         /// The frame was still queued or in flight when the time for draining was over.
         Shutdown => "shutdown",
@@ -25,7 +25,7 @@ closed_set! {
         Unconfirmed => "unconfirmed",
         /// The frame waited in the sink's spool for longer than `age` allows.
         Expired => "expired",
-        /// The spool was full, and `when_full oldest` gave up its oldest frames.
+        /// The spool was full, and `when_full oldest` dropped its oldest frames.
         SpoolOldest => "spool_oldest",
         /// The frame was in the sink's spool and could not be read.
         SpoolCorrupt => "spool_corrupt",

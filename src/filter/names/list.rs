@@ -48,7 +48,8 @@ impl Names {
     }
 }
 
-/// Returns the beginning of a line, for an error. The file may be one with a secret, which was named by mistake.
+/// Returns the beginning of a line, for an error. The rest may be a secret, if the configuration names the wrong file
+/// by mistake.
 fn beginning(text: &str) -> String {
     const SHOWN: usize = 8;
     match text.char_indices().nth(2 * SHOWN) {

@@ -28,8 +28,7 @@ struct Mark(u32);
 // === impl Names ===
 
 impl Names {
-    /// Adds a rule. `example.org` stands for this name and all names below it, `*.example.org` only for the names below
-    /// it.
+    /// Adds a rule. `example.org` matches this name and all names below it, `*.example.org` only the names below it.
     pub(super) fn add(&mut self, verdict: Verdict, text: &str) -> Result<(), BadRule> {
         let (is_only_below, name) = match text.strip_prefix("*.") {
             Some(name) => (true, name),
@@ -60,7 +59,7 @@ impl Names {
         Ok(())
     }
 
-    /// Notes that there is a rule, which may be a list without names.
+    /// Records that there is a rule, even if it is a list without names.
     fn note(&mut self, verdict: Verdict) {
         self.has_rules = true;
         if verdict == Verdict::Keep {
@@ -68,7 +67,7 @@ impl Names {
         }
     }
 
-    /// Gives back the memory that only the adding of names needs.
+    /// Frees the memory that is needed only while names are added.
     pub(super) fn shrink(&mut self) {
         self.suffixes.shrink();
     }

@@ -1,8 +1,8 @@
-//! A set of names that finds the suffixes of a name, made for a million names.
+//! A set of names, designed for a million of them, that finds the suffixes of a name.
 //!
-//! The names are in one buffer, and a hash table has their places in it. Both grow with the names, so a name of 20 bytes
-//! takes about 45 bytes of memory. Most names of the traffic have no suffix in the set. A bitmap, small enough for the
-//! processor's cache, answers for them without a look at the table.
+//! The names are in one buffer, and a hash table has their places in it. Both grow with the names, so a name of 20
+//! bytes takes about 45 bytes of memory. Most names of the traffic have no suffix in the set. A bitmap, small enough
+//! for the processor's cache, shows this without a lookup in the table.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
@@ -22,7 +22,7 @@ pub(super) struct Suffixes {
     bitmap: Vec<u64>,
     /// A bit for each number of labels that a name of the set has.
     depths: u128,
-    /// The key of the hash is random, so a list whose names all have the same hash cannot be prepared.
+    /// The key of the hash is random, so nobody can prepare a list whose names all have the same hash.
     key: RandomState,
 }
 
@@ -62,7 +62,7 @@ const FEWEST_SLOTS: usize = 16;
 // === impl Suffixes ===
 
 impl Suffixes {
-    /// Adds a name. If it is in the set already, each of its marks that is already set stays. Returns `None` if the
+    /// Adds a name. If the set already has the name, the marks that the name already has stay. Returns `None` if the
     /// names together are too long.
     pub(super) fn add(&mut self, name: &LowerName, marks: Marks) -> Option<()> {
         self.make_room(self.count + 1);
@@ -102,7 +102,7 @@ impl Suffixes {
             .reserve_exact(count.saturating_mul(MARKS + 2).saturating_add(length));
     }
 
-    /// Gives back memory that was reserved for further names.
+    /// Frees memory that was reserved for further names.
     pub(super) fn shrink(&mut self) {
         self.names.shrink_to_fit();
     }

@@ -95,7 +95,7 @@ impl<'a> Edit<'a> {
         address.copy_from_slice(&whole[..address.len()]);
     }
 
-    /// Edits an address, also a mapped one, by its length.
+    /// Edits an address by its length alone, so an IPv4-mapped IPv6 address is edited like any other IPv6 address.
     fn apply_plainly(self, address: &mut [u8]) {
         if let Ok(octets) = <&mut [u8; 16]>::try_from(&mut *address) {
             *octets = self.ipv6(*octets);

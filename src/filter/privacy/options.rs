@@ -9,7 +9,7 @@ pub(super) enum Code {
     Cookie,
 }
 
-/// The codes of Client Subnet: that of RFC 7871, and the one of the drafts before it.
+/// The codes of Client Subnet: the code in RFC 7871, and the code in the drafts before it.
 const CLIENT_SUBNET: [u16; 2] = [8, 20_730];
 
 /// The code of a DNS cookie (RFC 7873).
@@ -45,8 +45,8 @@ struct Record {
 
 /// Calls `edit` with the data of each option that identifies a client, in every OPT record.
 ///
-/// Bytes that cannot be read may contain such an option, too. So all bytes from the first record on that is cut off or
-/// malformed are set to zero, and bytes after the last record as well.
+/// Bytes that cannot be read may contain such an option, too. So, from the first record that is cut off or malformed,
+/// all bytes are set to zero. The bytes after the last record are also set to zero.
 pub(super) fn each_option(octets: &mut [u8], mut edit: impl FnMut(Code, &mut [u8])) {
     let mut walk = Walk::new(octets);
     while let Some(record) = walk.next(octets) {
@@ -92,7 +92,7 @@ impl Walk {
         }
     }
 
-    /// Moves behind the next record, and returns it. Does not move if there is none, or if it cannot be read.
+    /// Moves past the next record, and returns it. Does not move if there is none, or if it cannot be read.
     fn next(&mut self, octets: &[u8]) -> Option<Record> {
         if self.at < HEADER {
             return None;

@@ -9,7 +9,7 @@ use ipcrypt_rs::IpcryptPfx;
 
 use crate::lock::Mutex;
 
-/// The pseudonyms of addresses under one secret key. With the key, the address of a pseudonym can be computed again.
+/// The pseudonyms of addresses under one secret key. With the key, the address can be computed from the pseudonym.
 pub struct Pseudonyms {
     cipher: IpcryptPfx,
     /// Recent results. Each address has only one place, and the next address with this place replaces it.
@@ -36,8 +36,8 @@ pub enum BadKey {
 /// An address and its pseudonym.
 type Entry = Option<(IpAddr, IpAddr)>;
 
-/// The number of recent results. A pseudonym of an IPv6 address costs 256 runs of AES, so a busy client should not need
-/// them for each frame. All results together have about 200 KiB.
+/// The number of recent results. A pseudonym of an IPv6 address costs 256 runs of AES, so it should not be computed
+/// again for each frame of a busy client. All results together have about 200 KiB.
 const RECENT: usize = 4096;
 
 // === impl Pseudonyms ===

@@ -5,7 +5,7 @@ use bytes::BytesMut;
 use super::{Chunk, IndexEntry};
 
 impl Chunk {
-    /// Returns a chunk with copies of the frames at these places. The places must ascend; a place behind the last frame
+    /// Returns a chunk with copies of the frames at these places. The places must ascend; a place after the last frame
     /// has no effect.
     pub(crate) fn pick(&self, places: &[u32]) -> Self {
         let (wire, entries) = (self.wire(), self.index());
@@ -32,8 +32,8 @@ impl Chunk {
         self.edited(out, index.into(), places)
     }
 
-    /// Returns the number of bytes of the frames at these places, with their lengths. A chunk counts the whole capacity of
-    /// its buffer, so a buffer for a part of a chunk must not be longer than this.
+    /// Returns the number of bytes of the frames at these places, with their lengths. A chunk counts the whole capacity
+    /// of its buffer, so a buffer for these frames must not be longer than this number.
     pub(crate) fn length_of(&self, places: &[u32]) -> usize {
         let entries = self.index();
         let start = self.offset(self.range.start);

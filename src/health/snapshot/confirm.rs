@@ -15,13 +15,13 @@ pub struct ConfirmStatus {
     pub oldest_seconds: Option<f64>,
 }
 
-/// The level with which a frame that was written needs no confirmation.
+/// The level without confirmation: a written frame counts as delivered.
 const WRITTEN: &str = "written";
 
 // === impl ConfirmStatus ===
 
 impl ConfirmStatus {
-    /// Returns whether frames wait for a confirmation at all.
+    /// Returns whether frames wait for a confirmation at this level.
     pub fn is_in_use(&self) -> bool {
         self.level != WRITTEN
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The choice and the edits of a sink's frames.
+/// The options of a sink that choose or edit its frames.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct FilterStatus {

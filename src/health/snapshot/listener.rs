@@ -31,8 +31,8 @@ pub struct ListenerStatus {
     pub connections: u64,
     /// Connections accepted. For a `connect` line: connections whose handshake was complete.
     pub accepted: u64,
-    /// The connected senders in the order in which they connected; at most 64: those that sent the most frames, and the
-    /// newest ones. An open connection becomes a sender when its handshake is complete.
+    /// The connected senders, in the order in which they connected. At most 64 are listed: those that sent the most
+    /// frames, and the newest ones. An open connection becomes a sender when its handshake is complete.
     #[serde(default)]
     pub senders: Vec<SenderStatus>,
     /// The number of all other connected senders.
@@ -66,29 +66,31 @@ pub struct SenderStatus {
     pub connection: u64,
     /// Its address, or its process on a unix socket, as in log lines.
     pub peer: String,
-    /// The number of its process; `null` on other sockets than unix sockets, and in another PID namespace.
+    /// The number of its process; `null` if the socket is not a unix socket, or if the process is in another PID
+    /// namespace.
     pub pid: Option<i32>,
-    /// The user of its process; `null` on other sockets than unix sockets.
+    /// The user of its process; `null` if the socket is not a unix socket.
     pub uid: Option<u32>,
-    /// The name of its program, of at most 15 bytes; `null` if the system does not say it.
+    /// The name of its program, of at most 15 bytes; `null` if the system does not report it.
     pub program: Option<String>,
     /// The time at which its handshake was complete.
     pub since: Timestamp,
-    /// Its frames that were offered to sinks.
+    /// Frames of this sender that were offered to sinks.
     pub frames: u64,
     /// Bytes of these frames on the wire.
     pub bytes: u64,
-    /// Frames per second in the last ten seconds; `null` if nothing measures it, or not long enough yet.
+    /// Frames per second in the last ten seconds; `null` until it has been measured. Only the admin endpoint measures
+    /// it.
     pub frames_per_second: Option<f64>,
-    /// Its frames that were refused: those that were too long or not dnstap messages, and control frames without a
-    /// meaning.
+    /// Frames of this sender that were refused: frames that were too long or not dnstap messages, and control frames
+    /// without a meaning.
     pub refused: u64,
 }
 
 // === impl ListenerStatus ===
 
 impl ListenerStatus {
-    /// Returns whether the name of the listener is another text than its address.
+    /// Returns whether the name of the listener differs from its address.
     #[cfg(feature = "cli")]
     pub(crate) fn has_own_name(&self) -> bool {
         let address = self.name.rsplit("://").next().unwrap_or(&self.name);

@@ -190,7 +190,8 @@ pub struct CertificateStatus {
 pub struct Failure {
     /// The error, in one sentence.
     pub error: String,
-    /// The time of the error. If the same error has happened several times in a row, the time of the first of them.
+    /// The time of the error. If the same error has happened several times in a row, the time at which it first
+    /// happened.
     pub at: Timestamp,
 }
 

@@ -18,7 +18,7 @@ pub struct SinkStatus {
     /// The names of the listeners whose frames the sink gets. Empty if it gets the frames of all listeners.
     #[serde(default)]
     pub from: Vec<String>,
-    /// What the sink does with the DNS messages in its frames.
+    /// The treatment of the DNS messages in the sink's frames.
     pub mode: SinkMode,
     /// True if the configuration no longer has this sink.
     pub removed: bool,
@@ -27,7 +27,7 @@ pub struct SinkStatus {
     /// The state of the sink's connections and endpoints.
     #[serde(flatten)]
     pub health: SinkHealth,
-    /// The choice and the edits of its frames; `null` if it gets all frames as they are.
+    /// The options that choose or edit frames; `null` if the sink gets all frames as they are.
     #[serde(default)]
     pub filter: Option<FilterStatus>,
     /// The account of the frames that were offered to the sink.

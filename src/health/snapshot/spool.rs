@@ -16,13 +16,13 @@ pub struct SpoolStatus {
     pub size_bytes: u64,
     /// Frames on the disk that are neither delivered nor dropped. A restart of the router does not lose them.
     pub frames: u64,
-    /// The age of the oldest of them in seconds, counted from the time at which it was read from its sender; `null` if
-    /// there is none.
+    /// The age of the oldest of these frames in seconds, counted from the time at which it was read from its sender;
+    /// `null` if there are no such frames.
     pub oldest_seconds: Option<f64>,
-    /// Frames that the start of the router found in the folder.
+    /// Frames that the router found in the folder when it started.
     pub recovered: u64,
-    /// The error because of which new frames are kept only in memory, with the time at which it began; `null` if the
-    /// disk works.
+    /// The error of the disk and the time at which it began; `null` if the disk works. During the error, new frames are
+    /// kept only in memory.
     pub failure: Option<Failure>,
 }
 
