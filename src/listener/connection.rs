@@ -36,7 +36,7 @@ use crate::{
 struct Connection<'a> {
     intake: &'a Intake,
     peer: &'a str,
-    /// Stamp the chunks of this connection.
+    /// Stamps the chunks of this connection.
     stamper: Stamper,
     /// Shows the sender in the status.
     sender: Connected,

@@ -13,7 +13,7 @@ closed_set! {
     /// because each reason is a value of a metric label.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub enum ErrorReason {
-        /// `accept` failed, because descriptors or memory were short.
+        /// `accept` failed, because the process ran out of descriptors or memory.
         Accept => "accept",
         /// The largest allowed number of connections was already open.
         ConnectionLimit => "connection_limit",

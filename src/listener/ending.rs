@@ -50,8 +50,8 @@ pub(super) async fn half_close(stream: &mut Stream, within: Duration) {
     let _ = timeout(within, stream.shutdown()).await;
 }
 
-/// Answers STOP with FINISH if the stream is bidirectional, and closes the back channel. Returns false if the sender did
-/// not take FINISH within this time.
+/// Answers STOP with FINISH if the stream is bidirectional, and closes the back channel. Returns false if the sender
+/// has not taken FINISH after the time `within`.
 pub(super) async fn finish(stream: &mut Stream, mode: Mode, within: Duration) -> bool {
     if mode == Mode::Unidirectional {
         return true;
@@ -64,7 +64,7 @@ pub(super) async fn finish(stream: &mut Stream, mode: Mode, within: Duration) ->
     matches!(timeout(within, answer).await, Ok(Ok(())))
 }
 
-/// Waits until this time. Waits forever if there is none.
+/// Waits until `time`, or forever if it is `None`.
 pub(super) async fn until(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,

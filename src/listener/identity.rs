@@ -1,4 +1,4 @@
-//! The identity that a listener adds to the frames of senders that give none.
+//! The identity that a listener adds to frames without an identity.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -7,9 +7,9 @@ use crate::{
     frame_stream::{Chunk, IndexEntry},
 };
 
-/// The field `identity` for the frames that have none, or an empty one.
+/// The field `identity` for frames whose own identity is missing or empty.
 ///
-/// The listener adds it, not the sinks: so it is added once, and all sinks share the chunk.
+/// The listener adds this field, and not each sink. So it is added only once, and all sinks share the chunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Identity(Rewrite);
 

@@ -20,7 +20,7 @@ use crate::{
 /// The part of a listener that its connections share.
 #[derive(Debug)]
 pub(super) struct Intake {
-    /// The listener's name, and what it adds to frames.
+    /// The listener's name, and the identity that it adds to frames.
     pub(super) listener: Stamp,
     pub(super) router: Router,
     pub(super) counters: Arc<Counters>,

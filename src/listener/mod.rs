@@ -2,9 +2,9 @@
 //!
 //! A listener accepts connections. Each connection has its own task, which does the handshakes, reads, cuts the bytes
 //! into chunks and offers each chunk to the router. The task never waits for a sink, and no sender can slow the
-//! connection of another.
+//! connection of another sender.
 //!
-//! A [`Handle`] can also stand for the servers to which tapfan itself connects (`dialled.rs`). Their connections are
+//! A [`Handle`] can also represent the servers to which tapfan itself connects (`dialled.rs`). Their connections are
 //! served like those of senders that have connected.
 
 mod accept;

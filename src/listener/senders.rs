@@ -40,7 +40,7 @@ pub(crate) struct Sender {
     pub(crate) process: Option<PeerProcess>,
     pub(crate) program: Option<String>,
     pub(crate) since: SystemTime,
-    /// The same moment by a clock that is never set.
+    /// The same moment on the monotonic clock, which nobody can set.
     pub(super) began: Instant,
     frames: AtomicU64,
     bytes: AtomicU64,
@@ -78,8 +78,8 @@ pub(crate) struct Listed {
     pub(crate) had_any: bool,
 }
 
-/// The greatest number of senders that are listed. Half of the places are for the newest senders: an operator who has
-/// just started a DNS server looks for it.
+/// The largest number of senders that are listed. Half of the places are for the newest senders, because an operator
+/// who has just started a DNS server looks for this server.
 const LISTED: usize = 64;
 
 // === impl Senders ===

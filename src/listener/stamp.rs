@@ -11,8 +11,8 @@ use crate::{
     memory::Budget,
 };
 
-/// The current stamp of a listener. All clones share it, and a reload replaces it while the listener runs. The text of
-/// this value is the listener's name, for log lines.
+/// The current stamp of a listener. All clones share it, and a reload replaces it while the listener runs. In log
+/// lines, a `Stamp` appears as the listener's name.
 #[derive(Debug, Clone)]
 pub(super) struct Stamp {
     id: ListenerId,
@@ -92,12 +92,12 @@ impl Imprint {
 // === impl Stamper ===
 
 impl Stamper {
-    /// Stamp a new chunk of the connection.
+    /// Stamps a new chunk of the connection.
     pub(super) fn stamp(&mut self, chunk: Chunk) -> Chunk {
         let Imprint { name, identity } = &**self.listener.load();
         if **name != *self.source.listener() {
             // The spool and the losses by sender show the name of the source. A source never changes, so the connection
-            // gets another one.
+            // gets a new source.
             let name = Arc::clone(name);
             self.source = Source::of_listener(&self.memory, self.id, name, &self.peer);
         }

@@ -23,7 +23,7 @@ pub(crate) struct Welcome {
     address: ListenAddress,
     /// True if another process created the socket.
     inherited: bool,
-    /// `None` before the first look, and if the socket's file cannot be looked at.
+    /// `None` before the first lookup, and if the permissions of the socket's file cannot be read.
     who: ArcSwapOption<String>,
     /// Reports that the file of the socket, or its permissions, have changed.
     changed: Notify,

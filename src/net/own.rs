@@ -40,7 +40,7 @@ struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum OwnPlace {
     Unix {
-        /// The address it was bound to.
+        /// The address that the listener was bound to.
         address: UnixAddress,
         /// True if another process created the socket and passed it to this process (socket activation).
         inherited: bool,
@@ -152,8 +152,8 @@ fn is_same_file(one: &Path, other: &Path) -> io::Result<bool> {
 fn is_at(bound: SocketAddr, local: SocketAddr, peer: SocketAddr) -> bool {
     let [bound_ip, local_ip, peer_ip] =
         [bound, local, peer].map(|address| address.ip().to_canonical());
-    // A connection to one of this machine's addresses has the same address as its source. A connection to an address in
-    // 127.0.0.0/8 has the source 127.0.0.1.
+    // If `peer` is an address of this machine, the kernel uses it as the source address, too. For an address in
+    // 127.0.0.0/8, the source is 127.0.0.1.
     let is_this_machine = peer_ip.is_loopback() || peer_ip == local_ip;
     bound.port() == peer.port()
         && (bound_ip == peer_ip || takes_all(bound.ip(), peer_ip) && is_this_machine)

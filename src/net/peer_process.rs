@@ -18,14 +18,14 @@ impl PeerProcess {
     pub(super) fn of(stream: &UnixStream) -> Option<Self> {
         let peer = stream.peer_cred().ok()?;
         Some(Self {
-            // 0 stands for a process outside our PID namespace.
+            // 0 means that the process is outside our PID namespace.
             pid: peer.pid().filter(|pid| *pid > 0),
             uid: peer.uid(),
         })
     }
 
-    /// Returns the name of the program, of at most 15 bytes; `None` if the system does not say it. If the process has
-    /// ended, its number may belong to another process by now, so the name is only a hint.
+    /// Returns the name of the program, of at most 15 bytes; `None` if the system does not report it. If the process
+    /// has ended, its number may belong to another process by now, so the name is only a hint.
     pub(crate) fn program(&self) -> Option<String> {
         let name = fs::read(format!("/proc/{}/comm", self.pid?)).ok()?;
         let name = String::from_utf8_lossy(&name);
@@ -34,7 +34,7 @@ impl PeerProcess {
 }
 
 impl fmt::Display for PeerProcess {
-    /// `pid 4711, uid 104`, as log lines have it.
+    /// Writes the process as in log lines: `pid 4711, uid 104`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.pid {
             Some(pid) => write!(f, "pid {pid}, uid {}", self.uid),

@@ -68,7 +68,7 @@ impl Stream {
         )
     }
 
-    /// The process at the other end of a unix socket; `None` for TCP, or if the system does not say it.
+    /// The process at the other end of a unix socket; `None` for TCP, or if the system does not report it.
     pub(crate) fn process(&self) -> Option<PeerProcess> {
         let Self::Unix(io) = self else {
             return None;

@@ -29,10 +29,10 @@ pub(super) struct Batch {
 /// The size at which a batch is full and is flushed, in bytes.
 const FULL: usize = 64 << 10;
 
-/// The size up to which a full batch may grow, in bytes. A full batch grows while another thread prevents that it is
-/// handed over, because that thread is handing over an earlier batch of the same thread or uses a queue. If the
-/// operating system pauses the other thread, this takes a few milliseconds. In this time, a thread that does nothing but
-/// send can send some megabytes.
+/// The size up to which a full batch may grow, in bytes. A full batch grows while another thread blocks the hand-over,
+/// because that thread is handing over an earlier batch of the same thread or uses a queue. If the operating system
+/// pauses the other thread, the hand-over is blocked for a few milliseconds. In this time, a thread that does nothing
+/// but send can send some megabytes.
 const MOST: usize = 64 * FULL;
 
 /// The memory that a batch keeps while its thread sends little or nothing, in bytes.

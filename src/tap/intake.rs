@@ -1,7 +1,7 @@
 //! The path of a message from the thread that sends it to the router.
 //!
 //! Each thread has its own batch, so threads do not wait for each other. When a batch is full, its thread hands it to
-//! the router. A background task, the flusher, hands over all other batches, at the latest a millisecond after their
+//! the router. A background task, the flusher, hands over all other batches, no later than a millisecond after their
 //! first message.
 
 use std::{
@@ -80,7 +80,7 @@ const WIRE: u32 = 1 << 31;
 /// The bit in `wanted` for metadata.
 const METADATA: u32 = 1 << 30;
 
-/// The time between two flushes, in which the flusher, the task that flushes the batches, sleeps.
+/// The time that the flusher sleeps between two flushes.
 ///
 /// tokio's timers end at whole milliseconds, so this short sleep ends at the next millisecond. A message that arrives
 /// between two flushes therefore waits for less than a millisecond.

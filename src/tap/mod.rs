@@ -40,8 +40,9 @@
 //! # Cost
 //!
 //! [`send`](Handle::send) copies the message into the batch of its thread; it takes no lock that another sending thread
-//! holds. When the batch is full (64 KiB), or after a millisecond at the latest, it is pushed onto the queue of each
-//! sink, under a lock that is held for about a microsecond. A thread that sends nothing keeps at most 4 KiB.
+//! holds. When the batch is full (64 KiB), or no later than a millisecond after its first message, the batch is pushed
+//! onto the queue of each sink, under a lock that is held for about a microsecond. A thread that sends nothing keeps at
+//! most 4 KiB.
 //!
 //! # Losses
 //!

@@ -106,8 +106,8 @@ impl Taps {
         let (done, is_done) = oneshot::channel();
         let done = Box::new(move || drop(done));
         if host.send(Drain { within, done }).is_ok() {
-            // The channel only shows when `done` is dropped: at the end of the drain, or when the runtime ends. Nothing
-            // is ever sent, so the result is always an error.
+            // Nothing is ever sent on this channel. It closes when `done` is dropped: at the end of the drain, or when
+            // the runtime ends. So the result is always an error.
             let _: Result<(), _> = is_done.await;
         }
         Report::after(&way)

@@ -72,7 +72,7 @@ pub enum AddressError {
     /// `::1:6000`.
     #[error("the IPv6 address is not in brackets")]
     UnbracketedIpv6 {
-        /// The whole address with brackets, if the host and the port can be told apart.
+        /// The whole address with brackets, if it is clear where the host ends.
         right: Option<String>,
     },
     /// More than one colon, and no IPv6 address.
@@ -116,7 +116,7 @@ pub enum AddressError {
         /// The first such character.
         found: char,
     },
-    /// A hyphen at an end of a label.
+    /// A hyphen at the start or the end of a label.
     #[error("the label `{0}` begins or ends with a hyphen")]
     Hyphen(String),
     /// `unix://` and nothing else.
@@ -174,7 +174,7 @@ pub enum AddressError {
     SrvPort {
         /// The port as written.
         port: String,
-        /// The whole address without it.
+        /// The whole address without the port.
         right: String,
     },
     /// A name, where a name server needs an address.
@@ -194,7 +194,7 @@ pub enum AddressError {
     UnwantedScheme {
         /// The scheme as written.
         scheme: String,
-        /// The address without it.
+        /// The address without the scheme.
         right: String,
     },
 }

@@ -73,7 +73,7 @@ pub(super) enum Shape {
 struct Specifier {
     letter: char,
     digits: usize,
-    /// Its value, for [`value`].
+    /// The unit of time, from which [`value`] computes the digits.
     unit: Unit,
 }
 
@@ -95,7 +95,7 @@ const SPECIFIERS: [Specifier; 7] = [
     specifier('H', 2, Unit::Hour),
     specifier('M', 2, Unit::Minute),
     specifier('S', 2, Unit::Second),
-    // Ten digits from 2001 to 2286.
+    // Ten digits for times from 2001 to 2286.
     specifier('s', 10, Unit::UnixSeconds),
 ];
 
@@ -166,7 +166,8 @@ impl FilePattern {
         }
     }
 
-    /// Returns the shape of a name without a number: the part before the place of the number, and the part behind it.
+    /// Returns the shape of a name without a number, in two parts: the part before the place of the number, and the
+    /// part after it.
     pub(super) fn shapes(&self) -> (Vec<Shape>, Vec<Shape>) {
         let mut shapes = Vec::new();
         for piece in &self.name {
@@ -265,7 +266,7 @@ impl fmt::Display for FilePattern {
 // === impl Shape ===
 
 impl Shape {
-    /// Returns whether both allow the same byte.
+    /// Returns whether there is a byte that both shapes allow.
     pub(super) fn meets(self, other: Self) -> bool {
         match (self, other) {
             (Self::Byte(one), Self::Byte(other)) => one == other,

@@ -46,7 +46,7 @@ mod tests {
             ("/a/%Y%m%d.fstrm", "/a//%Y%d%m.fstrm", true),
             ("/a/%Y%m%d%H.fstrm", "/a/%s.fstrm", true),
             ("/a/%Y.fstrm", "/a/2026.fstrm", true),
-            // The files of the first pattern have a number if the same name is needed again.
+            // If the first pattern needs a name again, it adds a number, as in `2026-11.fstrm`.
             ("/a/%Y.fstrm", "/a/%Y-%m.fstrm", true),
             ("/a/all", "/a/all-%H", true),
             ("/a/%Y%m%d.fstrm", "/b/%Y%m%d.fstrm", false),

@@ -29,10 +29,10 @@ struct Permissions {
     bit: u32,
 }
 
-/// The permission bit without which connect(2) to a socket fails, in the bits for all other users.
+/// The permission bit that connect(2) requires on a socket, in the bits for all other users.
 const WRITE: u32 = 0o2;
 
-/// The permission bit without which no file in a folder can be reached, in the bits for all other users.
+/// The permission bit that is required on a folder to reach the files in it, in the bits for all other users.
 const PASS: u32 = 0o1;
 
 // === impl Admitted ===
@@ -41,7 +41,7 @@ impl Admitted {
     /// Reads the permissions of the socket at `path`. Looks up the names of users and groups, which may block.
     ///
     /// # Errors
-    /// If the file cannot be looked at.
+    /// If the permissions cannot be read.
     pub(crate) fn at(path: &Path) -> io::Result<Self> {
         let folder = folder(path);
         let pass = Permissions::of(&fs::metadata(folder)?, PASS);
@@ -53,7 +53,7 @@ impl Admitted {
 }
 
 impl fmt::Display for Admitted {
-    /// `root, the user tapfan and the group dns (mode 0660)`.
+    /// Lists the users, as in `root, the user tapfan and the group dns (mode 0660)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.file.fmt(f)?;
         match &self.folder {

@@ -216,7 +216,7 @@ fn holder(address: &SockAddr) -> io::Result<Option<i32>> {
     match probe.connect(address) {
         Ok(()) => {
             let peer = UnixStream::from_std(probe.into())?.peer_cred()?;
-            // 0 stands for a process outside our PID namespace.
+            // 0 means that the process is outside our PID namespace.
             Ok(peer.pid().filter(|pid| *pid > 0))
         }
         // The backlog is full, or this is not a stream socket. In both cases, a process has the socket open, but the

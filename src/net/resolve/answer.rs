@@ -115,7 +115,7 @@ impl Addresses {
         self.iter().any(|other| other == address)
     }
 
-    /// Returns whether it has no addresses.
+    /// Returns whether there are no addresses.
     pub fn is_empty(&self) -> bool {
         self.iter().next().is_none()
     }

@@ -34,7 +34,7 @@ pub enum TlsError {
     /// No certificate in a file that should have one.
     #[error("{} holds no certificate; expected PEM with -----BEGIN CERTIFICATE-----", .0.display())]
     NoCertificate(PathBuf),
-    /// Another format than PEM.
+    /// A format other than PEM.
     #[error("{} is not PEM but {form}; convert it with `{}`", path.display(), form.converted(path))]
     Binary {
         /// The file.
@@ -118,10 +118,10 @@ pub enum TlsError {
     ServerName {
         /// The name.
         name: String,
-        /// The name of the setting for another name.
+        /// The name of the setting that replaces the name to verify.
         setting: &'static str,
     },
-    /// The crypto provider lacks what TLS 1.2 and 1.3 need.
+    /// The crypto provider lacks functions that TLS 1.2 and 1.3 need.
     #[error("TLS cannot be set up: {0}")]
     Setup(Cause),
     /// This program was built without the feature `tls`.
@@ -138,7 +138,7 @@ pub enum BinaryForm {
     Certificate,
     /// A private key in DER.
     Key,
-    /// PKCS #12: both in one file, encrypted.
+    /// PKCS #12: a certificate and its key in one encrypted file.
     Pkcs12,
     /// Text in UTF-16.
     Utf16,

@@ -26,7 +26,7 @@ pub use self::{error::TlsError, words::TlsWords};
 /// The TLS settings of a listener; files in PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerTls {
-    /// The certificate chain, the server's own first.
+    /// The certificate chain, with the server's own certificate first.
     pub cert: PathBuf,
     /// The private key of the first certificate.
     pub key: PathBuf,
@@ -37,7 +37,7 @@ pub struct ServerTls {
 /// The TLS settings of a sink; files in PEM.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ClientTls {
-    /// Do not verify the collector's certificate.
+    /// True if the collector's certificate is not verified.
     pub skip_verify: bool,
     /// Authorities to trust instead of the system's, in PEM.
     pub ca: Option<PathBuf>,

@@ -106,8 +106,8 @@ impl Resolver {
     /// unreachable, the second attempt already uses the other family. Within a family, the addresses keep the name
     /// server's order. A literal address is returned unchanged, with its zone looked up.
     ///
-    /// If the name server sends addresses of targets together with SRV records, these are used. All other targets are
-    /// looked up, as absolute names.
+    /// If the name server sends the addresses of targets together with SRV records, these addresses are used. All other
+    /// targets are looked up, as absolute names.
     ///
     /// # Errors
     /// See [`ResolveError`].

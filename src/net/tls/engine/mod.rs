@@ -1,4 +1,4 @@
-//! TLS with rustls: the configurations, the sessions made with them, and what their errors mean.
+//! TLS with rustls: configurations, sessions, and the meaning of their errors.
 //!
 //! Every configuration names its crypto provider, aws-lc-rs, so that nothing depends on the process-wide default.
 
