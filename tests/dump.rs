@@ -1215,7 +1215,7 @@ fn filters_and_counts_agree_with_a_search_in_the_text() {
     let output = dump(&[BIND, "--rcode", "NXDOMIAN"]);
     assert_eq!(output.status.code(), Some(2));
     let text = stderr(&output);
-    assert!(text.contains("do you mean `NXDOMAIN`?"), "{text}");
+    assert!(text.contains("did you mean `NXDOMAIN`?"), "{text}");
 }
 
 #[test]

@@ -52,7 +52,7 @@ struct Hint<'a>(&'a Option<String>);
 impl std::fmt::Display for Hint<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.0 {
-            Some(word) => write!(f, "; do you mean `{word}`?"),
+            Some(word) => write!(f, "; did you mean `{word}`?"),
             None => Ok(()),
         }
     }

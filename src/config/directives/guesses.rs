@@ -155,7 +155,7 @@ pub(super) fn other_format(statements: &[Statement]) -> Option<Diagnostic> {
         format!("this is {format}, and a Tapfile has the syntax of a Corefile"),
         "not a directive of the Tapfile",
     );
-    Some(problem.help("write one directive a line, as in `listen unix:///run/tapfan/dnstap.sock`; `tapfan init` writes a first Tapfile"))
+    Some(problem.help("write one directive per line, as in `listen unix:///run/tapfan/dnstap.sock`; `tapfan init` writes a first Tapfile"))
 }
 
 fn format(statement: &Statement) -> Option<&'static str> {
@@ -305,7 +305,7 @@ pub(super) fn option(
         let problem = word
             .error(
                 format!("`{text}` is a kind of rule, not an option"),
-                "`keep` or `drop` stands before it",
+                "it belongs after `keep` or `drop`",
             )
             .at(statement.span(), "in this directive");
         return Some(problem.help(format!("write `keep {text} …` or `drop {text} …`")));

@@ -122,7 +122,7 @@ fn left_over<T>(before: &Token, row: &Row<T>, word: &Token) -> Diagnostic {
         .at(before.span, "of this option");
     if let Value::Block(..) = row.value {
         let help = format!(
-            "further options of `{}` stand in a block behind it, in braces",
+            "write further options of `{}` in a block after it, in braces",
             row.name
         );
         return problem.help(help);

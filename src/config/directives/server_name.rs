@@ -12,7 +12,7 @@ pub(super) fn server_name(given: &Given<'_>, findings: &mut Findings<'_>) -> Opt
             zone: None,
         }) => return Some(address.to_string()),
         Ok(Host::Ip { zone: Some(_), .. }) => (
-            "a certificate names no zone".to_owned(),
+            "a certificate cannot contain a zone".to_owned(),
             "write the address without its zone".to_owned(),
         ),
         Err(error) => (error.to_string(), error.advice()),

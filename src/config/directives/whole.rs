@@ -316,15 +316,13 @@ fn check_unfinished_frames(
         && bound < 2 * frame as usize
     {
         findings.report(
-            Diagnostic::warning(
-                "`unfinished_frames` is less than two frames of the greatest length",
-            )
-            .at(
-                line,
-                "the connection of a sender may be closed in the middle of such a frame",
-            )
-            .at(span, takes_frames(frame))
-            .help("make `unfinished_frames` larger or `max_frame` smaller"),
+            Diagnostic::warning("`unfinished_frames` is less than two of the longest frames")
+                .at(
+                    line,
+                    "the connection of a sender may be closed in the middle of such a frame",
+                )
+                .at(span, takes_frames(frame))
+                .help("make `unfinished_frames` larger or `max_frame` smaller"),
         );
     }
 }

@@ -148,7 +148,7 @@ mod tests {
         Tapfile:3:17: error: `confirm` takes one value: this is left over
             confirm finish 5s
           Tapfile:3:2: of this option
-          help: further options of `confirm` stand in a block behind it, in braces
+          help: write further options of `confirm` in a block after it, in braces
         ");
         insta::assert_snapshot!(problems("confirm finish {\n  interval 5s\n  evry 5s\n  every 5\n  size 1MiB\n }"), @r"
         Tapfile:4:3: error: unknown option `interval`: not an option of `confirm`

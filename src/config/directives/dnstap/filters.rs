@@ -36,7 +36,7 @@ pub(super) const KEEP: Row<Sink> = Row {
         rule(Verdict::Keep, sink, given, findings)
     }),
     default: "no rule",
-    doc: "a rule: of this kind, only frames that match one of the words pass",
+    doc: "keeps frames that match one of the words; frames that match no rule of this kind are dropped",
     scope: None,
     describe: |sink| sink.filters.rules_that(Verdict::Keep),
 };
@@ -47,7 +47,7 @@ pub(super) const DROP: Row<Sink> = Row {
         rule(Verdict::Drop, sink, given, findings)
     }),
     default: "no rule",
-    doc: "a rule: frames that match one of the words do not pass",
+    doc: "drops frames that match one of the words",
     scope: None,
     describe: |sink| sink.filters.rules_that(Verdict::Drop),
 };
@@ -331,7 +331,7 @@ pub(super) fn check(sink: &Sink, options: &Options<'_, Sink>, findings: &mut Fin
             "`strip` has no effect here",
             "without `full`, the sink sends no DNS messages",
         );
-        findings.report(problem.help("remove it, or add `full` behind the SOCKET"));
+        findings.report(problem.help("remove it, or add `full` after the SOCKET"));
     }
     let filters = &sink.filters;
     let has_responses = filters.rules.iter().all(|rule| {

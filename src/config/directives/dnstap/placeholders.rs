@@ -27,7 +27,7 @@ pub(super) fn check(template: &Template, given: &Given<'_>, findings: &mut Findi
             Doubt::Unknown(word) => (
                 word,
                 format!("`{}` is not a placeholder", shown(word)),
-                "it is sent as it stands",
+                "tapfan sends it unchanged",
                 format!("the placeholders are {}", listed(Placeholder::LABELS)),
                 Placeholder::LABELS.map(str::to_owned).to_vec(),
             ),
@@ -57,7 +57,7 @@ pub(in super::super) fn check_foreign(found: &Found<'_>, findings: &mut Findings
         if let Doubt::Foreign(word) = doubt {
             let message = format!("`{}` is `-` in frames from a listener", shown(word));
             let warning = token.warning(message, "only a DNS server with tapfan inside sets this");
-            let help = "for what the sender put into `extra`, write `{/tap/extra}`".to_owned();
+            let help = "to keep the `extra` of the sender, write `{/tap/extra}`".to_owned();
             findings.report(suggest(warning, token, word, &own_labels(), help));
         }
     }

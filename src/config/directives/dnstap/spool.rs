@@ -143,7 +143,7 @@ pub(super) fn check(sink: &Sink, options: &Options<'_, Sink>, findings: &mut Fin
     if options.get("name").is_none() {
         let problem = given.name.error(
             "a sink with a spool needs a name",
-            "its frames must find the same sink again after a restart",
+            "after a restart, the name shows which sink the frames on the disk belong to",
         );
         findings.report(problem.help("add a line to this block, such as `name siem`"));
     }
@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn problems_say_what_to_write() {
         insta::assert_snapshot!(problems("dnstap /a {\n spool /s 4GiB\n}"), @r"
-        Tapfile:3:2: error: a sink with a spool needs a name: its frames must find the same sink again after a restart
+        Tapfile:3:2: error: a sink with a spool needs a name: after a restart, the name shows which sink the frames on the disk belong to
             spool /s 4GiB
           help: add a line to this block, such as `name siem`
         ");
