@@ -14,9 +14,9 @@ pub(super) struct Filled {
 
 /// Replaces first `{%VAR%}` and then `{$VAR}`. Returns `None` if `text` contains neither.
 ///
-/// The rules are those of CoreDNS. The second pass also replaces references in the values that the first pass inserted.
-/// No pass replaces references in the values that it inserted itself. An unset variable is replaced by the empty
-/// string. If a pass finds a reference without a name, it stops there.
+/// The rules are those of CoreDNS. The first pass replaces `{%VAR%}`, and the second pass replaces `{$VAR}`, even in
+/// values that the first pass inserted. A value that contains a reference of the same form stays as it is. An unset
+/// variable is replaced by the empty string. If a pass finds a reference without a name, it stops there.
 pub(super) fn fill_in(text: &str, environment: Environment<'_>) -> Option<Filled> {
     if !text.contains("{%") && !text.contains("{$") {
         return None;

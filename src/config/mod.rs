@@ -54,7 +54,7 @@ pub use crate::{
     },
 };
 
-/// The paths at which tapfan looks for a configuration, in this order.
+/// The paths of the default configuration, in the order in which tapfan tries them.
 const PLACES: [&str; 2] = ["./Tapfile", "/etc/tapfan/Tapfile"];
 
 /// A configuration with all its problems. It contains as much as could be understood.

@@ -46,7 +46,7 @@ pub struct Config {
 pub struct Admin {
     /// The address of the admin endpoint.
     pub address: AdminAddress,
-    /// Names and addresses by which clients may reach the endpoint, in addition to those that are always allowed.
+    /// Names and addresses that clients may use to reach the endpoint, in addition to those that are always allowed.
     pub hosts: Vec<Host>,
     /// A second address, for probes and metrics only.
     pub probes: Option<SocketAddr>,
@@ -139,7 +139,7 @@ pub struct Sink {
     pub endpoints: Endpoints,
     /// The time between lookups of the collector's DNS name. No effect if `endpoint` has no DNS name.
     pub refresh: Refresh,
-    /// The longest time in which a write may make no progress. After this time, the sink closes the connection.
+    /// The longest time that a write may make no progress. After this time, the sink closes the connection.
     pub write_timeout: Duration,
     /// The age at which a connection is replaced, plus or minus a tenth. `None` means never.
     pub max_age: Option<Duration>,
@@ -159,7 +159,7 @@ pub struct Sink {
 pub struct FileSettings {
     /// The time after which the next file begins. Files begin at multiples of this time since 1970, in UTC.
     pub rotate: Option<Duration>,
-    /// The length at which a file ends, in bytes.
+    /// The length after which the next file begins, in bytes.
     pub size: Option<u64>,
     /// The number of files that are kept. The oldest files are deleted.
     pub keep: Option<usize>,
@@ -260,7 +260,7 @@ pub struct QueueLimits {
 // === impl Config ===
 
 impl Config {
-    /// A configuration in which all other settings have their defaults.
+    /// A configuration with the defaults of all other settings.
     pub fn new(listeners: Vec<Listen>, sinks: Vec<Sink>) -> Self {
         Self {
             listeners,
@@ -279,7 +279,7 @@ impl Config {
 // === impl Listen ===
 
 impl Listen {
-    /// A listener at `address` in which all other settings have their defaults.
+    /// A listener at `address`, with the defaults of all other settings.
     pub fn new(name: impl Into<Arc<str>>, address: ListenAddress) -> Self {
         Self {
             name: name.into(),
@@ -313,7 +313,7 @@ impl AdminAddress {
 // === impl Sink ===
 
 impl Sink {
-    /// A sink at `endpoint` in which all other settings have their defaults.
+    /// A sink at `endpoint`, with the defaults of all other settings.
     pub fn new(name: impl Into<Arc<str>>, endpoint: Endpoint) -> Self {
         let tls = matches!(endpoint, Endpoint::Tls(_) | Endpoint::TlsSrv(_));
         Self {

@@ -34,7 +34,7 @@ pub(super) struct Inner {
     pub(super) open: Span,
     /// The words, without those of deeper blocks.
     pub(super) tokens: Vec<Token>,
-    /// The place at which the first deeper block opens.
+    /// The place of the first deeper block's `{`, if there is a deeper block.
     pub(super) deeper: Option<Span>,
 }
 

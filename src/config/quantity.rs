@@ -2,11 +2,11 @@
 
 use std::{fmt, ops::RangeInclusive, time::Duration};
 
-/// A size in bytes. It is shown in the form in which it is written in a Tapfile: `64MiB`, `1500`.
+/// A size in bytes, shown as in a Tapfile: `64MiB`, `1500`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Size(pub(crate) u64);
 
-/// A time. It is shown in the form in which it is written in a Tapfile: `10s`, `1m30s`, `500ms`.
+/// A time, shown as in a Tapfile: `10s`, `1m30s`, `500ms`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Time(pub(crate) Duration);
 

@@ -105,7 +105,7 @@ impl Sources {
         self.files.get(file.0).map_or("", |source| &source.name)
     }
 
-    /// The folder to which relative paths in the file refer.
+    /// The base folder of relative paths in the file.
     pub(crate) fn folder(&self, file: FileId) -> &Path {
         let folder = self.files.get(file.0).and_then(|file| file.path.parent());
         folder.unwrap_or(Path::new(""))

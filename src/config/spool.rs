@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use crate::closed_set::closed_set;
 
-/// The spool of a sink: a folder in which its frames survive the end of the router.
+/// The spool of a sink: a folder that keeps the sink's frames when the router ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Spool {
@@ -48,10 +48,10 @@ closed_set! {
 // === impl Spool ===
 
 impl Spool {
-    /// The smallest number of files for which a spool has room.
+    /// The smallest number of files that must fit into a spool.
     pub const FILES: u64 = 4;
 
-    /// A spool in `folder`, with a limit of `size` bytes, in which all other settings have their defaults.
+    /// A spool in `folder` with a limit of `size` bytes, and with the defaults of all other settings.
     pub fn new(folder: impl Into<PathBuf>, size: u64) -> Self {
         Self {
             folder: folder.into(),

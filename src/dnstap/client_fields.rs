@@ -9,7 +9,7 @@ use super::{
     wire::{Field, Fields},
 };
 
-/// The address and the port from which the query came.
+/// The source address and the source port of the query.
 const ADDRESS: FieldSet = FieldSet::EMPTY
     .with(schema::QUERY_ADDRESS)
     .with(schema::QUERY_PORT);

@@ -21,7 +21,7 @@ struct Bucket {
     /// The tokens for frames, in billionths. A bucket gets `rate` billionths in each nanosecond, so no token is lost by
     /// rounding.
     level: u64,
-    /// The time up to which tokens were added; `None` before the first frame.
+    /// The time of the last refill of the bucket; `None` before the first frame.
     filled: Option<Instant>,
 }
 

@@ -6,8 +6,7 @@ use crate::{
     dnstap::{MessageType, Protocol},
 };
 
-/// The numbers of the message types that a word stands for: `client_query`, or `client` for both the query and the
-/// response.
+/// The numbers of the message types that match a word: `client_query`, or `client` for both the query and the response.
 pub(super) fn types(word: &str) -> Result<Vec<u32>, BadRule> {
     let all = || {
         MessageType::ALL

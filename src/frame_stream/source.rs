@@ -34,7 +34,7 @@ struct Identity {
 // === impl Source ===
 
 impl Source {
-    /// Creates a source for the connection of `peer` to `listener`. Both names are the ones that appear in the log.
+    /// Creates a source for the connection of `peer` to `listener`. Log lines show both names.
     pub fn new(listener: Arc<str>, peer: &str) -> Self {
         Self::within(&Budget::default(), listener, peer)
     }

@@ -18,8 +18,8 @@ pub struct SinkHealth {
     /// The number of failed lookups of the sink's name. After a failed lookup, the sink continues to use the addresses
     /// of the last successful lookup.
     pub resolve_failures: u64,
-    /// The error of the last lookup; `null` if the last lookup succeeded. The time is the one at which lookups began to
-    /// fail with this error.
+    /// The error of the last lookup, and the time of the first lookup that failed with this error; `null` if the last
+    /// lookup succeeded.
     pub resolve_error: Option<Failure>,
     /// True if the sink uses several endpoints at the same time.
     #[serde(skip)]
@@ -46,7 +46,7 @@ pub(super) struct Change {
 pub(super) enum Turn {
     /// No endpoint of the sink was up, and one has come up.
     Up,
-    /// One endpoint of the sink was up, and it has gone down.
+    /// Only one endpoint of the sink was up, and it has gone down.
     Down,
 }
 

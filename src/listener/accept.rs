@@ -263,7 +263,7 @@ impl Handle {
         changed
     }
 
-    /// The number by which sinks recognise the frames of this listener.
+    /// The number that tells the sinks which listener a frame came from.
     pub(crate) fn id(&self) -> ListenerId {
         self.intake.listener.id()
     }

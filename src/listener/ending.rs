@@ -12,9 +12,9 @@ use crate::{
     net::Stream,
 };
 
-/// The time in which a sender must send STOP after it was [asked](end_request) to end its stream. The sender first
-/// finishes the write that is in progress. After this time, the router closes the back channel, as it does at once for
-/// other senders.
+/// The time that a sender has to send STOP after it was [asked](end_request) to end its stream. The sender first
+/// finishes the write that is in progress. After this time, the router closes the back channel. For all other senders,
+/// it closes the back channel at once.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(2);
 
 /// The time that a server to which tapfan has connected has to end its stream after the half-close.
@@ -28,7 +28,7 @@ pub(super) enum DialledBy {
     Tapfan,
 }
 
-/// The time in which the sender must take FINISH if STOP arrived with the last bytes before the drain's deadline.
+/// The time that the sender has to take FINISH if STOP arrived with the last bytes before the drain's deadline.
 pub(super) const LAST_FINISH: Duration = Duration::from_millis(100);
 
 /// Asks the sender to end its stream with STOP. The back channel stays open for FINISH. Returns the time at which the

@@ -24,7 +24,7 @@ use crate::{
     net::{self, BindError, BoundUnix, PermissionChange, UnixAddress, UnixPermissions},
 };
 
-/// A listener's unix socket and the path at which senders find it.
+/// A listener's unix socket and its path.
 #[derive(Debug)]
 pub(super) struct SocketPath {
     listener: Stamp,

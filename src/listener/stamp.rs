@@ -50,7 +50,7 @@ impl Stamp {
         self.current.store(Arc::new(Imprint::of(listen)));
     }
 
-    /// The number by which sinks recognise the frames of this listener. It stays when the name changes.
+    /// The number that tells the sinks which listener a frame came from. It stays when the name changes.
     pub(super) fn id(&self) -> ListenerId {
         self.id
     }

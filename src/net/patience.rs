@@ -38,7 +38,7 @@ const SECOND: Duration = Duration::from_secs(1);
 // === impl Patience ===
 
 impl Patience {
-    /// A wait that begins now. The peer may take no data for up to `allowed`.
+    /// A wait that begins now. It ends when the peer has taken no data for `allowed`.
     pub(crate) fn new(allowed: Duration) -> Self {
         let begun = Instant::now();
         Self {
@@ -90,7 +90,7 @@ impl Patience {
         }
     }
 
-    /// The time for which the peer may currently take no data.
+    /// The longest time that the peer may currently pause without taking data.
     fn silence(&self) -> Duration {
         let taking = self.since - self.begun;
         if self.grows && taking > self.allowed {

@@ -164,7 +164,7 @@ mod tests {
         }
     }
 
-    /// The seconds until the peer is given up; `None` if it is not given up within ten minutes.
+    /// The seconds until the check gives up on the peer; `None` if it does not within ten minutes.
     async fn given_up(at: impl Fn(u64) -> (u64, u64, u64)) -> Option<u64> {
         let peer = Peer::new(at);
         let mut check = PeerCheck::new(ALLOWED);

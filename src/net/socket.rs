@@ -117,8 +117,8 @@ pub(super) fn abstract_path(name: &str) -> impl AsRef<Path> + use<> {
 // === impl Keepalive ===
 
 impl Keepalive {
-    /// Probes that give up a peer after a silence of `timeout` plus one interval. The interval is a sixth of `timeout`,
-    /// but at least 1 s and at most 5 s.
+    /// Probes that make the kernel close the connection when the peer has been silent for `timeout` plus one interval.
+    /// The interval is a sixth of `timeout`, but at least 1 s and at most 5 s.
     ///
     /// ```
     /// use std::time::Duration;
@@ -161,7 +161,7 @@ impl Default for Keepalive {
 // === impl UserTimeout ===
 
 impl UserTimeout {
-    /// The least time by which the timeout of Linux must be longer than the timeout of the router.
+    /// The minimum difference between the timeout of Linux and the shorter timeout of the router.
     const BACKSTOP: Duration = Duration::from_secs(10);
 
     /// The time after which Linux ends a connection by itself, even a closed connection with unsent bytes.

@@ -24,7 +24,7 @@ pub(super) struct Way {
     pub(super) sinks: Vec<(Arc<str>, Arc<Queues>)>,
 }
 
-/// The runtime of taps for which the caller provided no runtime.
+/// The runtime that taps create if the caller provides none.
 ///
 /// Unlike tokio's runtime, it may be dropped anywhere, even in async code.
 pub(super) struct OwnRuntime {

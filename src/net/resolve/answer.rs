@@ -12,7 +12,7 @@ use tower::util::rng::HasherRng;
 use super::target::Unanswered;
 use super::{order, target::Target};
 
-/// The addresses of a [`Destination`](super::Destination), and the time for which they are valid.
+/// The addresses of a [`Destination`](super::Destination), and their time to live.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// Never empty.

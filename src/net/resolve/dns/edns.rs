@@ -28,7 +28,7 @@ use hickory_resolver::{
 };
 use tokio::time::{self, Instant};
 
-/// The time for which a name server is asked without EDNS before EDNS is tried again.
+/// The time after which EDNS is tried again with a name server that did not support it.
 const REMEMBERED: Duration = Duration::from_secs(15 * 60);
 
 /// Creates connections for hickory. If a name server does not support EDNS, these connections ask it without EDNS.
