@@ -66,7 +66,7 @@ impl Amount {
         }
     }
 
-    /// The first dimension that is not 0.
+    /// Returns the first dimension that is not 0.
     pub(super) fn dimension(self) -> Option<Dimension> {
         match self {
             Self { frames: 1.., .. } => Some(Dimension::Frames),

@@ -133,7 +133,7 @@ impl Contents {
         }
     }
 
-    /// The contents of a queue with a spool that has the frames `found` already.
+    /// Creates the contents of a queue whose spool already has the frames `found`.
     pub(super) fn with_spool(limits: Limits, lost: Arc<Notify>, found: Range<u64>) -> Self {
         let mut contents = Self::new(limits, lost);
         let (start, frames) = (contents.next_position, found.end - found.start);
@@ -379,7 +379,7 @@ impl Contents {
         }
     }
 
-    /// The time at which the oldest frame in the queue was read from its sender.
+    /// Returns the time at which the oldest frame in the queue was read from its sender.
     pub(super) fn oldest(&self) -> Option<Instant> {
         let in_flight = self.in_flight.iter().map(|flight| flight.received);
         let first = self.waiting.first_key_value();

@@ -1,9 +1,9 @@
 //! Frames that the consumer takes before they are on the disk.
 //!
-//! A sink that keeps up delivers most frames sooner than a disk could take them. Such frames need no place on the disk:
-//! they are done. So the consumer takes new frames directly, if every older frame is in flight or done, and the thread of
-//! the spool writes only frames that are not done within [`PATIENCE`]. Frames in flight are written, too, because a
-//! collector may stall. The queue keeps a reference to their chunks for this purpose.
+//! A sink that keeps up delivers most frames sooner than a disk could write them. These frames are then done, and need
+//! not be written. So the consumer takes new frames directly, if every older frame is in flight or done. The thread of
+//! the spool writes only frames that are not done within [`PATIENCE`], including frames in flight, because a collector
+//! may stall. The queue therefore keeps a reference to the chunks in flight.
 //!
 //! ```text
 //! taken ──────────────► settled: delivered frames are done, the others wait for the disk as before
@@ -11,8 +11,8 @@
 //!   └─ being written ─► settled ─► written: delivered frames are done, the others get numbers
 //! ```
 //!
-//! This works only for a sink whose frames are delivered when they are written to the connection. If frames wait for a
-//! confirmation of the collector, they must be on the disk meanwhile, and are written before they are sent.
+//! This works only for a sink whose frames count as delivered when they are written to the connection. If a collector
+//! must confirm the frames, they are written to the disk before they are sent.
 
 use std::{
     collections::BTreeMap,
@@ -30,9 +30,9 @@ pub(super) struct Direct {
     chunks: BTreeMap<u64, Flown>,
     /// The number of chunks that are being written.
     writing: usize,
-    /// The position after the newest frame at the last turn of the thread, and the number of frames that were delivered.
+    /// The state when the thread last looked: the position after the newest frame, and the number of delivered frames.
     seen: (u64, u64),
-    /// True if the thread looks at the queue within [`PATIENCE`], so that new frames need not wake it.
+    /// True if the thread will look at the queue within [`PATIENCE`], so new frames need not wake it.
     pub(super) is_watched: bool,
 }
 
@@ -44,30 +44,30 @@ struct Flown {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Unwritten,
-    /// It does not fit into the spool as it is. If it is not delivered, it waits for the disk again and may be divided.
+    /// The chunk does not fit into the spool. If it is not delivered, it waits for the disk again and may be divided.
     Refused,
-    /// The thread of the spool writes it.
+    /// The thread of the spool is writing the chunk.
     Writing,
-    /// The thread of the spool writes it, and it is not in flight any more.
+    /// The thread of the spool is still writing the chunk, but the flight has ended.
     Settled,
-    /// It is on the disk. This is the number of its first frame.
+    /// The chunk is on the disk, and its first frame has this number.
     Written(u64),
 }
 
-/// The time after which a frame is written that is neither delivered nor dropped. It counts from the read of the frame.
+/// The age at which a frame is written to the disk if it is neither delivered nor dropped.
 ///
-/// A shorter time would cost a steady sink more, because its thread looks at the queue once in this time. A longer time
-/// would cost more frames when the process is killed while the collector is away.
+/// With a shorter time, a steady sink would need more CPU time, because its thread looks at the queue once in this
+/// time. With a longer time, more frames would be lost if the process were killed while the collector is down.
 pub(super) const PATIENCE: Duration = Duration::from_millis(2);
 
-/// The time after which a frame is written even if the sink has delivered other frames since the last look. On a busy
-/// machine, a steady sink may get no processor for a few milliseconds.
+/// The age at which a frame is written even if the sink has delivered frames since the thread last looked. On a busy
+/// machine, a steady sink may get no CPU time for a few milliseconds.
 const LONGEST: Duration = Duration::from_millis(20);
 
 // === impl Direct ===
 
 impl Direct {
-    /// `position` is the one after the newest frame.
+    /// Creates the value for a queue without frames in flight. `position` is the position after the newest frame.
     pub(super) fn new(position: u64) -> Self {
         Self {
             is_allowed: false,
@@ -78,18 +78,18 @@ impl Direct {
         }
     }
 
-    /// Returns whether no chunk is being written that was taken directly.
+    /// Returns whether the thread is writing none of the chunks that were taken directly.
     pub(super) fn is_at_rest(&self) -> bool {
         self.writing == 0
     }
 
-    /// Returns whether a newer chunk than the one at `position` was taken directly, and is not settled or not written.
+    /// Returns whether a chunk after `position` was taken directly, and is still in flight or being written.
     pub(super) fn is_after(&self, position: u64) -> bool {
         let newest = self.chunks.last_key_value();
         newest.is_some_and(|(at, _)| *at > position)
     }
 
-    /// The consumer takes a chunk that is not on the disk.
+    /// Records that the consumer has taken a chunk that is not on the disk.
     pub(super) fn add(&mut self, held: &Held) {
         let flown = Flown {
             chunk: held.chunk.clone(),
@@ -117,7 +117,7 @@ impl Direct {
         }
     }
 
-    /// The oldest chunk from the position `from` on that is not on the disk, and its position.
+    /// Returns the oldest unwritten chunk at or after the position `from`, with its position.
     pub(super) fn first_unwritten(&self, from: u64) -> Option<(u64, &Chunk)> {
         let mut later = self.chunks.range(from..);
         let first = later.find(|(_, flown)| flown.state == State::Unwritten)?;
@@ -163,7 +163,7 @@ impl Direct {
 // === impl Contents ===
 
 impl Contents {
-    /// Gives the chunks of a batch, whose flight ends, the numbers that they have got on the disk meanwhile.
+    /// Sets the numbers of chunks whose flight ends, if they were written to the disk during the flight.
     pub(super) fn number<'a>(&mut self, batch: impl IntoIterator<Item = &'a mut Held>) {
         let Some(spooled) = &mut self.spooled else {
             return;
@@ -175,8 +175,8 @@ impl Contents {
         }
     }
 
-    /// Ends the write of a chunk that was taken directly. `number` is that of its first frame, or `None` if it is not on
-    /// the disk.
+    /// Ends the write of a chunk that was taken directly. `number` is the number of its first frame, or `None` if the
+    /// chunk is not on the disk.
     pub(super) fn end_direct_write(&mut self, held: &Held, number: Option<u64>) {
         if self.is_abandoned() {
             return;
@@ -202,8 +202,8 @@ impl Contents {
         }
     }
 
-    /// Gives numbers to the frames of a chunk that was settled while it was written. Those that do not wait again are
-    /// done.
+    /// Gives numbers to the frames of a chunk that was settled during its write. Frames that are not in the queue again
+    /// are done.
     fn settle_written(&mut self, positions: Range<u64>, number: u64) {
         let waiting = self.waiting.range(positions.clone());
         let waiting: Vec<u64> = waiting.map(|(position, _)| *position).collect();
@@ -227,8 +227,8 @@ impl Contents {
         }
     }
 
-    /// The position and the chunk of the oldest frame that the thread of the spool must bring to the disk. The flag is
-    /// true if it was taken directly.
+    /// Returns the oldest chunk that the thread of the spool must write, with its position. The flag is true if the
+    /// consumer took the chunk directly.
     pub(super) fn first_unspooled(&self) -> Option<(u64, &Chunk, bool)> {
         let spooled = self.spooled.as_ref()?;
         let flown = spooled.direct.first_unwritten(spooled.written_to);
@@ -243,8 +243,8 @@ impl Contents {
 
     /// Decides whether the thread of the spool must write now. If not, returns the time at which it looks again.
     ///
-    /// While frames come and go, the thread looks once in [`PATIENCE`], and new frames do not wake it: this costs less
-    /// than a wake-up a chunk.
+    /// While frames come and go, the thread looks once in [`PATIENCE`], and new frames do not wake it. This costs less
+    /// than one wake-up per chunk.
     pub(super) fn write_or_watch(&mut self, now: Instant) -> Result<(), Option<Instant>> {
         let oldest = self.first_unspooled().map(|(_, chunk, _)| chunk.received());
         let is_pressing = self.is_pressing();
@@ -273,13 +273,13 @@ impl Contents {
         Err(look_at)
     }
 
-    /// Returns whether so many frames wait for the disk that the thread of the spool must not be patient.
+    /// Returns whether so many frames wait for the disk that the thread must write them before [`PATIENCE`] ends.
     pub(super) fn is_pressing(&self) -> bool {
         let (waiting, half) = (self.senders.total, self.bounds().held / 2);
         waiting.frames > half.frames || waiting.bytes > half.bytes
     }
 
-    /// Allows the consumer to take frames before they are on the disk, or forbids it for good.
+    /// Allows the consumer to take frames before they are on the disk, or forbids it.
     pub(super) fn set_direct(&mut self, is_allowed: bool) {
         if let Some(spooled) = &mut self.spooled {
             spooled.direct.is_allowed = is_allowed;

@@ -2,20 +2,20 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-/// The numbers of the frames that were delivered or counted as dropped. All frames below a number are nearly always
-/// done first, so there are few ranges.
+/// The numbers of the frames that were delivered or counted as dropped. Frames become done nearly in order, so there
+/// are few ranges.
 #[derive(Debug, Default)]
 pub(super) struct Done {
     /// Every frame below this number is done.
     below: u64,
-    /// Further ranges, by their first number, with their end. Any two have a gap between them.
+    /// Further ranges: the first number of each range, and its end. There is a gap between any two ranges.
     ranges: BTreeMap<u64, u64>,
 }
 
 // === impl Done ===
 
 impl Done {
-    /// All frames below this number are done, and no others.
+    /// Creates the set of all frames below this number.
     pub(super) fn starting_at(below: u64) -> Self {
         Self {
             below,
@@ -23,7 +23,7 @@ impl Done {
         }
     }
 
-    /// Every frame below this number is done.
+    /// Returns the number below which every frame is done.
     pub(super) fn below(&self) -> u64 {
         self.below
     }
@@ -52,7 +52,7 @@ impl Done {
         self.ranges.insert(start, end);
     }
 
-    /// The number of frames from `from` to `next` that are not done.
+    /// Returns the number of frames from `from` to `next` that are not done.
     pub(super) fn missing(&self, from: u64, next: u64) -> u64 {
         let from = from.max(self.below);
         let done = self.ranges.iter().map(|(start, end)| {

@@ -59,8 +59,8 @@ impl Router {
         }
     }
 
-    /// Returns whether another thread uses the queue of a sink at this time, so that [`offer`](Self::offer) would have
-    /// to wait for that thread.
+    /// Returns whether another thread is using the queue of a sink now, so that [`offer`](Self::offer) would have to
+    /// wait for that thread.
     #[cfg(feature = "tap")]
     pub(crate) fn is_in_use(&self) -> bool {
         let sinks = self.sinks.load();

@@ -36,12 +36,12 @@ impl Held {
         }
     }
 
-    /// The position after its last frame.
+    /// Returns the position after the last frame of the chunk.
     pub(super) fn end(&self) -> u64 {
         self.position + self.chunk.len() as u64
     }
 
-    /// The numbers of its frames in the spool; empty if they are only in memory.
+    /// Returns the numbers of the chunk's frames in the spool. The range is empty if they are only in memory.
     pub(super) fn numbers(&self) -> Range<u64> {
         let length = self.chunk.len() as u64;
         self.number.map_or(0..0, |first| first..first + length)

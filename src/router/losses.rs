@@ -21,7 +21,8 @@ impl Losses {
     /// The greatest number of senders that have a row.
     pub const SENDERS: usize = 16;
 
-    /// The senders that have a row, each with the number of frames that it lost. The first sender lost the most.
+    /// Returns the senders that have a row, each with the number of frames that it lost. The first sender lost the
+    /// most.
     ///
     /// When a new sender takes over the row of an older sender, the count of the older sender is added to the
     /// [others](Self::others).
@@ -32,17 +33,17 @@ impl Losses {
         rows
     }
 
-    /// The frames that were lost by senders without a row.
+    /// Returns the number of frames that were lost by senders without a row.
     pub fn others(&self) -> u64 {
         self.others
     }
 
-    /// The frames that all senders together lost.
+    /// Returns the number of frames that all senders together lost.
     pub fn total(&self) -> u64 {
         self.others + self.senders.iter().map(|(_, frames)| frames).sum::<u64>()
     }
 
-    /// The frames that the sender of `source` lost. The result is 0 if this sender has no row.
+    /// Returns the number of frames that the sender of `source` lost, or 0 if this sender has no row.
     pub fn of(&self, source: &Source) -> u64 {
         let row = self
             .senders

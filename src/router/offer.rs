@@ -21,7 +21,7 @@ pub(super) struct Offer<'a> {
 // === impl Offer ===
 
 impl<'a> Offer<'a> {
-    /// The offer of all frames of a chunk.
+    /// Creates an offer of all frames of a chunk.
     pub(super) fn whole(chunk: &'a Chunk) -> Self {
         Self {
             chunk: Some(Cow::Borrowed(chunk)),
@@ -30,7 +30,7 @@ impl<'a> Offer<'a> {
         }
     }
 
-    /// The offer of the frames that pass a filter.
+    /// Creates an offer of the frames that pass a filter.
     ///
     /// The limit of the filter uses the time at which the chunk was read, so the clock need not be read again.
     pub(super) fn screened(screen: &Screen, chunk: &Chunk) -> Self {

@@ -53,8 +53,8 @@ impl Queue {
         }
     }
 
-    /// A queue like [`reporting_to`](Self::reporting_to) with a spool, in which the frames with the numbers `found` wait
-    /// already.
+    /// Creates a queue like [`reporting_to`](Self::reporting_to), with a spool in which the frames `found` already
+    /// wait.
     pub(super) fn with_spool(limits: Limits, lost: Arc<Notify>, found: Range<u64>) -> Self {
         Self {
             contents: Mutex::new(Contents::with_spool(limits, lost, found)),
@@ -94,13 +94,13 @@ impl Queue {
         self.change(|contents| contents.push_in_place(chunk));
     }
 
-    /// Returns whether another thread uses the queue at this time.
+    /// Returns whether another thread is using the queue now.
     #[cfg(feature = "tap")]
     pub(super) fn is_in_use(&self) -> bool {
         matches!(self.contents.try_lock(), Err(TryLockError::WouldBlock))
     }
 
-    /// Calls `act` while the queue is in use.
+    /// Calls `act` while this thread holds the lock of the queue.
     #[cfg(all(test, feature = "tap", feature = "proto"))]
     pub(crate) fn while_in_use(&self, act: impl FnOnce()) {
         let _contents = self.lock();
@@ -186,7 +186,7 @@ impl Queue {
         });
     }
 
-    /// Returns unconfirmed frames to the queue. `before` is as for [`confirm`](Self::confirm).
+    /// Returns unconfirmed frames to the queue. `before` has the same meaning as in [`confirm`](Self::confirm).
     pub(super) fn take_back(&self, unconfirmed: VecDeque<Held>, before: Option<(Instant, u64)>) {
         self.end_flight(|contents| {
             contents.change_oldest(before, None);
@@ -270,22 +270,22 @@ impl Queue {
         self.lock().ledger.clone()
     }
 
-    /// The frames that were dropped because the queue had no room, by sender.
+    /// Returns the frames that were dropped because the queue had no room, by sender.
     pub(crate) fn losses(&self) -> Losses {
         self.lock().losses.clone()
     }
 
-    /// The latencies of the frames that were delivered.
+    /// Returns the latencies of the frames that were delivered.
     pub(crate) fn latency(&self) -> Latency {
         self.lock().latency.clone()
     }
 
-    /// The time at which the oldest frame in the queue was read from its sender.
+    /// Returns the time at which the oldest frame in the queue was read from its sender.
     pub(crate) fn oldest(&self) -> Option<Instant> {
         self.lock().oldest()
     }
 
-    /// The time at which the oldest unconfirmed frame was read from its sender.
+    /// Returns the time at which the oldest unconfirmed frame was read from its sender.
     pub(crate) fn oldest_unconfirmed(&self) -> Option<Instant> {
         self.lock()
             .unconfirmed

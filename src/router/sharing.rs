@@ -8,21 +8,21 @@ use super::{
 use crate::frame_stream::Chunk;
 
 impl Contents {
-    /// The room for the frames in `waiting`: the bounds minus all other frames in memory.
+    /// Returns the room for the frames in `waiting`: the bounds minus all other frames in memory.
     pub(super) fn room(&self, bounds: Bounds) -> Amount {
         bounds
             .held
             .without(self.in_memory().without(self.senders.total))
     }
 
-    /// The room that is free: the bounds minus the frames in memory. Frames that returned unconfirmed take no room from
-    /// new ones, because they had left the queue already.
+    /// Returns the free room: the bounds minus the frames in memory. Frames that returned unconfirmed take no room from
+    /// new frames, because they had already left the queue.
     pub(super) fn free(&self, bounds: Bounds) -> Amount {
         bounds.held.without(self.in_memory().without(self.returned))
     }
 
-    /// The frames in memory that count against the bounds. Unconfirmed frames do not count: the connection limits them
-    /// separately.
+    /// Returns the frames in memory that count against the bounds. Unconfirmed frames do not count: the connection
+    /// limits them separately.
     pub(super) fn in_memory(&self) -> Amount {
         let queued = self.ledger.queued - self.only_on_disk();
         Amount {
@@ -31,7 +31,7 @@ impl Contents {
         }
     }
 
-    /// The bytes that count against the bounds.
+    /// Returns the bytes that count against the bounds.
     pub(super) fn bounded_bytes(&self) -> usize {
         to_usize(self.ledger.held_bytes - self.ledger.unconfirmed_bytes)
     }
@@ -47,8 +47,9 @@ impl Contents {
         }
     }
 
-    /// Makes room for the frames of `chunk` to which its connection is entitled. Does nothing if these are not more
-    /// than the `free` frames that fit already. Returns the number of frames of `chunk` that fit afterwards.
+    /// Makes room for the frames of `chunk` to which its connection is entitled. Does nothing if the connection is
+    /// entitled to no more than the `free` frames that already fit. Returns the number of frames of `chunk` that fit
+    /// afterwards.
     ///
     /// The room is divided equally among the senders that have waiting frames, and the share of each sender equally
     /// among its connections. So a sender gains nothing by opening many connections.
@@ -125,7 +126,7 @@ impl Contents {
     /// share loses its newest chunk. To compute the shares, the amount that is left after the eviction is divided among
     /// the senders.
     ///
-    /// Chunks that are also on a disk go first: they are only taken out of memory.
+    /// Chunks that are also on a disk go first, because they can leave memory without a loss.
     pub(super) fn evict(&mut self, mut bytes: usize) {
         while bytes > 0
             && let Some(amount) = self.forget_newest()

@@ -12,8 +12,8 @@ use crate::memory::Budget;
 /// is reached, the offer of the next chunk continues the eviction.
 const ROUNDS: usize = 64;
 
-/// Makes offers to queues while `memory` is short. `offers` has the queues of all sinks, each with what is offered to it,
-/// if anything. The memory of the offered chunks is already counted in `memory`.
+/// Makes offers to queues while `memory` is short. `offers` has the queues of all sinks, each with its offer, or `None`
+/// if the sink gets nothing. The memory of the offered chunks is already counted in `memory`.
 ///
 /// A part of the memory, the reserve, is meant for queues that hold few frames. If the queue that holds the most bytes
 /// holds more than the reserve, it must not grow: a new frame can only replace another frame. If the memory in use is

@@ -17,7 +17,7 @@ impl Sources {
     /// Any listener. A sink with these sources also gets frames that come from no listener.
     pub(crate) const ALL: Self = Self(None);
 
-    /// Only these listeners.
+    /// Creates sources that contain only these listeners.
     pub(crate) fn only(listeners: impl IntoIterator<Item = ListenerId>) -> Self {
         Self(Some(listeners.into_iter().collect()))
     }

@@ -1,4 +1,5 @@
-//! The steps of a spool's thread, under the lock of the queue: frames that it takes, has written, has read, or has lost.
+//! The steps of a spool's thread, under the lock of the queue. The thread takes frames to write, and records which
+//! frames were written, read or lost.
 
 use std::{task::Waker, time::Instant};
 
@@ -20,8 +21,8 @@ impl Contents {
         spooled.is_some_and(|it| it.writes == Writes::On) && self.first_unspooled().is_some()
     }
 
-    /// Takes the oldest chunks that were never on the disk. They count as queued, and are not forgotten. Those that are in
-    /// flight stay there; for them, the flag is true.
+    /// Takes the oldest chunks that were never on the disk, so that the thread can write them. The ledger still counts
+    /// waiting chunks as queued. The flag is true for a chunk that is in flight; such a chunk stays in flight.
     pub(super) fn take_unspooled(&mut self, at_most: Amount) -> Vec<(Held, bool)> {
         let mut taken = Vec::new();
         if !self.has_unspooled() {
@@ -48,8 +49,8 @@ impl Contents {
         Some(held)
     }
 
-    /// Ends the write of a chunk that [`take_unspooled`](Self::take_unspooled) returned. `number` is that of its first
-    /// frame, or `None` if it is not on the disk and waits again.
+    /// Ends the write of a chunk that [`take_unspooled`](Self::take_unspooled) returned. `number` is the number of its
+    /// first frame, or `None` if the chunk is not on the disk and waits again.
     pub(super) fn end_write(&mut self, mut held: Held, number: Option<u64>) {
         let amount = held.amount();
         // A quarter of the memory stays free for new frames: with `when_full oldest`, frames whose files were deleted keep
@@ -78,7 +79,8 @@ impl Contents {
         spooled.written_to = spooled.written_to.max(held.end());
         let is_next = spooled.only_on_disk() == 0;
         spooled.next = spooled.next.max(first + amount.frames as u64);
-        // A frame that is older than one in flight must not be read from the disk: the one in flight would be read, too.
+        // If a newer chunk was taken directly, this chunk must stay in memory. Otherwise the thread would later read
+        // both of them from the disk.
         let fits =
             memory.without(bounds) == Amount::default() || spooled.direct.is_after(held.position);
         if is_next && fits {
@@ -116,8 +118,8 @@ impl Contents {
         })
     }
 
-    /// Adds a chunk that was read from the disk, with the number of its first frame. It must be the first one that is
-    /// only on the disk.
+    /// Adds a chunk that was read from the disk. `number` is the number of its first frame. Ignores the chunk unless it
+    /// is the first one that is only on the disk.
     pub(super) fn add_read(&mut self, chunk: Chunk, number: u64) {
         let Some(spooled) = &mut self.spooled else {
             return;
@@ -160,7 +162,8 @@ impl Contents {
         lost
     }
 
-    /// The frames below `floor` are not on the disk any more. Those that are only there are lost for `reason`.
+    /// Records that the frames below `floor` are no longer on the disk. Frames that were only on the disk are lost for
+    /// `reason`. Returns the number of lost frames.
     pub(super) fn raise_floor(&mut self, floor: u64, reason: DropReason) -> u64 {
         if let Some(spooled) = &mut self.spooled {
             spooled.floor = spooled.floor.max(floor);
@@ -184,7 +187,7 @@ impl Contents {
         }
     }
 
-    /// The waker of the spool's thread, if the thread waits and has work.
+    /// Returns the waker of the spool's thread, if the thread waits and has work.
     pub(super) fn thread_to_wake(&mut self) -> Option<Waker> {
         let is_news = self.is_news_for_thread();
         self.spooled.as_mut()?.thread.take_if(|_| is_news)

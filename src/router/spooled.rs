@@ -1,14 +1,15 @@
-//! The frames of a queue that are on a disk: which of them are in memory too, and which need not be sent any more.
+//! The frames of a queue that are on a disk: which of them are also in memory, and which need not be sent any more.
 //!
 //! ```text
 //! oldest                                                              newest
 //! in flight, unconfirmed │ ready │ only on the disk │ being written │ waiting (not on the disk yet)
 //! ```
 //!
-//! Frames have two kinds of numbers. Their *positions* are the order in which they were offered to the queue. Their
-//! *numbers* are those of the spool, which has no numbers for lost frames. The chunks that are only on the disk have no
-//! positions any more. When they are read, they get positions that follow each other from the first one on. Such a
-//! position is never higher than the one before, so the order of the queue stays right.
+//! A frame has two numbers. Its *position* is its place in the order in which frames were offered to the queue. Its
+//! *number* is its place in the spool. A chunk that is only on the disk has no position. When chunks are read from the
+//! disk, they get consecutive positions, beginning at `disk_position`. A lost frame has a position but may have no
+//! number, so the new position of a chunk can be lower than its first one, but never higher. The chunk therefore stays
+//! before all newer frames.
 
 use std::{collections::BTreeMap, ops::Range, task::Waker, time::Instant};
 
@@ -26,21 +27,21 @@ pub(super) struct Spooled {
     /// The chunks that are on the disk and in memory and wait to be sent, by position.
     pub(super) ready: BTreeMap<u64, Held>,
     pub(super) ready_amount: Amount,
-    /// The number of the first frame that is only on the disk. All later ones are only there too.
+    /// The number of the first frame that is only on the disk. All later frames on the disk are only there, too.
     pub(super) disk: u64,
-    /// The position that this frame gets when it is read.
+    /// The position that the frame with the number `disk` gets when it is read.
     pub(super) disk_position: u64,
     /// The number of the next frame that is written to the disk.
     pub(super) next: u64,
     /// The position after the newest frame that is on the disk, or that was taken from memory while the disk failed.
-    /// Older frames are never written: they would come after newer ones on the disk.
+    /// Older frames are never written, because they would follow newer frames on the disk.
     pub(super) written_to: u64,
-    /// The position after the newest frame that was taken from memory while the disk failed. Chunks before it stay in
-    /// memory: otherwise they would be read after that frame is sent again.
+    /// The position after the newest frame that was taken from memory while the disk failed. Older chunks stay in
+    /// memory. If they were read from the disk again, they could come after this frame when it is sent again.
     pub(super) taken_to: u64,
     /// The frames below this number are not on the disk any more.
     pub(super) floor: u64,
-    /// The frames below this number may have been sent on a connection that ended before they were confirmed.
+    /// The frames below this number may already have been sent, on a connection that ended before they were confirmed.
     pub(super) sent_below: u64,
     /// The waiting frames that are being written to the disk.
     pub(super) writing: Amount,
@@ -49,9 +50,9 @@ pub(super) struct Spooled {
     pub(super) writes: Writes,
     /// The work for which the thread of the spool is woken.
     pub(super) wants: Wants,
-    /// The number of [`Done::below`] that the thread knows.
+    /// The value of [`Done::below`] that the thread got last.
     pub(super) known_done: u64,
-    /// True when the thread must bring everything to the disk and end.
+    /// True if the thread must write everything to the disk and end.
     pub(super) is_ending: bool,
     /// Wakes the thread of the spool; `None` if it does not wait.
     pub(super) thread: Option<Waker>,
@@ -64,24 +65,24 @@ pub(crate) enum Writes {
     On,
     /// The spool is full. New frames wait in memory until older ones are done.
     Full,
-    /// The disk has failed. Once everything on it is sent, new frames are sent from memory.
+    /// The disk has failed. When everything on it has been sent, new frames are sent from memory.
     Failing,
 }
 
-/// The frames of a spool, in numbers.
+/// The counts of the frames in a spool.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct SpoolCounts {
     /// Frames on the disk that are neither delivered nor dropped.
     pub(crate) frames: u64,
-    /// Those of them that are not in memory.
+    /// Frames that are on the disk and not in memory.
     pub(crate) only_on_disk: u64,
 }
 
 // === impl Spooled ===
 
 impl Spooled {
-    /// The state of a queue whose spool has the frames `found`, and in which nothing else waits. `position` is the one
-    /// of the first frame, and `end` the one after the last frame.
+    /// Creates the state of a queue whose spool has the frames `found`. No other frames wait in the queue. `start` is
+    /// the position of the first frame, and `end` the position after the last frame.
     pub(super) fn new(found: Range<u64>, Range { start, end }: Range<u64>) -> Self {
         Self {
             ready: BTreeMap::new(),
@@ -107,19 +108,19 @@ impl Spooled {
         }
     }
 
-    /// The number of frames that are only on the disk.
+    /// Returns the number of frames that are only on the disk.
     pub(super) fn only_on_disk(&self) -> u64 {
         self.next - self.disk
     }
 
-    /// The memory of all chunks that are on the disk or on the way there, without those in flight.
+    /// Returns the amount of all chunks that are ready or being written to the disk. Chunks in flight do not count.
     pub(super) fn in_memory(&self) -> Amount {
         let mut amount = self.ready_amount;
         amount += self.writing;
         amount
     }
 
-    /// The frames on the disk that are neither delivered nor dropped.
+    /// Returns the number of frames on the disk that are neither delivered nor dropped.
     pub(super) fn kept(&self) -> u64 {
         self.done.missing(self.floor, self.next)
     }
@@ -129,14 +130,15 @@ impl Spooled {
         self.ready.is_empty() && self.only_on_disk() == 0 && self.writing.frames == 0
     }
 
-    /// Returns whether the consumer may take frames that are not on the disk: all older frames are done or in flight.
+    /// Returns whether the consumer may take frames that are not on the disk. It may if it takes frames directly or the
+    /// disk fails, and if all older frames are done or in flight.
     fn is_passed(&self) -> bool {
         let may_pass = self.direct.is_allowed || self.writes == Writes::Failing;
         may_pass && self.is_empty() && self.direct.is_at_rest()
     }
 
-    /// The memory that can be freed without losing a frame. The oldest chunk stays, so that the sink always has one to
-    /// send.
+    /// Returns an upper bound of the bytes that can be freed without losing a frame. The oldest chunk stays in memory,
+    /// so that the sink always has a chunk to send.
     pub(super) fn forgettable(&self) -> usize {
         match self.ready.len() {
             0 | 1 => 0,
@@ -144,7 +146,7 @@ impl Spooled {
         }
     }
 
-    /// The oldest chunk that the consumer may take.
+    /// Returns the oldest ready chunk.
     pub(super) fn first(&self) -> Option<&Held> {
         self.ready.first_key_value().map(|(_, held)| held)
     }
@@ -160,14 +162,14 @@ impl Spooled {
         Some(held)
     }
 
-    /// Takes the newest ready chunk out of memory if it is directly before the frames that are only on the disk.
+    /// Removes the newest ready chunk from memory if it is directly before the frames that are only on the disk.
     fn forget_newest(&mut self) -> Option<Amount> {
         if self.ready.len() < 2 {
             return None;
         }
         let newest = self.ready.last_entry()?;
         let numbers = newest.get().numbers();
-        // A chunk that ended connections keeps the count of them.
+        // A chunk with `cuts` stays in memory, because the spool does not store this count.
         let may_go = numbers.end == self.disk
             && numbers.start >= self.floor
             && newest.get().position >= self.taken_to
@@ -188,20 +190,21 @@ impl Spooled {
 // === impl Contents ===
 
 impl Contents {
-    /// The number of frames that are only on the disk.
+    /// Returns the number of frames that are only on the disk.
     pub(super) fn only_on_disk(&self) -> u64 {
         self.spooled.as_ref().map_or(0, |it| it.only_on_disk())
     }
 
-    /// The oldest chunk that the consumer may take. With a spool, it takes only chunks that are on the disk, unless the
-    /// disk fails or frames may be sent [before](super::direct) they are there.
+    /// Returns the oldest chunk that the consumer may take. With a spool, the consumer takes only chunks that are on
+    /// the disk, unless the disk fails or the consumer takes frames [directly](super::direct).
     pub(super) fn first(&self) -> Option<&Held> {
         let waiting = self.waiting.first_key_value().map(|(_, held)| held);
         let Some(spooled) = &self.spooled else {
             return waiting;
         };
         match (waiting, spooled.first()) {
-            // It was sent while the disk failed, and returned. Newer chunks are on the disk by now.
+            // This chunk was sent while the disk failed, and returned to the queue. Newer chunks are on the disk by
+            // now.
             (Some(waiting), ready)
                 if waiting.position < spooled.written_to
                     && ready.is_none_or(|ready| waiting.position < ready.position) =>
@@ -222,7 +225,7 @@ impl Contents {
         self.pop_waiting(position)
     }
 
-    /// The consumer takes `held` out of the queue.
+    /// Records that the consumer has taken `held` out of the queue.
     pub(super) fn is_taken(&mut self, held: &Held) {
         let Some(spooled) = self.spooled.as_mut().filter(|_| held.number.is_none()) else {
             return;
@@ -235,7 +238,7 @@ impl Contents {
         }
     }
 
-    /// Notes that the frames of `held` were sent and will never be on the disk, unless they are there already.
+    /// Records that the frames of `held` were sent and will never be on the disk, unless they are there already.
     pub(super) fn stays_in_memory(&mut self, held: &Held) {
         if let (Some(spooled), None) = (&mut self.spooled, held.number) {
             spooled.written_to = spooled.written_to.max(held.end());
@@ -253,39 +256,39 @@ impl Contents {
         Some(held)
     }
 
-    /// Frees memory for `chunk`: ready chunks are forgotten, the newest first, until it fits.
+    /// Frees memory for `chunk`: removes ready chunks from memory, the newest first, until it fits.
     pub(super) fn forget_for(&mut self, chunk: &Chunk, bounds: Bounds) {
         while self.free(bounds).room_for(chunk) < chunk.len() && self.forget_newest().is_some() {}
     }
 
-    /// Takes the newest ready chunk out of memory. It stays on the disk.
+    /// Removes the newest ready chunk from memory. It stays on the disk.
     pub(super) fn forget_newest(&mut self) -> Option<Amount> {
         let amount = self.spooled.as_mut()?.forget_newest()?;
         self.ledger.held_bytes -= amount.bytes as u64;
         Some(amount)
     }
 
-    /// Notes that the frames of `held` are delivered or dropped.
+    /// Records that the frames of `held` are delivered or dropped.
     pub(super) fn mark_done(&mut self, held: &Held) {
         if let Some(spooled) = &mut self.spooled {
             spooled.done.add(held.numbers());
         }
     }
 
-    /// Notes that the frames of `held` were sent and will be sent again.
+    /// Records that the frames of `held` were sent and will be sent again.
     pub(super) fn mark_sent_before(&mut self, held: &Held) {
         if let Some(spooled) = &mut self.spooled {
             spooled.sent_below = spooled.sent_below.max(held.numbers().end);
         }
     }
 
-    /// The time at which the oldest ready frame was received.
+    /// Returns the time at which the oldest ready frame was read from its sender.
     pub(super) fn oldest_ready(&self) -> Option<Instant> {
         let first = self.spooled.as_ref()?.first()?;
         Some(first.chunk.received())
     }
 
-    /// Forgets everything in memory. Returns the number of frames that stay on the disk.
+    /// Removes all frames of the spool from memory. Returns the number of frames that stay on the disk.
     pub(super) fn keep_on_disk(&mut self) -> u64 {
         let Some(spooled) = &mut self.spooled else {
             return 0;

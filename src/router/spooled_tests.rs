@@ -28,7 +28,7 @@ const ALL: Wants = Wants {
     reads: true,
 };
 
-/// The frames `from..from + frames`. The payload of each is its number, in four bytes.
+/// Returns the frames `from..from + frames`. The payload of each frame is its number, in four bytes.
 fn chunk(from: u32, frames: u32) -> Chunk {
     chunk_of(from..from + frames)
 }
@@ -73,7 +73,7 @@ fn take(queue: &Arc<Queue>) -> Vec<u32> {
 
 fn work(queue: &Arc<Queue>) -> Option<Work> {
     let cx = Context::from_waker(Waker::noop());
-    // Every frame is so old that it is written.
+    // At this time, every frame is old enough to be written.
     match queue.spool_turn(&cx, ALL, Instant::now() + Duration::from_secs(60)) {
         Turn::Work(work) => Some(work),
         Turn::Wait(_) => None,
@@ -99,7 +99,7 @@ impl Bench {
         drop(self.begin_write(at_most));
     }
 
-    /// Like [`write`](Self::write), but the queue hears of the end of the write only when the result is dropped.
+    /// Writes chunks like [`write`](Self::write). For the queue, the write ends when the result is dropped.
     fn begin_write(&mut self, at_most: usize) -> Option<Work> {
         let mut work = work(&self.queue)?;
         for _ in 0..at_most {
@@ -112,7 +112,7 @@ impl Bench {
         Some(work)
     }
 
-    /// Reads at most `at_most` frames, after the first `lost`, which are lost.
+    /// Reads at most `at_most` frames. The `lost` frames before them are lost.
     fn read(&mut self, lost: usize, at_most: usize) {
         let Some(from) = work(&self.queue).and_then(|work| work.read_from) else {
             return;
@@ -171,7 +171,7 @@ fn a_full_memory_forgets_what_the_disk_has_and_loses_only_new_frames() {
         bench.queue.push(&chunk(from, 5));
         bench.write(9);
     }
-    // The disk takes nothing more. The memory has room for 40 frames, of which 5 stay ready.
+    // The spool is full. The memory has room for 40 frames, and the oldest 5 frames stay in it.
     bench.queue.set_writes(Writes::Full);
     bench.queue.push(&chunk(20, 30));
     assert_eq!(bench.queue.ledger().dropped_total(), 0);
@@ -205,7 +205,7 @@ fn while_the_disk_fails_new_frames_follow_those_on_the_disk() {
     bench.queue.push(&chunk(55, 5));
     let unsent = poll(&bench.queue).expect("from memory");
     assert_eq!(numbers(unsent.chunks()), (55..60).collect::<Vec<_>>());
-    // The disk is back, and newer frames are on it before the older ones return.
+    // The disk works again, and newer frames are written to it before the older frames return.
     bench.queue.set_writes(Writes::On);
     bench.queue.push(&chunk(60, 5));
     bench.write(9);
@@ -261,7 +261,7 @@ fn frames_that_a_full_spool_gives_up_are_lost_only_if_they_are_not_in_memory() {
     let ledger = bench.queue.ledger();
     assert_eq!(ledger.dropped(DropReason::SpoolOldest), lost);
     assert!(ledger.balances());
-    // What is not on the disk any more cannot be forgotten.
+    // Frames that are no longer on the disk stay in memory.
     bench.queue.evict(1 << 20);
     assert_eq!(take(&bench.queue).len() as u64, in_memory);
     bench.queue.abandon(DropReason::Shutdown);
@@ -295,7 +295,7 @@ fn frames_that_return_unconfirmed_and_are_forgotten_count_as_sent_again() {
     assert_eq!(bench.queue.ledger().resent, 10);
 }
 
-/// A queue from which frames are taken before they are on the disk, with one chunk in flight.
+/// Returns a queue with one chunk in flight that was taken before it was on the disk.
 fn with_frames_in_flight() -> (Bench, Taken) {
     let bench = Bench::new();
     bench.queue.set_direct(true);
@@ -351,7 +351,7 @@ fn frames_that_are_settled_while_they_are_written_are_done_or_wait_on_the_disk()
     let (mut bench, taken) = with_frames_in_flight();
     let writing = bench.begin_write(9);
     taken.settle(delivers(3));
-    // The rest waits for the end of the write: it must not be written again.
+    // The other frames wait for the end of the write, because they must not be written again.
     assert!(poll(&bench.queue).is_none());
     drop(writing);
     assert_eq!(bench.queue.spool_range(), 3..5);
@@ -389,7 +389,7 @@ fn the_thread_is_patient_only_while_few_frames_wait() {
     assert_eq!(waits_until(received), None);
     bench.queue.push(&first);
     assert_eq!(waits_until(received), Some(received + PATIENCE));
-    // A steady sink: the thread looks again as long as frames come.
+    // The sink takes every frame at once. As long as frames come, the thread looks again.
     take(&bench.queue);
     bench.queue.push(&chunk(5, 5));
     take(&bench.queue);
@@ -415,14 +415,14 @@ enum Op {
     Write(usize),
     Read(usize, usize),
     Take,
-    /// The flight, the frames that were written, and whether they wait for a confirmation.
+    /// The index of the flight, the number of frames that were written, and whether they wait for a confirmation.
     Settle(usize, usize, bool),
     Confirm(usize, usize),
     Break(usize),
     Evict(usize),
     Writes(Writes),
     Floor(u64),
-    /// Starts to write at most this many chunks. Other operations come before the end of the write.
+    /// Starts to write at most this many chunks. Other operations can follow before the write ends.
     BeginWrite(usize),
     EndWrite,
 }
@@ -456,14 +456,14 @@ struct Run {
     bench: Bench,
     next: u32,
     flights: Vec<Taken>,
-    /// Written frames, with those that are not confirmed yet.
+    /// Batches that were written, each with its frames that are not confirmed yet.
     unconfirmed: Vec<(Written, Vec<u32>)>,
     delivered: Vec<u32>,
-    /// The frames that were taken from the disk by a floor.
+    /// Every frame below this number was deleted from the disk.
     floor: u64,
-    /// A write that has begun.
+    /// The write that is in progress.
     writing: Option<Work>,
-    /// True if frames need not be on the disk before they are sent. Then they are never unconfirmed.
+    /// True if frames need not be on the disk before they are sent. Such frames are never unconfirmed.
     is_direct: bool,
 }
 
@@ -579,7 +579,7 @@ impl Run {
     }
 }
 
-/// Frames that were sent from memory, and chunks before them that were taken out of it, once changed their order.
+/// A regression test: frames were sent from memory, older chunks were removed from memory, and the order was wrong.
 #[test]
 fn chunks_before_frames_that_were_sent_from_memory_stay_there() {
     let mut bench = Bench::new();

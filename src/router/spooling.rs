@@ -12,12 +12,12 @@ use super::{
 };
 use crate::frame_stream::Chunk;
 
-/// The work that a spool's thread wants besides writes.
+/// The work that a spool's thread accepts now, in addition to writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Wants {
-    /// More frames are done than before.
+    /// True if the thread must learn that more frames are done.
     pub(crate) done: bool,
-    /// Frames can be read.
+    /// True if the thread can read frames.
     pub(crate) reads: bool,
 }
 
@@ -30,7 +30,7 @@ pub(crate) struct Work {
     pub(crate) read_from: Option<u64>,
     /// Every frame below this number is delivered or dropped.
     pub(crate) done_below: u64,
-    /// True when nothing more comes and the sink has ended: everything must be brought to the disk.
+    /// True if the sink has ended and no more frames will come. Everything must then be written to the disk.
     pub(crate) is_ending: bool,
 }
 
@@ -38,7 +38,8 @@ pub(crate) struct Work {
 #[derive(Debug)]
 pub(crate) enum Turn {
     Work(Work),
-    /// There is no work. The thread is woken when there is some, but looks again at this time, if there is one.
+    /// There is no work. The queue wakes the thread when there is work. If a time is given, the thread must also look
+    /// at the queue at this time.
     Wait(Option<Instant>),
 }
 
@@ -49,13 +50,13 @@ pub(crate) struct Read {
     pub(crate) number: u64,
     /// The frames; `None` if no more frames are on the disk.
     pub(crate) chunk: Option<Chunk>,
-    /// The lost frames that were too old.
+    /// The number of lost frames that were too old.
     pub(crate) expired: u64,
-    /// The reason why the other frames are lost.
+    /// The drop reason of the other lost frames.
     pub(crate) lost: DropReason,
 }
 
-/// Chunks that wait for the disk. Dropping this value returns the chunks that were not written to the queue.
+/// Chunks that wait for the disk. When this value is dropped, the chunks that were not written return to the queue.
 pub(crate) struct Unspooled {
     queue: Arc<Queue>,
     chunks: Vec<Pending>,
@@ -64,7 +65,7 @@ pub(crate) struct Unspooled {
 /// A chunk that waits for the disk.
 struct Pending {
     held: Held,
-    /// True if it is in flight, and was taken before it was on the disk.
+    /// True if the consumer had already taken the chunk directly.
     is_direct: bool,
     fate: Fate,
 }
@@ -72,12 +73,12 @@ struct Pending {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Waits,
-    /// It is on the disk. This is the number of its first frame.
+    /// The chunk is on the disk, and its first frame has this number.
     Written(u64),
     Dropped(DropReason),
 }
 
-/// The largest amount that is written before the sink gets it.
+/// The largest amount that the thread writes in one turn. The sink gets these frames only after the turn.
 const AT_ONCE: Amount = Amount {
     frames: 1 << 16,
     bytes: 1 << 20,
@@ -86,7 +87,7 @@ const AT_ONCE: Amount = Amount {
 // === impl Queue ===
 
 impl Queue {
-    /// Returns the next work of the spool's thread. If there is none, wakes the thread later.
+    /// Returns the next work of the spool's thread. If there is none, stores the waker of the thread.
     pub(crate) fn spool_turn(
         self: &Arc<Self>,
         cx: &Context<'_>,
@@ -135,7 +136,8 @@ impl Queue {
     /// Takes over what was read from the disk. `from` is the [number](Work::read_from) at which the read began.
     pub(crate) fn have_read(&self, from: u64, read: Read) {
         self.end_flight(|contents| {
-            // Since then, chunks may have been taken out of memory. They are read first.
+            // If chunks were removed from memory since the read began, they must be read first, so this read is
+            // ignored.
             if contents.spooled.as_ref().is_none_or(|it| it.disk != from) {
                 return;
             }
@@ -147,7 +149,8 @@ impl Queue {
         });
     }
 
-    /// Notes that the frames below `floor` were deleted from the disk. Those that are not in memory are lost.
+    /// Records that the frames below `floor` were deleted from the disk. Frames that are not in memory are lost.
+    /// Returns the number of lost frames.
     pub(crate) fn raise_floor(&self, floor: u64, reason: DropReason) -> u64 {
         self.end_flight(|contents| contents.raise_floor(floor, reason))
     }
@@ -157,12 +160,12 @@ impl Queue {
         self.end_flight(|contents| contents.expire_ready(limit));
     }
 
-    /// The time at which the oldest waiting frame was received.
+    /// Returns the time at which the oldest ready frame was read from its sender.
     pub(crate) fn oldest_ready(&self) -> Option<Instant> {
         self.lock().oldest_ready()
     }
 
-    /// Changes what happens to new frames. The sink gets frames from memory only while the disk fails.
+    /// Sets the state of the writes, which decides what happens to new frames.
     pub(crate) fn set_writes(&self, writes: Writes) {
         self.end_flight(|contents| {
             if let Some(spooled) = &mut contents.spooled {
@@ -171,7 +174,7 @@ impl Queue {
         });
     }
 
-    /// Makes the thread of the spool bring everything to the disk, and end.
+    /// Makes the thread of the spool write everything to the disk, and end.
     pub(crate) fn end_spool(&self) {
         self.end_flight(|contents| {
             if let Some(spooled) = &mut contents.spooled {
@@ -180,7 +183,7 @@ impl Queue {
         });
     }
 
-    /// The frames of the spool; `None` without a spool.
+    /// Returns the counts of the frames in the spool. `None` without a spool.
     pub(crate) fn spool_counts(&self) -> Option<SpoolCounts> {
         let contents = self.lock();
         let spooled = contents.spooled.as_ref()?;
@@ -190,7 +193,7 @@ impl Queue {
         })
     }
 
-    /// The numbers of the frames that the disk may have, from the first one that is not done.
+    /// Returns the numbers of the frames that may be on the disk, from the first one that is not done.
     pub(crate) fn spool_range(&self) -> Range<u64> {
         let contents = self.lock();
         let spooled = contents.spooled.as_ref();
@@ -221,7 +224,8 @@ impl Pending {
         let number = match self.fate {
             Fate::Waits => None,
             Fate::Written(number) => Some(number),
-            // A chunk in flight may still be delivered. Until then it must not be tried again and again.
+            // A chunk in flight may still be delivered, so it is not dropped. It is marked as refused, so that the
+            // thread does not try to write it again and again.
             Fate::Dropped(_) if self.is_direct => {
                 if let Some(spooled) = &mut contents.spooled {
                     spooled.direct.refuse(self.held.position);
@@ -246,19 +250,19 @@ impl Unspooled {
         self.chunks.is_empty()
     }
 
-    /// The oldest chunk that is not written yet.
+    /// Returns the oldest chunk that is not written yet.
     pub(crate) fn next(&self) -> Option<&Chunk> {
         let mut chunks = self.chunks.iter();
         let next = chunks.find(|it| it.fate == Fate::Waits);
         next.map(|it| &it.held.chunk)
     }
 
-    /// Notes that the next chunk is on the disk. Its first frame has this number.
+    /// Records that the next chunk is on the disk. Its first frame has this number.
     pub(crate) fn mark_written(&mut self, number: u64) {
         self.decide(Fate::Written(number));
     }
 
-    /// The next chunk will never be on the disk. Its frames are lost.
+    /// Records that the next chunk cannot be written. Its frames are lost for `reason`, unless they are in flight.
     pub(crate) fn drop_next(&mut self, reason: DropReason) {
         self.decide(Fate::Dropped(reason));
     }

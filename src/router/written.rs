@@ -31,12 +31,12 @@ impl Written {
         }
     }
 
-    /// The entry of these frames in the queue's set of unconfirmed batches.
+    /// Returns the entry of these frames in the queue's set of unconfirmed batches.
     fn oldest(&self) -> Option<(Instant, u64)> {
         oldest(&self.held, self.number)
     }
 
-    /// The memory that the ledger counts for the frames, in bytes.
+    /// Returns the memory that the ledger counts for the frames, in bytes.
     pub(crate) fn memory(&self) -> u64 {
         let amounts = self.held.iter().map(Held::amount);
         amounts.map(|amount| amount.bytes as u64).sum()

@@ -66,7 +66,7 @@ impl Accounts {
         self.add_queue(queue, address, label)
     }
 
-    /// Adds a queue for all endpoints, with a spool in which the frames with the numbers `found` wait already.
+    /// Adds a queue for all endpoints, with a spool in which the frames `found` already wait.
     pub(super) fn add_with_spool(&mut self, found: Range<u64>) -> Arc<Queue> {
         let queue = Queue::with_spool(self.limits, Arc::clone(&self.lost), found);
         self.add_queue(queue, None, "".into())

@@ -64,7 +64,7 @@ impl Queues {
         queues
     }
 
-    /// A single queue with a spool, in which the frames with the numbers `found` wait already.
+    /// Creates a single queue with a spool in which the frames `found` already wait.
     pub(crate) fn with_spool(limits: Limits, found: Range<u64>) -> Self {
         let queues = Self {
             inlets: Inlets::default(),
@@ -80,24 +80,24 @@ impl Queues {
         queues
     }
 
-    /// The frames of the sink's spool; `None` without a spool.
+    /// Returns the counts of the frames in the sink's spool. `None` without a spool.
     pub(crate) fn spool_counts(&self) -> Option<SpoolCounts> {
         let accounts = self.accounts.lock();
         let mut queues = accounts.entries.iter();
         queues.find_map(|entry| entry.queue.spool_counts())
     }
 
-    /// The sink's current ledger.
+    /// Returns the sink's current ledger.
     pub fn ledger(&self) -> Ledger {
         self.accounts.lock().sums().ledger
     }
 
-    /// The latencies of the frames that were delivered.
+    /// Returns the latencies of the frames that were delivered.
     pub fn latency(&self) -> Latency {
         self.accounts.lock().sums().latency
     }
 
-    /// The frames that were dropped because there was no room, by sender.
+    /// Returns the frames that were dropped because there was no room, by sender.
     pub fn losses(&self) -> Losses {
         self.accounts.lock().sums().losses
     }
@@ -108,14 +108,14 @@ impl Queues {
         lost.notified().await;
     }
 
-    /// The time at which the oldest frame in any of the queues was read from its sender.
+    /// Returns the time at which the oldest frame in any of the queues was read from its sender.
     pub fn oldest(&self) -> Option<Instant> {
         let accounts = self.accounts.lock();
         let queues = accounts.entries.iter();
         queues.filter_map(|entry| entry.queue.oldest()).min()
     }
 
-    /// The time at which the oldest unconfirmed frame of any queue was read from its sender.
+    /// Returns the time at which the oldest unconfirmed frame of any queue was read from its sender.
     pub fn oldest_unconfirmed(&self) -> Option<Instant> {
         let accounts = self.accounts.lock();
         let queues = accounts.entries.iter();
@@ -124,7 +124,7 @@ impl Queues {
             .min()
     }
 
-    /// The sum of the bounds of all queues.
+    /// Returns the sum of the bounds of all queues.
     pub fn limits(&self) -> Limits {
         let accounts = self.accounts.lock();
         let queues = accounts.entries.iter().map(|entry| entry.queue.limits());
@@ -136,8 +136,8 @@ impl Queues {
             .unwrap_or(accounts.limits)
     }
 
-    /// With `endpoints all`, the account of each endpoint that has its own queue. With other values of `endpoints`, the
-    /// list is empty.
+    /// Returns the account of each endpoint that has its own queue, as with `endpoints all`. With other values of
+    /// `endpoints`, the list is empty.
     pub fn endpoints(&self) -> Vec<EndpointAccount> {
         let accounts = self.accounts.lock();
         let own = accounts
@@ -183,7 +183,7 @@ impl Queues {
         }
     }
 
-    /// The frames of `chunk` that pass the filter of the sink.
+    /// Returns the frames of `chunk` that pass the filter of the sink.
     pub(super) fn screened<'a>(&self, chunk: &'a Chunk) -> Offer<'a> {
         match &*self.screen.load() {
             None => Offer::whole(chunk),
@@ -191,7 +191,7 @@ impl Queues {
         }
     }
 
-    /// Returns whether another thread uses one of the queues at this time.
+    /// Returns whether another thread is using one of the queues now.
     #[cfg(feature = "tap")]
     pub(super) fn is_in_use(&self) -> bool {
         let inlets = self.inlets.load();

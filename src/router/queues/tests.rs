@@ -220,7 +220,7 @@ fn a_queue_that_is_added_after_the_end_is_closed() {
     assert!(take(&queues.one()).is_none());
 }
 
-/// A frame with a message of type 5, `CLIENT_QUERY`, or of type 6, `CLIENT_RESPONSE`.
+/// Returns a frame with a message of type 5, `CLIENT_QUERY`, or of type 6, `CLIENT_RESPONSE`.
 fn message(kind: u8) -> Vec<u8> {
     vec![0, 0, 0, 6, 0x72, 2, 8, kind, 0x78, 1]
 }
