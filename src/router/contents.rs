@@ -94,8 +94,8 @@ pub(super) struct Bounds {
 const BATCH_BYTES: usize = 256 << 10;
 const BATCH_CHUNKS: usize = 256;
 
-/// A batch can have this size even if the size is more than half of the room for waiting frames. Without this minimum,
-/// a small queue would have batches that are too small to be worth a write.
+/// The size that a batch can always have, even if it is more than half of the room for waiting frames. Without this
+/// minimum, a small queue would have batches that are too small to be worth a write.
 const SMALLEST_BATCH: Amount = Amount {
     frames: 64,
     bytes: 16 << 10,

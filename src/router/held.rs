@@ -15,7 +15,7 @@ pub(super) struct Held {
     pub(super) cuts: u32,
     /// True if a connection has already written the frames of this chunk, but ended before they were confirmed.
     pub(super) written_before: bool,
-    /// The number of its first frame in the spool; `None` if the frames are only in memory.
+    /// The number of the chunk's first frame in the spool; `None` if the frames are only in memory.
     pub(super) number: Option<u64>,
     /// The memory that the ledger counts for this chunk, in bytes. If the chunk is split, its fixed cost counts for one
     /// of the two parts only.

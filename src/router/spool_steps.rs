@@ -53,8 +53,8 @@ impl Contents {
     /// first frame, or `None` if the chunk is not on the disk and waits again.
     pub(super) fn end_write(&mut self, mut held: Held, number: Option<u64>) {
         let amount = held.amount();
-        // A quarter of the memory stays free for new frames: with `when_full oldest`, frames whose files were deleted keep
-        // their memory until they are sent.
+        // A quarter of the memory stays free for new frames. Otherwise frames whose files `when_full oldest` has
+        // deleted could fill it, because they stay in memory until they are sent.
         let bounds = self.bounds().held;
         let bounds = Amount {
             frames: bounds.frames - bounds.frames / 4,

@@ -28,7 +28,7 @@ impl Abort {
     /// Becomes ready when the token is cancelled.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // Checks the flag first. tokio limits how much a task does in one turn. If this task has reached the limit, the
-        // future below is pending although the token is cancelled, and the task may not be polled again.
+        // future below is pending although the token is cancelled, and nothing might poll the task again.
         if self.token.is_cancelled() {
             return Poll::Ready(());
         }

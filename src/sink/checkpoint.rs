@@ -154,8 +154,8 @@ impl Unconfirmed {
     }
 }
 
-/// The age at which a connection that is idle for this time can be replaced. Without this minimum, a sink that gets a
-/// frame every few seconds would make a new connection for each frame.
+/// Returns the age at which a connection that is idle for this time can be replaced. Without this minimum, a sink that
+/// gets a frame every few seconds would make a new connection for each frame.
 fn least_age(idle: Duration) -> Duration {
     idle * 5 / 2
 }

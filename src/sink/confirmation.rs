@@ -94,7 +94,7 @@ impl Confirmation {
             && (missed.unanswered.load(Relaxed) >= UNANSWERED || missed.lost.load(Relaxed) >= LOST)
     }
 
-    /// The bounds of the frames that wait for FINISH.
+    /// Returns the bounds of the frames that wait for FINISH.
     pub(super) fn bounds(&self) -> FinishBounds {
         self.0.bounds
     }
@@ -109,7 +109,7 @@ impl Confirmation {
         let degraded = self.is_degraded();
         match (self.0.degraded.swap(degraded, Relaxed), degraded) {
             (true, false) => self.0.status.report(&Event::ConfirmsAgain),
-            // The connections before this record have missed FINISH.
+            // Earlier connections, from before this record was created, ended without FINISH.
             (false, true) => self.0.status.report(&Event::DoesNotConfirm),
             _ => {}
         }
@@ -157,7 +157,8 @@ impl Confirmation {
 // === impl AllMissed ===
 
 impl AllMissed {
-    /// Returns the record of the endpoint at this address. `None` stands for a sink that uses one endpoint at a time.
+    /// Returns the record of the endpoint at this address. The record of a sink that uses one endpoint at a time has
+    /// the address `None`.
     pub(super) fn of(&self, address: Option<SocketAddr>) -> Arc<Missed> {
         let mut all = self.0.lock();
         // Forgets the addresses that are not in use. Otherwise, the number of records would grow if the name had other

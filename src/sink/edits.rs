@@ -42,7 +42,7 @@ pub(super) struct Edited {
 // === impl FrameEdits ===
 
 impl FrameEdits {
-    /// The edits of a sink.
+    /// Creates the edits of a sink.
     pub(crate) fn of(sink: &config::Sink) -> Self {
         let template = sink.edits.extra.as_ref();
         let has_sample = template.is_some_and(Template::needs_sample);

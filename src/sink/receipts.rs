@@ -86,8 +86,8 @@ impl Receipts {
         self.finish.as_ref().map(|it| it.checkpoint.clone())
     }
 
-    /// Handles the request of the collector to end the connection. If the frames of this connection wait for FINISH, the
-    /// checkpoint is due now. Otherwise, the collector closes the connection soon, and nothing must be done before.
+    /// Handles the request of the collector to end the connection. If the frames of this connection wait for FINISH,
+    /// the checkpoint is due now. Otherwise, the collector closes the connection soon, and the sink has nothing to do.
     pub(super) fn ask_to_end(&self) {
         if let Some(finish) = &self.finish {
             finish.checkpoint.ask();
@@ -162,7 +162,7 @@ impl Receipts {
         }
     }
 
-    /// Returns the frames that are not confirmed to their queue.
+    /// Returns unconfirmed frames to their queue.
     pub(super) fn give_up(&mut self) {
         self.pending.clear();
     }

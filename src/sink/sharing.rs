@@ -2,7 +2,8 @@
 //!
 //! Sinks with equal edits get equal bytes from the same chunk. So only the first sink that takes a chunk edits it, and
 //! keeps the result for the other sinks. The result has a [place](Derived) at the original, and lives at most as long
-//! as the original. So a sink that lags finds the results of its chunks, unless they were more than the group keeps.
+//! as the original. So a slow sink finds the results of its chunks, unless it is so late that the group has removed
+//! them.
 
 use std::{
     collections::VecDeque,
@@ -135,8 +136,8 @@ impl Editor {
         self.group.is_noop()
     }
 
-    /// Returns the chunk with edited frames. If another editor of the group edits the same chunk at this time, waits
-    /// for its result.
+    /// Returns the chunk with edited frames. If another editor of the group is editing the same chunk now, waits for
+    /// its result.
     pub(super) fn edit(&mut self, chunk: &Chunk) -> Edited {
         let Self { group, computed } = self;
         let others = group.editors.load(Relaxed) - 1;
@@ -380,7 +381,7 @@ mod tests {
         let edited: Vec<_> = chunks.iter().map(|chunk| a.edit(chunk)).collect();
         let (number, bytes) = kept(&a);
         assert!((2..399).contains(&number) && bytes <= KEPT_BYTES);
-        // The newest are kept.
+        // The group keeps the newest chunks.
         let is_shared = (chunks.iter().zip(&edited))
             .map(|(chunk, edited)| wire(&slow.edit(chunk)) == wire(edited))
             .collect::<Vec<_>>();

@@ -88,9 +88,9 @@ impl<Io: AsyncRead + Liveness + Uptake + Unpin> Wire<Io> {
 }
 
 impl<Io: Uptake> Wire<Io> {
-    /// From now on, keeps frames until they are confirmed in the way that `confirmation` requires. If the collector
-    /// must confirm the frames with FINISH, returns the checkpoint, which says when this connection must end so that
-    /// FINISH is sent.
+    /// Starts to keep frames until they are confirmed in the way that `confirmation` requires. If the collector must
+    /// confirm the frames with FINISH, returns the checkpoint, which says when this connection must end so that FINISH
+    /// is sent.
     pub(super) fn confirm(&mut self, confirmation: Confirmation) -> Option<Checkpoint> {
         let confirm = confirmation.begin();
         // The kernel gives no acknowledgements for this kind of socket, so it makes no sense to wait for them.
@@ -194,7 +194,7 @@ impl<Io: Uptake> Wire<Io> {
 
 impl<Io: Uptake> Drop for Wire<Io> {
     /// Confirms the frames that the collector's kernel has acknowledged, so that they are not sent again. This happens
-    /// in whatever way the connection ends.
+    /// however the connection ends.
     fn drop(&mut self) {
         self.end(Disconnect::Aborted);
         self.acknowledge();

@@ -54,7 +54,7 @@ pub(super) enum Slot {
     Damaged,
 }
 
-/// The offset of a slot in the checkpoint file.
+/// Returns the offset of a slot in the checkpoint file.
 pub(super) fn offset(slot: u64) -> u64 {
     slot * DISTANCE
 }

@@ -114,7 +114,7 @@ fn and_others(number: usize) -> String {
 fn hint(doing: &str, error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::PermissionDenied if doing == "read" => {
-            "; the user of the router and root can read it"
+            "; only root and the user that runs the router can read it"
         }
         io::ErrorKind::NotFound => {
             "; tapfan does not create the folder of a spool: does this one exist?"

@@ -226,7 +226,7 @@ impl Fs for Folder {
         loop {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => return Ok(Some(file)),
-                // `is_locked` in another process has a shared lock for a few microseconds.
+                // In another process, `is_locked` may hold a shared lock for a few microseconds.
                 Err(Errno::WOULDBLOCK) if attempts < ATTEMPTS => {
                     attempts += 1;
                     thread::sleep(PAUSE);
@@ -292,8 +292,8 @@ impl Fs for Folder {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Some(false)),
             file => file?,
         };
-        // No call asks for the state of such a lock without taking it. A shared lock does not disturb others that ask,
-        // and it ends when the file is closed at the end of this function.
+        // The only way to find out whether there is a `flock` lock is to take one. A shared lock does not disturb other
+        // calls of `is_locked`. It ends when the file is closed at the end of this function.
         match flock(&file, FlockOperation::NonBlockingLockShared) {
             Ok(()) => Ok(Some(false)),
             Err(Errno::WOULDBLOCK) => Ok(Some(true)),

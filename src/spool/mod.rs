@@ -16,7 +16,7 @@
 //!
 //! Every frame has a sequence number, which gives its place in the spool. The first frame of a spool has the number 0.
 //! Frames are stored in records, and a record has the number of its first frame. A number that is covered by a
-//! checkpoint is never given to another frame. The numbers show every loss: a frame is lost exactly if its number is
+//! checkpoint is never given to another frame. The numbers show every loss: a frame is lost exactly when its number is
 //! between the end of one valid record and the start of the next.
 //!
 //! # Checkpoint

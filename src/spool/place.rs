@@ -1,5 +1,5 @@
-//! The folder of a spool: a start refuses a folder with files of others, and a running spool notices if its files are
-//! deleted or replaced.
+//! The checks of a spool's folder. A start refuses a folder with files of another program. A running spool notices if
+//! its files are deleted or replaced.
 
 use std::path::Path;
 
@@ -42,8 +42,8 @@ pub(super) fn check_folder<F: Fs>(fs: &F, folder: &Path) -> Result<(), SpoolErro
     })
 }
 
-/// Returns the error with which a start would refuse a folder because of the files in it; `None` if it would not. Changes
-/// nothing. `sink` is the name of the sink that would use the folder.
+/// Returns the error with which a start would refuse a folder because of the files in it, or `None` if it would use the
+/// folder. Changes nothing. `sink` is the name of the sink that would use the folder.
 #[cfg(feature = "cli")]
 pub(crate) fn refusal(folder: &Path, sink: &str) -> Option<SpoolError> {
     let fs = Folder::new(folder);
@@ -72,14 +72,16 @@ fn has_checkpoint<F: Fs>(fs: &F) -> bool {
 // === impl Spool ===
 
 impl<F: Fs> Spool<F> {
-    /// Checks that the lock and the checkpoint are still in the folder. If they were deleted, makes them again, so that
-    /// no second router can use the spool, and so that a restart sends no frames again. Returns whether it did.
+    /// Checks that the lock and the checkpoint are still in the folder. If they were deleted, creates them again, so
+    /// that no second router can use the spool, and so that a restart sends no frames again. Returns whether files were
+    /// created.
     ///
     /// If the segments were deleted, too, their frames are counted as lost when the reader reaches their place.
     ///
     /// # Errors
     ///
-    /// If the folder has another lock that is in use, or files that this spool did not write, or if it is gone.
+    /// If another router or sink has locked the folder, if the folder has files that this spool did not write, or if it
+    /// is gone.
     pub fn restore_place(&mut self) -> Result<bool, SpoolError> {
         let has_lock = match &self.lock {
             Some(lock) => self.fs.is_at(LOCK, lock),

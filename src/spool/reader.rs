@@ -1,7 +1,7 @@
 //! The reader of a spool. It reads batches of frames, beginning at a position, and counts the frames that cannot be
 //! read.
 //!
-//! The sequence numbers show every loss: a frame is lost exactly if its number is between the position of the reader
+//! The sequence numbers show every loss: a frame is lost exactly when its number is between the position of the reader
 //! and the next valid record. If a segment ends too early, its missing frames are those up to the first frame of the
 //! next segment. In the newest segment, they are those up to the next frame to append.
 
@@ -300,7 +300,7 @@ impl<F: Fs> Spool<F> {
         let is_newest = index + 1 == self.segments.len();
         let frames = self.segments.frames(index, self.next);
         // A segment is complete and synced before the next one begins. So if frames are missing at the end of an older
-        // segment, no interrupted write has left it like this.
+        // segment, an interrupted write is not the reason.
         let is_damaged = match step {
             Step::End(Rest::Damaged) => true,
             Step::End(Rest::Torn) => !is_newest && self.reader.position < frames.end,

@@ -65,12 +65,12 @@ fn behind_frame(wire: &[u8]) -> Option<&[u8]> {
 // === impl Header ===
 
 impl Header {
-    /// The sequence number of the frame after the last frame of the record.
+    /// Returns the sequence number of the frame after the last frame of the record.
     pub(super) fn end(&self) -> u64 {
         self.first + u64::from(self.frames)
     }
 
-    /// The length of the whole record, in bytes.
+    /// Returns the length of the whole record, in bytes.
     pub(super) fn length(&self) -> usize {
         HEADER + self.context as usize + self.payload as usize
     }

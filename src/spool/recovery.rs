@@ -276,8 +276,8 @@ fn recover_newest<F: Fs>(
         _ => {}
     }
     if settings.sync != Sync::Never {
-        // The previous process may have ended before it synced the segment. An error is ignored, because no copy of the
-        // data is in memory that could be written again.
+        // The previous process may have ended before it synced the segment. An error is ignored, because this process
+        // has no copy of the data in memory and cannot write it again.
         let _ = fs.sync(&file);
     }
     let index = segments.len() - 1;

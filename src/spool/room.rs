@@ -11,8 +11,8 @@ use super::{
 // === impl Spool ===
 
 impl<F: Fs> Spool<F> {
-    /// Gives up the segments whose frames are all older than the configured `age`, also the one that is being written. If only some frames of a segment are
-    /// too old, these frames are given up when they are read.
+    /// Gives up the segments whose frames are all older than the configured `age`, including the one that is being
+    /// written. If only some frames of a segment are too old, these frames are given up when they are read.
     ///
     /// # Errors
     ///

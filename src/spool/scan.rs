@@ -57,7 +57,7 @@ const BLOCK: usize = 256 << 10;
 // === impl Found ===
 
 impl Found {
-    /// The offset of the record in its segment.
+    /// Returns the offset of the record in its segment.
     pub(super) fn at(&self) -> u64 {
         self.at
     }
@@ -79,8 +79,8 @@ impl<F: Fs> Scanner<F> {
         }
     }
 
-    /// The offset of the next record. After the last record, it is the offset at which the unusable part of the segment
-    /// begins.
+    /// Returns the offset of the next record. After the last record, it is the offset at which the unusable part of the
+    /// segment begins.
     pub(super) fn at(&self) -> u64 {
         self.at
     }

@@ -65,7 +65,7 @@ impl Segment {
 // === impl Segments ===
 
 impl Segments {
-    /// The length of all segments, in bytes.
+    /// Returns the length of all segments, in bytes.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }

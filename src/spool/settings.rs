@@ -81,7 +81,7 @@ pub const LEAST_SEGMENTS: u64 = 4;
 // === impl Settings ===
 
 impl Settings {
-    /// The time within which written data must be on the disk, if there is one.
+    /// Returns the time within which written data must be on the disk, if there is one.
     pub fn pace(&self) -> Option<Duration> {
         match self.sync {
             Sync::Within(time) => Some(time),

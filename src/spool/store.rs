@@ -130,7 +130,7 @@ impl<F: Fs> Spool<F> {
         self.remove_confirmed()
     }
 
-    /// The latest time at which [`commit`](Self::commit) must be called. `None` if there is nothing to commit.
+    /// Returns the latest time at which [`commit`](Self::commit) must be called. `None` if there is nothing to commit.
     pub fn commit_due(&self) -> Option<Instant> {
         let within = match self.settings.sync {
             Sync::Within(time) => time,
@@ -165,12 +165,12 @@ impl<F: Fs> Spool<F> {
         self.commit(now)
     }
 
-    /// Changes the limits and the time of the syncs. The folder and the owner stay.
+    /// Changes the limits and the rule for syncs. The folder and the owner stay the same.
     ///
     /// # Errors
     ///
-    /// If the settings contradict each other, or as of [`commit`](Self::commit), because what was written is brought to
-    /// the disk first. Then nothing changes.
+    /// If the settings contradict each other, or if [`commit`](Self::commit) fails, which this function calls first.
+    /// After an error, the settings are unchanged.
     pub fn change(&mut self, settings: &Settings, now: Now) -> Result<(), SpoolError> {
         settings.check()?;
         self.commit(now)?;
@@ -194,7 +194,7 @@ impl<F: Fs> Spool<F> {
         Ok(())
     }
 
-    /// The settings in use.
+    /// Returns the settings in use.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }

@@ -258,7 +258,7 @@ impl Supervisor {
     }
 }
 
-/// Gives a running sink the new settings of its spool, and its new filter. They need no new task.
+/// Applies the changes of a running sink that need no new task: the settings of its spool, and its filter.
 fn tune(old: &mut SinkHandle, config: &config::Sink, screen: &mut ReadScreen) {
     if let (Some(new), Some(spooler)) = (&config.spool, &old.spooler)
         && old.config.spool.as_ref() != Some(new)
@@ -271,7 +271,8 @@ fn tune(old: &mut SinkHandle, config: &config::Sink, screen: &mut ReadScreen) {
     }
 }
 
-/// Returns the queues of a sink that starts. If it has a spool, its frames wait in them already.
+/// Returns the queues of a sink that starts. If the sink has a spool, the frames of the spool already wait in the
+/// queues.
 fn queues(config: &config::Sink, spool: Option<Opened>) -> (Arc<Queues>, Option<Spooler>) {
     let Some(spool) = spool else {
         return (Arc::new(Queues::new(config.queue)), None);
@@ -282,8 +283,8 @@ fn queues(config: &config::Sink, spool: Option<Opened>) -> (Arc<Queues>, Option<
     (queues, Some(spooler))
 }
 
-/// Returns whether frames of a sink with a spool may be sent before they are on the disk. They may if a frame that is
-/// sent counts as delivered, and therefore is done.
+/// Returns whether a sink may send frames before they are on the disk. It may if a frame that was sent counts as
+/// delivered and is therefore done, and if `sync` is not `always`.
 fn may_pass_the_disk(config: &config::Sink) -> bool {
     let is_patient = |spool: &config::Spool| spool.sync != config::SpoolSync::Always;
     config.confirm == config::Confirm::Written && config.spool.as_ref().is_some_and(is_patient)

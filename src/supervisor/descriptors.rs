@@ -18,7 +18,7 @@ const RELOAD: u64 = 8;
 const PROCESS: u64 = 32;
 
 /// An upper bound of the descriptors that an idle router has open, without its listeners: standard streams, signals,
-/// the runtimes, the watch on files and the admin endpoint's socket. A running router had 17.
+/// the runtimes, the watch on files and the admin endpoint's socket. A running router had 17 open.
 const IDLE: u64 = 20;
 
 /// Descriptors of a listener: its socket, and the open socket file by which it recognizes that the file was replaced.

@@ -1,4 +1,4 @@
-//! The `connect` lines: their start, and their change by a reload.
+//! The `connect` lines: code that starts them, and that changes them on a reload.
 
 use std::sync::Arc;
 
@@ -84,8 +84,8 @@ pub(super) fn plan(
     })
 }
 
-/// Connects to the servers of a `connect` line. If the line already runs, its old connections end first: two connections
-/// to the same server would bring every frame twice.
+/// Connects to the servers of a `connect` line. If the line already runs, its old connections end first, because two
+/// connections to the same server would receive every frame twice.
 pub(super) fn start(
     (config, material): (Listen, Material),
     dialer: Dialer,

@@ -43,7 +43,8 @@ pub struct ListenerReport {
 pub struct SinkReport {
     /// Its name.
     pub name: Arc<str>,
-    /// Its final ledger, with nothing in flight. With a spool, the frames that are still queued are on the disk.
+    /// The final ledger of the sink, with nothing in flight. With a spool, the frames that are still queued are on the
+    /// disk.
     pub ledger: Ledger,
 }
 
@@ -67,7 +68,7 @@ impl Supervisor {
     /// The drain takes at most the configured time `drain`, and ends early when `hurry` is cancelled. Senders get at
     /// most three quarters of the time, so that sinks have at least a quarter: a sender that does not read its back
     /// channel never finishes by itself. Frames that are not delivered at the end are counted as dropped with reason
-    /// `shutdown`. If the sink has a spool, they stay there, and count as queued.
+    /// `shutdown`. If the sink has a spool, these frames stay in the spool and count as queued.
     pub async fn drain(self, hurry: CancellationToken) -> Report {
         let drain = *self.drain.borrow();
         self.drain_within(drain, hurry).await
@@ -99,7 +100,7 @@ impl Supervisor {
         report
     }
 
-    /// The configured time of a drain.
+    /// Returns the configured time of a drain.
     #[cfg(feature = "cli")]
     pub(crate) fn drain_time(&self) -> Duration {
         *self.drain.borrow()

@@ -9,8 +9,8 @@ use crate::router::{DropReason, Ledger, Losses, Queues};
 
 const PERIOD: Duration = Duration::from_secs(10);
 
-/// Logs the losses of one sink until it is aborted. A period begins with a loss, so a sink that loses nothing causes no
-/// wake-up.
+/// Logs the losses of one sink until the task is aborted. A period begins with a loss, so a sink that loses nothing
+/// causes no wake-up.
 pub(super) async fn log_losses(sink: Arc<str>, queues: Arc<Queues>) {
     let mut before = (Ledger::default(), Losses::default());
     loop {

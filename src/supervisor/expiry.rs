@@ -76,9 +76,9 @@ fn shown(view: &View) -> Vec<(Shower, Certificate)> {
 // === impl Watch ===
 
 impl Watch {
-    /// Returns the certificates to log now. `taken_up` is the time of the last start or reload. If this function sees a
-    /// certificate for the first time, the certificate was read at that time, and a warning has already reported the
-    /// state that the certificate had then.
+    /// Returns the certificates to log now. `taken_up` is the time of the last start or reload. A certificate that this
+    /// function sees for the first time was read at that time, and a warning has already reported the state that it had
+    /// then.
     fn look(
         &mut self,
         shown: &[(Shower, Certificate)],

@@ -26,14 +26,14 @@ struct Leaving {
 /// The time in which a removed sink must release its folder. Its thread has half of this time for its last writes.
 const WAIT: Duration = Duration::from_secs(10);
 
-/// The time between two looks whether the folder is released.
+/// The pause between two checks of whether the sinks have released the folder.
 const PAUSE: Duration = Duration::from_millis(5);
 
 // === impl LeavingSpools ===
 
 impl LeavingSpools {
-    /// Notes that a removed sink uses a folder, until the returned guard is dropped. The sink must stop at once when `hurry`
-    /// is cancelled.
+    /// Records that a removed sink uses a folder, until the returned guard is dropped. The sink must stop immediately
+    /// when `hurry` is cancelled.
     pub(super) fn add(&mut self, folder: &Path, hurry: &CancellationToken) -> DropGuard {
         self.0.retain(|leaving| !leaving.ended.is_cancelled());
         let ended = CancellationToken::new();
@@ -45,8 +45,8 @@ impl LeavingSpools {
         ended.drop_guard()
     }
 
-    /// Makes the removed sinks that use a folder stop at once, and waits for them. The frames that they have not sent are in
-    /// the folder, so the sink that gets the folder sends them.
+    /// Makes the removed sinks that use a folder stop immediately, and waits for them. Their unsent frames are in the
+    /// folder, so the sink that gets the folder sends them.
     ///
     /// Does not wait on a runtime with a single thread, because the sinks could not stop during the wait.
     pub(super) fn release(&self, folder: &Path) {

@@ -117,13 +117,13 @@ pub struct ListenerHandle {
 pub struct SinkHandle {
     config: config::Sink,
     material: Material,
-    /// The digest of the files of its filter.
+    /// The digest of the files of the sink's filter.
     screen_digest: u64,
     work: Work,
     task: SinkTask,
     /// The listeners whose frames the sink gets.
     sources: Sources,
-    /// Brings the frames of its queue to a disk and back; `None` without a spool.
+    /// Moves the frames of the sink's queue to a disk and back. `None` without a spool.
     spooler: Option<Spooler>,
     _drop_log: AbortOnDropHandle<()>,
 }
@@ -237,18 +237,18 @@ impl Supervisor {
         Ok(changes)
     }
 
-    /// The sockets that the process inherited.
+    /// Returns the sockets that the process inherited.
     pub fn inherited(&self) -> &Inherited {
         &self.inherited
     }
 
-    /// The addresses of the listeners.
+    /// Returns the addresses of the listeners.
     #[cfg(feature = "cli")]
     pub(crate) fn own_listeners(&self) -> &OwnListeners {
         &self.own
     }
 
-    /// A view of the router, usable from any thread.
+    /// Returns a view of the router, which any thread can use.
     pub fn view(&self) -> &View {
         &self.view
     }
@@ -261,12 +261,12 @@ impl Supervisor {
         &self.router
     }
 
-    /// The listeners, in the order of the configuration.
+    /// Returns the listeners, in the order of the configuration.
     pub fn listeners(&self) -> &[ListenerHandle] {
         &self.listeners
     }
 
-    /// The sinks, in the order of the configuration.
+    /// Returns the sinks, in the order of the configuration.
     pub fn sinks(&self) -> &[SinkHandle] {
         &self.sinks
     }
@@ -275,17 +275,18 @@ impl Supervisor {
 // === impl ListenerHandle ===
 
 impl ListenerHandle {
-    /// The name of a listener is its option `name`, or its address as it was configured.
+    /// Returns the name of the listener: its option `name`, or its address as it was configured.
     pub fn name(&self) -> &Arc<str> {
         &self.config.name
     }
 
-    /// The bound address, with the port that the system chose if the configured one is 0; `None` for unix sockets.
+    /// Returns the bound address, with the port that the system chose if the configured one is 0. `None` for unix
+    /// sockets.
     pub fn address(&self) -> Option<SocketAddr> {
         self.address
     }
 
-    /// The counters of the connections and frames that the listener received or refused.
+    /// Returns the counters of the connections and frames that the listener received or refused.
     pub fn counters(&self) -> &Arc<Counters> {
         self.running.counters()
     }
@@ -299,12 +300,12 @@ impl SinkHandle {
         &self.config.name
     }
 
-    /// The sink's queues with its ledger. They can be read from any thread, also after the sink has ended.
+    /// Returns the sink's queues with its ledger. They can be read from any thread, also after the sink has ended.
     pub fn queues(&self) -> &Arc<Queues> {
         &self.work.queues
     }
 
-    /// The current ledger; with `endpoints all`, the sum over all endpoints.
+    /// Returns the current ledger. With `endpoints all`, it is the sum over all endpoints.
     pub fn ledger(&self) -> Ledger {
         self.work.queues.ledger()
     }

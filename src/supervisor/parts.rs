@@ -34,7 +34,7 @@ pub(super) struct ListenerPart {
     reachability: Option<Arc<Reachability>>,
     /// The health of the connections that tapfan makes itself. `None` for a listener.
     dialled: Option<watch::Receiver<SinkHealth>>,
-    /// True if it is no longer in the configuration.
+    /// True if the listener is no longer in the configuration.
     pub(super) removed: bool,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct SinkPart {
     spool: Option<Arc<SpoolState>>,
     health: watch::Receiver<SinkHealth>,
     pub(super) certificates: Arc<[Certificate]>,
-    /// True if it is no longer in the configuration.
+    /// True if the sink is no longer in the configuration.
     pub(super) removed: bool,
 }
 
@@ -174,7 +174,7 @@ impl SinkPart {
             ledger: (&ledger).into(),
             dropped_by_sender: by_sender(&self.queues.losses()),
             queue: QueueStatus {
-                // The ledger may be older than the counts of the spool.
+                // The ledger may be older than the counts of the spool, so the difference could be negative.
                 frames: (ledger.queued + ledger.in_flight).saturating_sub(spooled.only_on_disk),
                 bytes: ledger.held_bytes - ledger.unconfirmed_bytes,
                 capacity_frames: limits.frames as u64,

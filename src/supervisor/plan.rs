@@ -67,8 +67,7 @@ pub(super) struct PlannedSink {
 
 pub(super) enum SinkStep {
     Keep,
-    /// The sink keeps running, and uses other settings for its spool, gets the frames of other listeners, or has another
-    /// filter.
+    /// The sink keeps running, with other settings for its spool, with other listeners, or with another filter.
     Tune,
     /// The sink keeps running, and uses the certificates of this stack from the next handshake on.
     Adopt(Stack),
@@ -196,7 +195,7 @@ impl PlannedSink {
             }
             Some(_) => SinkStep::Keep,
         };
-        // Comes last, because it changes files.
+        // Opening a spool changes files, so it comes last.
         let spool = match (old, &sink.spool) {
             (Some(old), spool) => {
                 check_folder(old.config.spool.as_ref(), spool.as_ref())?;
@@ -219,15 +218,15 @@ impl PlannedSink {
     }
 }
 
-/// Returns whether the only new settings of a sink are those that it can use without a new task.
+/// Returns whether a sink has new settings, and can use all of them without a new task.
 fn is_tuned(old: &SinkHandle, sink: &config::Sink, screen: &ReadScreen) -> bool {
     let is_new = old.config != *sink || old.screen_digest != screen.digest;
     is_new && old.config == tuned_like(sink, &old.config)
 }
 
-/// The sink with those settings of `old` that can change while a sink runs.
+/// Returns the sink, but with the values that `old` has for all settings that can change while a sink runs.
 fn tuned_like(sink: &config::Sink, old: &config::Sink) -> config::Sink {
-    // The text of `extra` may contain the number of the sample.
+    // The text of `extra` may contain the number of the sample. Another number then needs a new task.
     let extra = sink.edits.extra.as_ref();
     let has_sample = extra.is_some_and(Template::needs_sample);
     let is_other_sample = old.filters.sample_one_in() != sink.filters.sample_one_in();
@@ -349,7 +348,7 @@ pub(super) fn is_same_place(one: &Listen, other: &Listen) -> bool {
     }
 }
 
-/// The error of a `listen` or `connect` line whose certificate, key or authorities cannot be used.
+/// Returns the error of a `listen` or `connect` line whose certificate, key or authorities cannot be used.
 fn unusable(listen: &Listen, error: TlsError) -> ListenerSetupError {
     match listen.remote() {
         Some(_) => ListenerSetupError::Connect(error.into()),
@@ -357,7 +356,7 @@ fn unusable(listen: &Listen, error: TlsError) -> ListenerSetupError {
     }
 }
 
-/// The directive that has this problem.
+/// Returns the name of the directive that has this problem.
 fn directive(problem: &ListenerSetupError) -> &'static str {
     match problem {
         ListenerSetupError::Connect(_) => "connect",

@@ -20,7 +20,7 @@ pub(super) struct Listeners {
 // === impl Listeners ===
 
 impl Listeners {
-    /// Notes which listeners of `running` are not in the plan. `planned` has the listeners of the plan.
+    /// Records which listeners of `running` are not in the plan. `planned` has the listeners of the plan.
     pub(super) fn new(
         planned: impl Iterator<Item = (Arc<str>, ListenerId)>,
         running: &mut Supervisor,

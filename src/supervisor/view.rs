@@ -120,30 +120,31 @@ impl View {
         }
     }
 
-    /// The memory that the router holds for frames, and its limit.
+    /// Returns the memory that the router holds for frames, and its limit.
     pub fn memory(&self) -> &Budget {
         &self.shared.memory
     }
 
-    /// The memory that unfinished frames hold, and its limit.
+    /// Returns the memory that unfinished frames hold, and its limit.
     pub fn unfinished_frames(&self) -> &Unfinished {
         &self.shared.unfinished_frames
     }
 
-    /// The file descriptors, of which some are reserved for the router itself: incoming connections cannot use them.
+    /// Returns the budget of file descriptors. Some descriptors are reserved for the router itself, so incoming
+    /// connections cannot use them.
     pub fn descriptors(&self) -> &Descriptors {
         &self.shared.descriptors
     }
 
-    /// The pauses in which the worker threads of a tokio runtime collect frames under load. A program that creates the
-    /// runtime of its router must [install](Coalescing::install) these pauses. If it does not, the option `latency` has
-    /// no effect.
+    /// Returns the pauses in which the worker threads of a tokio runtime collect frames under load. A program that
+    /// creates the runtime of its router must [install](Coalescing::install) these pauses. If it does not, the option
+    /// `latency` has no effect.
     pub fn coalescing(&self) -> &Coalescing {
         &self.shared.coalescing
     }
 
     /// Sets the source of the configuration in use. The program that reads the configuration calls this, because the
-    /// supervisor does not know where it comes from.
+    /// supervisor does not know where the configuration comes from.
     pub fn set_configured(&self, config: &ConfigStatus) {
         self.update(|course| course.config.clone_from(config));
     }

@@ -168,7 +168,7 @@ fn the_counts_of_a_former_endpoint_stay_in_the_sums() {
     exchange(&queues, &two, []);
     queues.offer(&frame(2));
     queues.retire_finished();
-    assert_eq!(queues.endpoints().len(), 2, "it still holds something");
+    assert_eq!(queues.endpoints().len(), 2, "the queue still holds frames");
     two.abandon(DropReason::EndpointGone);
     queues.retire_finished();
     assert_eq!(queues.endpoints().len(), 1);

@@ -93,7 +93,7 @@ impl ConnectError {
     }
 
     /// Returns the shortest delay before the next attempt. The delay is longer for files: if a file cannot be opened
-    /// now, it can hardly be opened a few milliseconds later.
+    /// now, it probably cannot be opened a few milliseconds later.
     pub(in crate::sink) fn least_delay(&self) -> Duration {
         match self.cause {
             ConnectCause::File(_) => Duration::from_millis(500),

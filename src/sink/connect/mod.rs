@@ -61,8 +61,8 @@ pub(crate) type AnyConnection = Either<Connection<Stream>, FileConnection>;
 /// connection is closed without FINISH.
 const FINISH_DEADLINE: Duration = Duration::from_secs(4);
 
-/// This age matters with `confirm finish`, if the collector has not sent FINISH on earlier connections. A connection
-/// with this age is then replaced, so that the collector gets another chance to answer STOP with FINISH.
+/// The age at which a connection with `confirm finish` is replaced if the collector has not sent FINISH on earlier
+/// connections. The replacement gives the collector another chance to answer STOP with FINISH.
 const RETRY_FINISH: Duration = Duration::from_secs(10 * 60);
 
 // === impl Connect ===

@@ -41,8 +41,8 @@ pub(crate) enum Place {
 // === impl Target ===
 
 impl Target {
-    /// Returns the target at `endpoint`. `tls` has the TLS settings, and the TLS configuration with their certificates
-    /// and authorities. If that configuration is needed but `None`, the files are read here.
+    /// Returns the target at `endpoint`. `tls` has the TLS settings, and `config` the TLS configuration that contains
+    /// their certificates and authorities. If the target uses TLS and `config` is `None`, reads the files.
     pub(crate) fn of(
         endpoint: &Endpoint,
         (tls, config): (Option<&ClientTls>, Option<Arc<ClientConfig>>),

@@ -45,9 +45,9 @@ pub(crate) struct Connection<Io: Uptake> {
 pub(crate) struct Deadlines {
     /// The longest time in which the collector may read nothing although data waits for it.
     pub write: Duration,
-    /// The limit on each pause of the collector after STOP was sent. In a pause, the collector neither reads data nor
-    /// sends FINISH. If the collector has been reading for longer than this limit, a pause may last as long as the
-    /// collector has been reading.
+    /// The longest pause of the collector after STOP was sent. In a pause, the collector neither reads data nor sends
+    /// FINISH. A collector that has been reading for longer than this limit gets more time: its pause may last as long
+    /// as it has been reading.
     pub finish: Duration,
 }
 

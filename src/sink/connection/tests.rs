@@ -386,7 +386,7 @@ async fn each_second_without_progress_starts_one_stall() {
         "a new stall, because the collector took data in between"
     );
     let stalled = Instant::now();
-    let error = write.await.expect_err("it never takes anything");
+    let error = write.await.expect_err("the collector never takes data");
     assert!(matches!(*error.cause, Disconnect::Stalled(_)), "{error}");
     let waited = stalled.elapsed() + STALL * 2;
     assert!(

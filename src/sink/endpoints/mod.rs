@@ -34,8 +34,8 @@ pub(crate) struct Ends {
     pub retire: CancellationToken,
     /// Ends every wait immediately.
     pub abort: CancellationToken,
-    /// The time in which an endpoint must drain its queue after the name has lost its address. A reload can change this
-    /// time.
+    /// The time in which an endpoint must drain its queue after its address has disappeared from the name. A reload can
+    /// change this time.
     pub drain: watch::Receiver<Duration>,
 }
 

@@ -88,8 +88,8 @@ impl Outlook {
         }
     }
 
-    /// Reports that more than `used` addresses were found, and that some are not used. Reports it only once, as long as
-    /// there are too many.
+    /// Reports that the name has more than `used` addresses, so some are not used. Reports it only once, until all
+    /// addresses are used again.
     pub(crate) fn leave_out(&mut self, left_out: usize, used: usize) {
         if left_out > 0 && self.left_out == 0 {
             self.reporter.report(&Event::LeftOut { used, left_out });

@@ -32,9 +32,9 @@ pub(crate) enum FileError {
     Shortened {
         /// The file.
         path: PathBuf,
-        /// Its length, in bytes.
+        /// The length of the file, in bytes.
         length: u64,
-        /// The number of bytes that were written to it.
+        /// The number of bytes that were written to the file.
         written: u64,
         frames: u64,
     },

@@ -85,7 +85,7 @@ impl PartFile {
     }
 
     /// Creates a file for a compressed copy of `original`, and reserves `length` bytes for it. If an earlier copy still
-    /// exists, deletes it. It is not in use, because the caller has locked `original`.
+    /// exists, deletes it. That copy is not in use, because the caller has locked `original`.
     pub(super) fn copy_of(original: &Path, length: u64) -> Result<Self, FileError> {
         let path = name_of_copy(original).ok_or(FileError::NotOurs)?;
         match fs::remove_file(&path) {
@@ -126,7 +126,7 @@ impl PartFile {
         }
     }
 
-    /// The temporary name.
+    /// Returns the temporary name.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -137,12 +137,12 @@ impl PartFile {
         std::mem::replace(&mut self.file, file)
     }
 
-    /// The number of confirmed frames.
+    /// Returns the number of confirmed frames.
     pub(super) fn frames(&self) -> u64 {
         self.frames.confirmed
     }
 
-    /// The length of the file, in bytes.
+    /// Returns the length of the confirmed part of the file, in bytes.
     pub(super) fn length(&self) -> u64 {
         self.confirmed
     }

@@ -32,7 +32,7 @@ fn part(files: &Files, frames: usize) -> PartFile {
     part
 }
 
-/// The number of frames in the only file of the folder.
+/// Returns the number of frames in the only file of the folder.
 fn frames(folder: &Path) -> usize {
     let mut entries = fs::read_dir(folder).expect("a folder");
     let path = entries.next().expect("a file").expect("an entry").path();

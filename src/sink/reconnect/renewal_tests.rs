@@ -227,7 +227,7 @@ async fn the_old_connection_is_used_until_the_new_one_is_up_and_then_ends_in_ord
     assert_eq!(
         script.events(),
         ["1", "1", "1 STOP", "2"],
-        "FINISH is not waited for"
+        "the service does not wait for FINISH"
     );
     sink.idle(Duration::from_secs(2)).await;
     sink.send().await;

@@ -1,4 +1,4 @@
-//! The context of a record in the spool: what a chunk has besides the bytes of its frames.
+//! The context of a record in the spool, that is, the data of a chunk that is not in the bytes of its frames.
 //!
 //! ```text
 //! listener: length, u16; text
@@ -15,14 +15,14 @@ use crate::{
     memory::Budget,
 };
 
-/// Makes contexts, and the chunks of what is read. Remembers the last connection, because most records are from the
-/// same one as the record before.
+/// The encoder and decoder of contexts. It remembers the last connection, because most records come from the same
+/// connection as the record before.
 #[derive(Debug)]
 pub(super) struct Contexts {
     memory: Budget,
-    /// The connection of the last record that was written, with its context.
+    /// The connection of the last record that was written, and its encoded context.
     written: Option<(Source, Bytes)>,
-    /// The connection of the last record that was read, with its part of the context.
+    /// The connection of the last record that was read, after the part of the context that describes it.
     read: Option<(Bytes, Source)>,
 }
 
@@ -37,7 +37,7 @@ impl Contexts {
         }
     }
 
-    /// The context of a chunk that will have the number `number`.
+    /// Returns the context of a chunk that will have the number `number`.
     pub(super) fn of(&mut self, chunk: &Chunk, number: u64) -> Bytes {
         let origin = self.origin(chunk.source());
         let Some(labels) = chunk.frame_labels() else {
@@ -68,7 +68,7 @@ impl Contexts {
         }
     }
 
-    /// Adds what the context says to the chunk that was read with it. Its frames may be only the last ones of the
+    /// Adds the data of `context` to the chunk that was read with it. The chunk may have only the last frames of the
     /// record.
     pub(super) fn add(&mut self, context: &Bytes, chunk: Chunk) -> Chunk {
         let Some((listener, peer, rest)) = decode(context) else {
@@ -98,7 +98,7 @@ impl Contexts {
 fn encode(listener: &str, peer: &str) -> Bytes {
     let mut context = BytesMut::new();
     for text in [listener, peer] {
-        // Both are far shorter: an address, a path or a process.
+        // Both texts are short: a name, an address, a path or a process.
         let (length, text) = match u16::try_from(text.len()) {
             Ok(length) => (length, text),
             Err(_) => (0, ""),
@@ -161,7 +161,7 @@ mod tests {
             (origin.listener(), origin.peer()),
             ("unix:///run/tap.sock", "pid 7, uid 0")
         );
-        // Chunks of the same connection share its source, and count against the memory of the router.
+        // Chunks of the same connection share one source, which counts against the memory of the router.
         let next = after.add(&context, chunk(1));
         assert_eq!(next.source(), Some(origin));
         assert!(memory.held() > 0);

@@ -17,21 +17,21 @@ use crate::{
     spool::{Appended, Batch, Entry, Folder, Fs, Now, Spool, SpoolError, Status},
 };
 
-/// Brings frames from a queue to the disk and back, until the queue ends.
+/// The work of a spool's thread, which moves frames from a queue to the disk and back, until the queue ends.
 pub(super) struct Keeper<F: Fs = Folder> {
     pub(super) sink: String,
     pub(super) spool: Spool<F>,
     pub(super) queue: Arc<Queue>,
     shared: Arc<Shared>,
     contexts: Contexts,
-    /// The longest time until frames that are done are noted on the disk.
+    /// The longest time until a checkpoint covers a frame that is done.
     pace: Duration,
     pub(super) age: Option<Duration>,
-    /// The time at which frames that are done must be noted.
+    /// The time of the next checkpoint, if more frames are done than the last checkpoint covers.
     note_at: Option<Instant>,
-    /// The time of the next look for frames that are too old.
+    /// The time of the next check for frames that are too old.
     expire_at: Option<Instant>,
-    /// The time of the next look for a segment that has only frames that are done.
+    /// The time of the next [`tidy`](Self::tidy), which deletes the newest segment if all its frames are done.
     pub(super) tidy_at: Option<Instant>,
     /// The last failed step; `None` if the disk works.
     failed: Option<Failed>,
@@ -43,26 +43,26 @@ pub(super) struct Keeper<F: Fs = Folder> {
     is_full: bool,
 }
 
-/// The step that failed. Only its success ends the failure: a full disk still takes a checkpoint, for example.
+/// The step that failed. Only its success ends the failure. For example, a full disk still has room for a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Failed {
     Append,
     Commit,
 }
 
-/// The bytes that are read at a time: about what a sink writes at a time.
+/// The number of bytes in one read. A sink writes about as many at a time.
 const READ: usize = 256 << 10;
 
 /// The shortest and the longest time between two attempts after a failure.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
-/// The time between two attempts to read. The engine gives up after three.
+/// The time between two attempts to read. After three failed attempts, the engine gives up the segment.
 const READ_AGAIN: Duration = Duration::from_millis(200);
 
-/// The time between two looks for frames that are too old.
+/// The shortest time between two checks for frames that are too old.
 const EXPIRE: Duration = Duration::from_secs(1);
 
-/// The time until frames that are done are noted, unless `sync` has a time.
+/// The time until a checkpoint covers a frame that is done, unless `sync` sets a time.
 const PACE: Duration = Duration::from_millis(200);
 
 // === impl Keeper ===
@@ -150,7 +150,7 @@ impl<F: Fs> Keeper<F> {
         }
     }
 
-    /// Does everything whose time has come.
+    /// Does the work that is due.
     fn due(&mut self, now: Now) {
         let is_due = |time: &mut Option<Instant>| time.take_if(|it| *it <= now.steady).is_some();
         is_due(&mut self.read_at);
@@ -222,12 +222,12 @@ impl<F: Fs> Keeper<F> {
                 }
             }
         }
-        // Returns the chunks to the queue, before frames that are gone from the disk are counted.
+        // The chunks must return to the queue before frames that were deleted from the disk are counted.
         drop(unspooled);
         self.raise_floor(DropReason::SpoolOldest);
     }
 
-    /// Returns whether a chunk has no room although nothing else is in the spool.
+    /// Returns whether a chunk that does not fit is too long for the spool. It is if nothing else is in the spool.
     fn is_too_long(&self) -> bool {
         let Status {
             confirmed, next, ..
@@ -235,7 +235,7 @@ impl<F: Fs> Keeper<F> {
         confirmed == next
     }
 
-    /// Notes the frames that are done, and brings everything to the disk.
+    /// Confirms the frames that are done, and commits the spool.
     fn commit(&mut self, now: Now) {
         if !self.restore_place(now) {
             return;
@@ -254,7 +254,7 @@ impl<F: Fs> Keeper<F> {
         self.publish();
     }
 
-    /// Tells the queue which frames are not on the disk any more.
+    /// Reports to the queue which frames are no longer on the disk.
     pub(super) fn raise_floor(&self, reason: DropReason) {
         let confirmed = self.spool.status().confirmed;
         self.queue.raise_floor(confirmed, reason);
@@ -337,7 +337,7 @@ impl<F: Fs> Keeper<F> {
         info!(sink, "the spool can be written again");
     }
 
-    /// Uses the settings of a reload.
+    /// Applies the settings that a reload has changed.
     fn change(&mut self, now: Now) {
         let Some(settings) = self.shared.changed.lock().take() else {
             return;
@@ -369,20 +369,20 @@ impl<F: Fs> Keeper<F> {
         let below = self.queue.spool_range().start;
         let confirmed = self.spool.confirm(below, now);
         if let Err(error) = confirmed.and_then(|()| self.spool.close(now)) {
-            warn!(sink, %error, "cannot bring the spool to the disk; after a power loss, frames may be lost or sent twice");
+            warn!(sink, %error, "cannot write the last changes of the spool to the disk; after a power loss, frames may be lost or sent twice");
         }
     }
 }
 
-/// Drops the next chunk, which the spool can never take, if it has a single frame. Divides it otherwise: a long frame
-/// must not cost the frames that arrived with it.
+/// Divides a chunk that is too long for the spool, so that a long frame does not cause the loss of the other frames. If
+/// the chunk cannot be divided, drops it.
 fn drop_too_long(unspooled: &mut Unspooled) {
     if !unspooled.divide_next() {
         unspooled.drop_next(DropReason::QueueFull);
     }
 }
 
-/// The wall-clock time of a moment.
+/// Returns the time of `moment` on the system clock.
 fn wall(moment: Instant, now: Now) -> SystemTime {
     let ago = now.steady.saturating_duration_since(moment);
     now.wall.checked_sub(ago).unwrap_or(now.wall)

@@ -1,14 +1,14 @@
-//! The spool of a sink: a thread that brings the frames of the sink's queue to a disk, and back.
+//! The spool of a sink: a thread that moves the frames of the sink's queue to a disk, and back.
 //!
 //! ```text
 //! queue ─► (frames that are not on the disk) ─► thread ─► folder
 //!       ◄─ (frames that only the disk has)   ◄─
 //! ```
 //!
-//! The thread alone calls the storage engine (`crate::spool`), because each call may wait for the disk. The queue knows
-//! which frames are where. So a listener never waits: its frames are in the queue, and the sink gets them as soon as
-//! the thread has written them, or before (`router::direct`). Without the feature `spool`, `absent.rs` is compiled
-//! instead, and the configuration refuses the option.
+//! Only this thread calls the storage engine (`crate::spool`), because each call may wait for the disk. The queue knows
+//! which frames are on the disk. A listener never waits for the disk: it only puts its frames into the queue. The sink
+//! gets them after the thread has written them, or directly (`router::direct`). Without the feature `spool`,
+//! `absent.rs` is compiled instead, and the configuration refuses the option.
 
 #[cfg(not(feature = "spool"))]
 mod absent;

@@ -27,7 +27,7 @@ use crate::{
     spool::{self, Folder, Recovered, Settings, Spool},
 };
 
-/// A spool that is open and whose thread waits for its queue. Dropping this closes the spool.
+/// A spool that is open and whose thread waits for its queue. Dropping this value closes the spool.
 pub(crate) struct Opened {
     sink: String,
     found: Recovered,
@@ -37,7 +37,7 @@ pub(crate) struct Opened {
     thread: Thread,
 }
 
-/// A spool in use. Dropping it makes the thread bring everything to the disk and end.
+/// A spool in use. When this value is dropped, the thread writes everything to the disk and ends.
 pub(crate) struct Spooler {
     queue: Arc<Queue>,
     shared: Arc<Shared>,
@@ -45,7 +45,7 @@ pub(crate) struct Spooler {
     thread: Thread,
 }
 
-/// The part that the thread and its handle share.
+/// The data that the thread and its handle share.
 pub(super) struct Shared {
     pub(super) state: Arc<SpoolState>,
     /// Settings that a reload has changed.
@@ -55,13 +55,14 @@ pub(super) struct Shared {
 /// Wakes a thread that is parked.
 struct Unpark(Thread);
 
-/// The time in which a folder must be opened.
+/// The deadline for opening a folder.
 const OPEN: Duration = Duration::from_secs(10);
 
-/// The time that the thread has to bring everything to the disk at the end.
+/// The time that the thread has to write everything to the disk at the end.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// The permissions of a folder that tapfan creates: frames contain what clients asked for.
+/// The permissions of a folder that tapfan creates. Other users cannot read it, because frames show the queries of
+/// clients.
 const MODE: u32 = 0o700;
 
 // === impl Opened ===
@@ -116,12 +117,12 @@ impl Opened {
         })
     }
 
-    /// The numbers of the frames that wait in the spool.
+    /// Returns the numbers of the frames that wait in the spool.
     pub(crate) fn frames(&self) -> Range<u64> {
         self.found.frames.clone()
     }
 
-    /// Starts to use the spool for a queue that was made for it.
+    /// Starts to use the spool for a queue that was created with its [frames](Self::frames).
     pub(crate) fn start(self, queue: Arc<Queue>) -> Spooler {
         let facts = self.shared.state.facts();
         if facts.recovered > 0 {
@@ -190,14 +191,14 @@ fn settings(sink: &str, spool: &config::Spool) -> Settings {
 // === impl Spooler ===
 
 impl Spooler {
-    /// Uses other settings from now on. The folder stays.
+    /// Applies new settings. The folder stays the same.
     pub(crate) fn change(&self, sink: &str, spool: &config::Spool) {
         *self.shared.changed.lock() = Some(settings(sink, spool));
         self.thread.unpark();
     }
 
-    /// Brings everything to the disk and ends the thread. Waits for it, but not longer than 5 s. Returns false if the
-    /// disk did not answer in this time.
+    /// Writes everything to the disk and ends the thread. Waits at most 5 s for this. Returns false if the disk did not
+    /// answer in this time.
     pub(crate) async fn end(&self) -> bool {
         self.queue.end_spool();
         let mut ended = self.ended.clone();

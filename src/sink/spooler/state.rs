@@ -16,9 +16,9 @@ pub(crate) struct Facts {
     pub(crate) bytes: u64,
     /// The limit for `bytes`.
     pub(crate) size: u64,
-    /// The frames that the start found.
+    /// The number of frames that the start found.
     pub(crate) recovered: u64,
-    /// The error because of which new frames are not written, with the time at which it began.
+    /// The last error of a write, and the time at which the failure began. `None` if new frames can be written.
     pub(crate) failure: Option<(String, SystemTime)>,
 }
 
@@ -43,10 +43,10 @@ pub enum SpoolSetupError {
     Slow {
         /// The folder.
         path: PathBuf,
-        /// The time that was allowed, in seconds.
+        /// The deadline, in seconds.
         seconds: u64,
     },
-    /// A reload would give a running sink another folder, or its first one, or none.
+    /// A reload would add a spool to a running sink, remove it, or change its folder.
     #[error("a running sink keeps its spool: restart tapfan to {0}")]
     Running(&'static str),
     /// The thread of the spool cannot be started.

@@ -1,5 +1,4 @@
-//! The upkeep of a spool's folder: files that were deleted are made again, and frames that are done or too old do not
-//! stay for long.
+//! The maintenance of a spool's folder. The thread restores deleted files, and removes frames that are done or too old.
 
 use std::time::Duration;
 
@@ -11,20 +10,20 @@ use crate::{
     spool::{Fs, Now, WhenFull},
 };
 
-/// The longest time for which the newest segment stays although all its frames are done. It is shorter if `age` is
-/// shorter.
+/// The longest time for which the newest segment stays on the disk after all its frames are done. If `age` is shorter,
+/// `age` is the limit.
 const TIDY: Duration = Duration::from_secs(60);
 
 // === impl Keeper ===
 
 impl<F: Fs> Keeper<F> {
-    /// Makes the files of the spool again if another program has deleted them. Returns false if this is not possible.
+    /// Creates the files of the spool again if another program has deleted them. Returns false if this fails.
     pub(super) fn restore_place(&mut self, now: Now) -> bool {
         match self.spool.restore_place() {
             Ok(false) => true,
             Ok(true) => {
                 let (sink, folder) = (self.sink.as_str(), self.spool.settings().folder.display());
-                warn!(sink, %folder, "files of the spool were deleted, or its folder was replaced: made them again; the frames in deleted files are lost");
+                warn!(sink, %folder, "files of the spool were deleted, or its folder was replaced: created them again; the frames in deleted files are lost");
                 true
             }
             Err(error) => {
@@ -72,7 +71,7 @@ impl<F: Fs> Keeper<F> {
         self.raise_floor(DropReason::Expired);
     }
 
-    /// Logs what happens if a reload made SIZE smaller than what the spool holds.
+    /// Logs a warning if a reload has made SIZE smaller than the spool. The warning says what happens to the frames.
     pub(super) fn warn_if_too_small(&self) {
         let (bytes, settings) = (self.spool.status().bytes, self.spool.settings());
         let (sink, size) = (self.sink.as_str(), settings.size);

@@ -1,4 +1,4 @@
-//! A look at the files of a spool that changes nothing: no byte, no name, and no lock that would stop a router.
+//! An inspection of a spool, which changes no byte and no name, and takes no lock that would stop a router.
 //!
 //! An [`Inspection`] shows what the start of a spool would find, and what readers would read and count as lost. It uses
 //! the same scanner, so it has the same rules for damage. A router may use the spool at the same time. In that case, the
@@ -123,7 +123,7 @@ impl<F: Fs> Inspection<F> {
         Ok(Some(inspection))
     }
 
-    /// The state of the spool.
+    /// Returns the state of the spool.
     pub fn overview(&self) -> Overview {
         Overview {
             owner: self.owner,
@@ -140,7 +140,7 @@ impl<F: Fs> Inspection<F> {
         }
     }
 
-    /// The folder of the spool.
+    /// Returns the folder of the spool.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -162,8 +162,9 @@ impl<F: Fs> Inspection<F> {
         self.fs.open_to_read(&segment::name(first))
     }
 
-    /// Finds the numbers that the first unconfirmed frame and the next frame would have after a start. By the rules of the
-    /// start, the newest segments are passed over as long as they have no records, and the numbers of the checkpoint count.
+    /// Finds the numbers that the first unconfirmed frame and the next frame would have after a start. Like a start,
+    /// passes over the newest segments as long as they have no records, and takes the numbers of the checkpoint into
+    /// account.
     fn find_range(&mut self) -> Result<(), SpoolError> {
         let (mut next, mut limit, mut passed) = (0, LAST, 0);
         for &File { first, length } in self.segments.iter().rev() {

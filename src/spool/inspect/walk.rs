@@ -96,7 +96,8 @@ struct Segment<'a> {
     limit: u64,
 }
 
-/// The bytes for which a search in an unreadable part may compute checksums, as a multiple of the length of this part.
+/// The limit on the bytes for which a search in an unreadable part computes checksums, as a multiple of the length of
+/// this part.
 const PATIENCE: u64 = 16;
 
 // === impl Inspection ===
@@ -141,7 +142,7 @@ impl<F: Fs> Inspection<F> {
                 visit(Piece::Flaw(self.missing(&segment, 0, at..file.first)))?;
                 at = file.first;
             }
-            // The last record before may have frames with numbers that belong to this segment.
+            // The last record of the previous segment may contain frames whose numbers belong to this segment.
             segment.found = segment.found.max(at);
             self.walk_segment(&mut segment, &mut at, &mut visit)?;
             at = at.max(segment.end);
@@ -189,7 +190,8 @@ impl<F: Fs> Inspection<F> {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// The time at which the router received the oldest unconfirmed frame that can be read. `None` if there is none.
+    /// Returns the time at which the router received the oldest unconfirmed frame that can be read. `None` if there is
+    /// none.
     pub fn oldest(&self) -> Option<SystemTime> {
         let first = self.walk(true, |piece| match piece {
             Piece::Frames(frames) => ControlFlow::Break(frames.received),
