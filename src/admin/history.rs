@@ -212,11 +212,11 @@ impl SinkTrace {
 }
 
 impl SinkTrace {
-    /// Returns the frames lost within the last [`verdict::NOW`] since the sink came up. `fresh` is the number of frames
-    /// lost after the last sample.
+    /// Returns the number of frames lost within the last [`verdict::NOW`], without those lost before the sink came up.
+    /// `fresh` is the number of frames lost after the last sample.
     ///
-    /// The losses of an outage end with the outage. In the second in which the sink came up, it may have lost frames
-    /// before that, so this second does not count.
+    /// Losses of an outage that has ended do not count. The second in which the sink came up does not count either,
+    /// because its losses may belong to the outage.
     fn losing(&self, fresh: u64) -> u64 {
         if !self.last.up {
             return 0;

@@ -2,8 +2,8 @@
 //!
 //! A web page can make its own name resolve to this machine (DNS rebinding). The browser then believes that the admin
 //! endpoint belongs to the page's site, and lets the page read its answers. But the browser still sends the name of the
-//! page's site in `Host`. The endpoint therefore only answers requests that name a known host. Known are the addresses
-//! and names of this machine that an attacker cannot choose, and the hosts in the option `host`.
+//! page's site in `Host`. The endpoint therefore only answers requests that name a known host. The known hosts are the
+//! addresses and names of this machine that an attacker cannot choose, and the hosts in the option `host`.
 
 use std::{
     fmt, iter,
@@ -34,7 +34,7 @@ pub(super) struct Hosts {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Local(pub(super) SocketAddr);
 
-/// The result of the check whether a request names a known host.
+/// The result of the host check: an error if the request names an unknown host.
 #[derive(Debug, Clone)]
 pub(super) struct Standing(pub(super) Result<(), Refusal>);
 

@@ -10,13 +10,13 @@ use crate::health::{ListenerStatus, RouterStatus, SenderStatus};
 /// The recent counts of the listed senders, with one sample per second.
 #[derive(Debug, Default)]
 pub(super) struct Paces {
-    /// The time of the last sample, counted from the first one.
+    /// The time from the first sample to the last.
     time: Duration,
     /// The samples of each sender, by the number of its connection.
     senders: HashMap<u64, VecDeque<Sample>>,
 }
 
-/// The frames that a sender had sent at a time.
+/// The number of frames that a sender had sent by `time`.
 #[derive(Debug, Clone, Copy)]
 struct Sample {
     time: Duration,

@@ -24,7 +24,7 @@ use crate::net::{Descriptors, Incoming, UserTimeout, prepare_served};
 /// probe.
 const CONNECTIONS: usize = 64;
 
-/// The deadline for receiving the head of a request. A connection may also be idle for this time at most.
+/// The deadline for receiving the head of a request, and the longest time for which a connection may be idle.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The deadline for progress of a write. A write makes progress when data reaches the receive buffer of the client's

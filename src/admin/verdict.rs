@@ -1,4 +1,4 @@
-//! The verdict: one word and one sentence that say whether every sink gets its taps.
+//! The verdict: one word and one sentence that say whether every sink gets its frames.
 //!
 //! Only this module computes the verdict. The page, `tapfan status`, `tapfan top` and other programs read the verdict
 //! from the router's status.
@@ -16,7 +16,7 @@ use crate::{
 pub(super) struct Lately {
     /// Frames lost in the last five minutes.
     pub(super) lost: u64,
-    /// The part of `lost` that was lost within the last [`NOW`] and since the sink came up.
+    /// The frames among `lost` that were lost within the last [`NOW`], and after the sink came up.
     pub(super) losing: u64,
     /// The time without a delivery.
     pub(super) idle: Duration,

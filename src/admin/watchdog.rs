@@ -28,22 +28,21 @@ use crate::lock::Mutex;
 /// stopped or the machine was suspended.
 #[derive(Debug, Default)]
 pub(super) struct Watchdog {
-    /// The state of each worker, and of the beat, a task that tests timers. Empty until the first check.
+    /// The state of each worker and of the beat. Empty until the first check.
     watched: Mutex<Vec<Watched>>,
     beats: Arc<Beats>,
-    /// True if the watchdog's result was read since the last check.
+    /// True if [`stuck`](Self::stuck) was called since the last check.
     is_read: AtomicBool,
 }
 
-/// Counts the test tasks, called beats, that the watchdog starts in a runtime.
+/// The numbers of beats that were started and that have ended. A beat is a task that tests timers.
 #[derive(Debug, Default)]
 struct Beats {
     asked: AtomicU64,
     counted: AtomicU64,
 }
 
-/// A part of the runtime that the watchdog watches: a worker, or the beat, a task that tests timers. Contains the
-/// part's last sign of progress.
+/// A part of the runtime that the watchdog watches: a worker or the beat. Contains the part's last sign of progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Watched {
     what: What,
@@ -59,7 +58,7 @@ enum What {
     Beat,
 }
 
-/// A value that changes whenever a worker makes progress, or a beat, a task that tests timers, ends.
+/// A value that changes whenever a worker makes progress or a beat ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sign {
     Worker { parks: u64, busy: Duration },
@@ -76,8 +75,8 @@ impl Watchdog {
     /// The interval between checks.
     const PERIOD: Duration = History::PERIOD;
 
-    /// Returns what is stuck: each stuck worker, and the beat, which stands for timers and wake-ups. The list is empty
-    /// if nothing is stuck.
+    /// Returns the stuck parts of the runtime: each stuck worker, and the beat if timers or wake-ups are stuck. The
+    /// list is empty if nothing is stuck.
     pub(super) fn stuck(&self) -> Vec<Watched> {
         self.is_read.store(true, Relaxed);
         let mut watched = self.watched.lock().clone();
@@ -85,8 +84,8 @@ impl Watchdog {
         watched
     }
 
-    /// Checks the runtime. `passed` is the time since the last check. Starts a beat, a task that tests timers, if
-    /// `is_busy` is set or if the watchdog's result was read since the last check.
+    /// Checks the runtime. `passed` is the time since the last check. Starts a beat if `is_busy` is set, or if
+    /// [`stuck`](Self::stuck) was called since the last check.
     pub(super) fn check(&self, runtime: &runtime::Handle, passed: Duration, is_busy: bool) {
         let signs = signs(&runtime.metrics(), &self.beats);
         self.record(&signs, passed);
@@ -96,8 +95,8 @@ impl Watchdog {
         }
     }
 
-    /// Records the current signs of progress: those of all workers, and that of the beat, a task that tests timers.
-    /// `passed` is the time since the last record.
+    /// Records the current signs of progress of all workers and of the beat. `passed` is the time since the last
+    /// record.
     fn record(&self, signs: &[(What, Sign)], passed: Duration) {
         // If more than two periods have passed, the watchdog's own thread was stopped and observed nothing. So only two
         // periods count.
@@ -140,11 +139,11 @@ fn signs(metrics: &runtime::RuntimeMetrics, beats: &Beats) -> Vec<(What, Sign)> 
 // === impl Beats ===
 
 impl Beats {
-    /// The time for which a beat waits for a timer. A beat is a task that tests timers. Its wait is as short as
-    /// possible, because a longer wait would wake the worker more than once.
+    /// The time for which a beat waits for its timer. It is as short as possible, because a longer wait would wake the
+    /// worker more than once.
     const WAIT: Duration = Duration::from_millis(1);
 
-    /// Starts a beat, a task that tests timers, in the runtime. Does nothing if the last beat has not ended yet.
+    /// Starts a beat, which tests the timers of the runtime. Does nothing if the last beat has not ended yet.
     fn ask(self: &Arc<Self>, runtime: &runtime::Handle) {
         let Sign::Beat { asked, counted } = self.sign() else {
             return;
@@ -172,8 +171,8 @@ impl Beats {
 
 impl Sign {
     /// Returns whether progress is expected. A worker must make progress while it runs tasks; at such times, its count
-    /// of parks and unparks is even. A beat, a task that tests timers, must make progress from its start until its end;
-    /// at such times, more beats were started than have ended.
+    /// of parks and unparks is even. A beat must make progress from its start to its end; at such times, more beats
+    /// have started than ended.
     fn is_due(self) -> bool {
         match self {
             Self::Worker { parks, .. } => parks % 2 == 0,

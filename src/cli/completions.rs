@@ -45,8 +45,8 @@ fn script(shell: Known) -> Vec<u8> {
     script
 }
 
-/// Returns the lines that `clap_complete` leaves out for fish: the possible values of arguments that are not options,
-/// and that a command without such arguments takes no files.
+/// Returns the lines that `clap_complete` leaves out for fish. For a command with positional arguments, they list the
+/// possible values. For a command without positional arguments, they turn off the completion of file names.
 fn words_for_fish(command: &Command) -> String {
     let mut lines = String::new();
     for command in command.get_subcommands() {

@@ -16,7 +16,7 @@ use crate::{
     supervisor::{Supervisor, View},
 };
 
-/// The time after which the first line says what the drain waits for. Most drains take less.
+/// The time after which the first log line says what the drain waits for. Most drains end sooner.
 const FIRST: Duration = Duration::from_secs(1);
 
 /// The time between two such lines.
@@ -36,7 +36,7 @@ enum Waiting {
     Ends,
 }
 
-/// Drains the router. A signal for which `ends` returns its name ends the drain at once.
+/// Drains the router. A signal ends the drain immediately if `ends` returns a name for it.
 pub(super) async fn drain<T: Copy + Send + 'static>(
     supervisor: Supervisor,
     mut signals: Signals<T>,
@@ -88,7 +88,7 @@ fn log(view: &View, after: Duration, at_most: Duration) {
 // === impl Waiting ===
 
 impl Waiting {
-    /// Sinks end only after all senders, so a router that has senders waits for them.
+    /// Sinks end only after all senders have ended, so the drain waits for the senders first.
     fn of(status: &RouterStatus) -> Self {
         let listeners = status.listeners.iter();
         let senders: Vec<_> = listeners.clone().flat_map(names).collect();
@@ -129,7 +129,8 @@ fn held(sink: &SinkStatus) -> u64 {
         .saturating_add(sink.ledger.unconfirmed)
 }
 
-/// Returns the first few of `all`, and the number of the rest and of `others`.
+/// Returns the first [`NAMED`] texts of `all`. After them, adds how many are not shown: the rest of `all`, and
+/// `others`.
 fn some_of(all: &[String], others: u64) -> String {
     let others = others + all.len().saturating_sub(NAMED) as u64;
     let named = all[..all.len().min(NAMED)].join("; ");

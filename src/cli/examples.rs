@@ -226,7 +226,7 @@ mod tests {
     use super::*;
     use crate::cli::Cli;
 
-    /// Returns the commands, and the commands of these commands, with their full names.
+    /// Returns all commands and subcommands with their full names.
     fn commands() -> Vec<(String, clap::Command)> {
         let mut all = Vec::new();
         for command in Cli::command().get_subcommands() {

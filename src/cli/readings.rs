@@ -60,8 +60,8 @@ impl Readings {
         loop {
             let (wanted, read) = select! {
                 read = end(&mut self.under_way) => read,
-                // An earlier read ended with a timeout while it waited for a file. That file has now been read, so the
-                // Tapfile is read again.
+                // An earlier read timed out while it waited for a file. The file can be read now, so the Tapfile is
+                // read again.
                 () = self.reader.answered_late() => {
                     self.ask(Wanted::IfChanged);
                     continue;

@@ -68,8 +68,8 @@ struct Running {
     digest: u64,
     /// The number of threads that move frames.
     workers: usize,
-    /// The time since which tapfan has dropped each new configuration, because files keep changing. `None` if it used
-    /// the last one.
+    /// The time of the first configuration in a row that was dropped because files kept changing. `None` if the last
+    /// configuration was not dropped.
     postponed: Option<Instant>,
 }
 

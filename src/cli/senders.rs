@@ -3,7 +3,7 @@
 use super::figures::{age, clock};
 use crate::health::{ListenerStatus, SenderStatus, Timestamp};
 
-/// Returns the program and its process, `named (pid 4711, uid 104)`, or the address of a sender.
+/// Returns the name of a sender: its program and process, such as `named (pid 4711, uid 104)`, or else its address.
 pub(super) fn name(sender: &SenderStatus) -> String {
     match &sender.program {
         Some(program) => format!("{program} ({})", sender.peer),
@@ -22,7 +22,7 @@ pub(super) fn busiest_first(listener: &ListenerStatus) -> Vec<&SenderStatus> {
     senders
 }
 
-/// Says since when a listener has no sender. `None` if it has senders.
+/// Describes how long a listener has had no sender. `None` if it has senders.
 pub(super) fn absence(listener: &ListenerStatus, now: Timestamp) -> Option<String> {
     let since = listener.no_sender_since?;
     let (time, clock) = (age(now.since(since)), clock(since, now));

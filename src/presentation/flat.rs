@@ -1,5 +1,4 @@
-//! A text format with one JSON object per frame, on one line, in which each fact has a field with a name. The format is
-//! meant for `jq` and for databases.
+//! A text format for `jq` and databases: one JSON object per frame, on one line, with a named field for each fact.
 
 use super::{
     Address, Form,

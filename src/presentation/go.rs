@@ -1,4 +1,4 @@
-//! Functions that quote strings like Go source does (`strconv.Quote`), and like Go's JSON does (`encoding/json`).
+//! Functions that quote strings as Go does: for source code (`strconv.Quote`), and for JSON (`encoding/json`).
 
 use super::digits;
 

@@ -35,8 +35,8 @@ pub(crate) trait Form {
     /// Appends `frame`, with a newline at its end.
     fn write(&mut self, frame: &RawFrame<'_>, out: &mut Vec<u8>);
 
-    /// Called when no frame has come for the time `silence`, although more frames may come later. Appends the held-back
-    /// text that is due by then.
+    /// Called when no frame has come for the time `_silence`, while more frames may still come. Appends the held-back
+    /// text that is due by now.
     fn wait(&mut self, _silence: Duration, _out: &mut Vec<u8>) {}
 
     /// Called after the last frame. Appends all text that is still held back.

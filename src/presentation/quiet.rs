@@ -89,8 +89,8 @@ fn write_mnemonic(message: &RawMessage<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// Returns the address that the line shows. It is the address of the client if the message has a client, and the
-/// address of the server that gets the query in all other messages.
+/// Returns the address that the line shows: for `CLIENT` and `AUTH` messages, the party that sent the query; for all
+/// other messages, the server that gets the query.
 fn address<'a>(message: &RawMessage<'a>) -> Option<&'a [u8]> {
     match message.message_type() {
         MessageType::ClientQuery

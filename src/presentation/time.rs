@@ -11,9 +11,9 @@ use crate::dnstap::Moment;
 #[derive(Debug, Clone)]
 pub(crate) struct LocalClock {
     zone: TimeZone,
-    /// The quarter of an hour of the last call, and the offset of the time zone from UTC in it, in seconds. The offset
-    /// can be used again for all times in that quarter, because no time zone changes its offset within a quarter of an
-    /// hour.
+    /// The quarter of an hour in which the last written time was, and the offset of the zone from UTC at that time, in
+    /// seconds. Other times in the same quarter have the same offset, because no zone changes its offset within a
+    /// quarter of an hour.
     last: Option<(i64, i64)>,
 }
 

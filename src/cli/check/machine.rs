@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// The sockets that processes of this machine listen on. Unix sockets of running tapfan routers are left out: such a
-/// router probably uses the same Tapfile, so its sockets are no problem.
+/// router probably uses the same Tapfile, so its sockets are not a conflict.
 struct Taken {
     /// The paths of the listening unix sockets of other programs. An abstract name has an `@` before it.
     unix: Vec<PathBuf>,
@@ -80,8 +80,8 @@ pub(super) fn check(loaded: &mut Loaded) {
     }
 }
 
-/// Returns the addresses of the admin endpoint that must be free. The default address, which applies without an `admin`
-/// line, is not among them: if it is in use, the router starts without an admin endpoint.
+/// Returns the addresses in the `admin` and `probes` lines. Without an `admin` line, the default address is not
+/// returned, because the router also starts if that address is in use.
 fn admin_addresses(admin: &Admin) -> impl Iterator<Item = (Part, SocketAddr)> {
     let at = match admin.address {
         AdminAddress::At(address) => Some((Part::Admin, address)),

@@ -93,7 +93,7 @@ fn load(path: &Path, elsewhere: bool) -> Result<Loaded, Unanswered> {
     })
 }
 
-/// Returns the settings as text for people. The text is empty if an error keeps the configuration from being known.
+/// Returns the settings as text for people. The text is empty if the configuration has an error.
 fn settings(loaded: &Loaded, sample: Option<&Path>) -> Result<String, sample::SampleError> {
     let Some(config) = &loaded.config else {
         return Ok(String::new());

@@ -63,7 +63,7 @@ pub(super) fn tables(config: &Config, capture: &Path) -> Result<String, SampleEr
 
 fn first(file: impl Read) -> Result<Vec<Vec<u8>>, FileError> {
     let frames = FileReader::new(file)?.with_concatenated();
-    // After a capture without STOP, the frames of the next capture follow.
+    // A missing STOP is ignored, because another capture may follow in the same file.
     let frames = frames.filter(|frame| !matches!(frame, Err(FileError::NoStop { .. })));
     let frames = frames.map_while(Result::ok).take(FRAMES);
     Ok(frames.map(|frame| frame.to_vec()).collect())

@@ -22,13 +22,14 @@ use crate::{
 /// A problem with the folder of a spool.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Problem {
-    /// `run` would not start.
+    /// With this problem, `run` does not start.
     Refuses(String),
-    /// The frames are in danger later.
+    /// `run` starts, but the spool may lose frames later.
     Warns(String),
 }
 
-/// Looks at the folder of a spool. `sink` is the name of its sink. `is_running` says that a router runs on this machine.
+/// Returns the problems with the folder of a spool. `sink` is the name of the spool's sink. `is_running` is true if a
+/// router runs on this machine.
 pub(super) fn problems(sink: &str, spool: &Spool, is_running: bool) -> Vec<Problem> {
     let folder = spool.folder.as_path();
     let shown = folder.display();
@@ -61,7 +62,7 @@ pub(super) fn problems(sink: &str, spool: &Spool, is_running: bool) -> Vec<Probl
         let text = format!("cannot write to the folder of the spool, {shown}: {error}");
         return vec![Problem::Refuses(text)];
     }
-    // A router that runs is probably the one that this Tapfile is for.
+    // A running router probably uses this Tapfile, so its lock is not a problem.
     let is_locked = !is_running && is_locked(folder);
     let locked =
         is_locked.then(|| Problem::Refuses(format!("another process uses the spool in {shown}")));
@@ -73,8 +74,8 @@ pub(super) fn problems(sink: &str, spool: &Spool, is_running: bool) -> Vec<Probl
         .collect()
 }
 
-/// Returns the sinks whose folder is, under another name, the folder of an earlier sink: through a link, or with `..` in its
-/// path. Each has its place among `sinks`, and the text of the problem.
+/// Finds sinks that use the folder of an earlier sink under another path, for example through a link or with `..`.
+/// Returns the index of each such sink in `sinks`, and a description of the problem.
 pub(super) fn same_folders(sinks: &[Sink]) -> Vec<(usize, String)> {
     let mut known: Vec<(PathBuf, &Path)> = Vec::new();
     let mut problems = Vec::new();
@@ -112,7 +113,7 @@ fn is_locked(folder: &Path) -> bool {
     flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(rustix::io::Errno::WOULDBLOCK)
 }
 
-/// Warns if the disk is full before the spool is. `folder` exists.
+/// Warns if the disk has less room than the spool may use. `folder` must exist.
 #[allow(clippy::cast_precision_loss)]
 fn little_room(spool: &Spool, folder: &Path) -> Option<Problem> {
     let disk = statvfs(folder).ok()?;
@@ -127,7 +128,7 @@ fn little_room(spool: &Spool, folder: &Path) -> Option<Problem> {
     })
 }
 
-/// The length of the files that are in the folder already, in bytes.
+/// Returns the total length in bytes of the files that are already in the folder.
 fn used(folder: &Path) -> u64 {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let lengths = entries.filter_map(|entry| Some(entry.metadata().ok()?.len()));

@@ -11,7 +11,7 @@ use std::{
 #[derive(Debug)]
 pub(super) struct Folder(PathBuf);
 
-/// The number of folder names that are tried, because a folder with the first name may exist already.
+/// The number of names that are tried for the folder. A folder with the first name may already exist.
 const TRIES: u32 = 100;
 
 // === impl Folder ===

@@ -218,7 +218,7 @@ impl Play {
                     self.screen.event(format_args!("received a signal"));
                     break;
                 }
-                // The sender ends by itself only because of an error.
+                // Without `stop`, the sender ends only because of an error.
                 sent = &mut *sender => {
                     sent??;
                     return Err("the sender ended early".into());

@@ -13,7 +13,7 @@ use crate::cli::log::Outlet;
 /// The counts of a run, which all of its threads share.
 #[derive(Debug, Default)]
 pub(super) struct Account {
-    /// Frames read, without bad ones. With `--limit`, frames after the last one that the limit allows do not count.
+    /// Frames read, except bad ones. With `--limit`, frames beyond the limit are not counted.
     pub(super) read: AtomicU64,
     /// Frames that are not dnstap or are too long.
     pub(super) bad: AtomicU64,

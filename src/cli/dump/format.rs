@@ -40,7 +40,7 @@ pub(super) struct Chosen {
     pub(super) is_ambiguous: bool,
 }
 
-/// The option of a format.
+/// A command line option that chooses a format.
 struct Flag {
     name: &'static str,
     short: Option<char>,

@@ -10,8 +10,8 @@ use crate::{
 };
 
 /// Returns an error if an output leads back to an input, or to the file of another output. Recognises links and other
-/// spellings of a path. Some loops show only when a sink connects, such as a name that resolves to an address of this
-/// machine; the sink detects these loops.
+/// spellings of a path. Some loops can be found only when a sink connects, for example if a name resolves to an address
+/// of this machine. The sink detects these loops.
 pub(super) fn check(args: &DumpArgs) -> Result<(), String> {
     let listeners = args.input.listeners(args.output.timeout);
     let sinks = args.output.collectors().map(|config| config.sinks);

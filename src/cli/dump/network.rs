@@ -37,7 +37,7 @@ pub(super) struct Network {
     sockets: Option<Sockets>,
     /// Asks the inputs to stop.
     stop: CancellationToken,
-    /// The requests by signals to end the program. A second signal ends the drains immediately.
+    /// Tokens that signals cancel in order to end the program. A second signal ends the drains immediately.
     ending: Ending,
     sockets_ended: Arc<AtomicBool>,
     reopeners: Reopeners,

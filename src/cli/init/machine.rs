@@ -1,4 +1,4 @@
-//! The facts about a machine on which a first Tapfile depends.
+//! The facts about a machine that `tapfan init` needs for a first Tapfile.
 
 use std::{
     fs,
@@ -62,7 +62,7 @@ const PORTS: u16 = 10;
 // === impl Machine ===
 
 impl Machine {
-    /// Looks at this machine.
+    /// Collects the facts about this machine.
     pub(super) fn look() -> Self {
         let is_root = geteuid().is_root();
         let runtime = runtime(is_root);
@@ -89,8 +89,8 @@ impl Machine {
         }
     }
 
-    /// Returns the folder for the sockets. It is called `tapfan`, unless that is the name of a file: the program itself
-    /// may lie in the working directory.
+    /// Returns the folder for the sockets. It is called `tapfan`, or `tapfan-sockets` if there is a file `tapfan`: the
+    /// working directory may contain the program itself.
     pub(super) fn socket_folder(&self) -> PathBuf {
         let folder = self.runtime.join("tapfan");
         if folder.is_file() {

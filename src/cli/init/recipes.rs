@@ -19,9 +19,9 @@ pub(super) enum Server {
 pub(super) struct Recipe {
     /// The name of the server, which is also its heading in README.md.
     pub(super) name: &'static str,
-    /// The file for `lines`.
+    /// The configuration file of the server, which needs `lines`.
     pub(super) file: &'static str,
-    /// The lines of the server's configuration.
+    /// The lines to add to `file`.
     pub(super) lines: &'static str,
     pub(super) tapfile: &'static str,
     /// Further steps and facts for the user. README.md has the same sentences. Empty if there are none.

@@ -136,8 +136,8 @@ impl Log {
         })
     }
 
-    /// Returns whether the log goes to a terminal. On a terminal, problems of a Tapfile are not logged. They are shown
-    /// together with the lines of the Tapfile that have the problem.
+    /// Returns whether the log goes to a terminal. On a terminal, a problem of the Tapfile is not logged, but shown
+    /// together with the line that causes it.
     pub(super) fn is_at_a_terminal(&self) -> bool {
         self.format == LogFormat::Text && io::stderr().is_terminal()
     }

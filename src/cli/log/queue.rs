@@ -33,7 +33,7 @@ struct Inner {
     waiting: Vec<u8>,
     /// True while the writer holds lines that are not written yet.
     writing: bool,
-    /// The number of writes so far. A thread in `flush` sees from it that the writer makes progress.
+    /// The number of writes so far. If it grows, a thread in `flush` knows that the writer makes progress.
     steps: u64,
 }
 

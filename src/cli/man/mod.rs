@@ -52,7 +52,7 @@ fn write(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns a page for the program, one for each of its commands and of their own commands, and one for the Tapfile.
+/// Returns the pages of the program, of each command and subcommand, and of the Tapfile.
 fn pages() -> io::Result<Vec<Page>> {
     let mut cli = Cli::command().disable_help_subcommand(true);
     cli.build();

@@ -44,7 +44,8 @@ pub(super) enum ReplayError {
     /// A step took too long.
     #[error("the listener did not {step} within {DEADLINE:?}", step = .0)]
     Silent(&'static str),
-    /// The TLS handshake took too long. A peer without TLS may wait for the rest of what it takes for a frame.
+    /// The TLS handshake took too long. A peer without TLS may take the handshake for the start of a frame, and wait
+    /// for the rest.
     #[error("the listener did not complete the TLS handshake within {DEADLINE:?}{WITHOUT_TLS}")]
     SilentTls,
     /// The stream ended without FINISH.
@@ -91,8 +92,8 @@ fn dial_failure(to: &str, error: &io::Error) -> String {
     format!("{error}{hint}")
 }
 
-/// Returns the hint for a failed Frame Streams handshake. A listener with TLS may wait for more bytes if it gets READY
-/// without TLS.
+/// Returns the hint for a failed Frame Streams handshake. A listener with TLS may take READY for the start of a TLS
+/// handshake, and wait for the rest.
 fn handshake_hint(error: &HandshakeError, may_need_tls: bool) -> String {
     const UNIDIRECTIONAL: &str = "; if the listener never answers READY, use `--unidirectional`";
     match error {

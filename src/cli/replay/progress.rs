@@ -12,7 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::connection::Sent;
 use crate::cli::eprint;
 
-/// The frames sent so far, formatted for people.
+/// The numbers sent so far. The `Display` implementation formats them for people.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Account {
     pub(super) frames: u64,

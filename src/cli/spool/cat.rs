@@ -31,7 +31,7 @@ pub(super) struct CatArgs {
     all: bool,
 }
 
-/// What was written, and what was not.
+/// The counts of frames that were written, and of those that were not.
 #[derive(Debug, Default)]
 struct Account {
     /// Frames from segments.

@@ -1,4 +1,4 @@
-//! `tapfan spool check`: reads spools completely, and reports each damage.
+//! `tapfan spool check`: reads spools completely, and reports all damage.
 
 use std::{fmt::Write as _, ops::ControlFlow, process::ExitCode};
 

@@ -248,7 +248,7 @@ fn listener_row(listener: &ListenerStatus, now: Timestamp) -> Row {
     }
 }
 
-/// Describes the busiest senders, or since when there is none.
+/// Describes the busiest senders. If there are none, says how long there have been none.
 fn sender_lines(listener: &ListenerStatus, now: Timestamp) -> Vec<String> {
     let mut lines = Vec::from_iter(senders::absence(listener, now));
     lines.extend(listener.hint.clone());

@@ -10,8 +10,8 @@ use crate::{
 /// The number of events kept.
 const KEPT: usize = 500;
 
-/// The number of latest events of a sink that are searched for an equal event. If one is found, its count grows, and no
-/// event is added.
+/// The number of latest events of a sink that a new event is compared with. If one of them is equal, its count grows,
+/// and no event is added.
 const RECENT: usize = 8;
 
 /// A change of a sink or of the router, shown as one line.

@@ -55,12 +55,12 @@ pub(in crate::cli::dump) struct Files {
     pub(in crate::cli::dump) grow: bool,
 }
 
-/// The state in which a capture was left.
+/// The result of reading a capture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Left {
-    /// It was read up to a STOP, or up to another error than its end.
+    /// The capture was read up to a STOP, or up to an error other than a missing STOP.
     Read,
-    /// It ended without STOP.
+    /// The capture ended without STOP.
     CutShort,
 }
 

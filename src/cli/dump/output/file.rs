@@ -43,7 +43,7 @@ struct Binary {
     held: (u64, usize),
 }
 
-/// Frames are written when they have at least this many bytes, or when no batch is waiting.
+/// The size in bytes at which buffered frames are written. They are written earlier if no batch is waiting.
 const HELD: usize = 64 << 10;
 
 /// Opens an output given with `-w`.

@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-/// Requests by signals to end the program.
+/// Tokens that signals cancel in order to end the program.
 #[derive(Debug, Clone, Default)]
 pub(in crate::cli::dump) struct Ending {
-    /// A first signal has asked the program to end.
+    /// Cancelled by the first signal: the program should end.
     pub(in crate::cli::dump) asked: CancellationToken,
-    /// A second signal has asked the program to end immediately.
+    /// Cancelled by the second signal: the program should end immediately.
     pub(in crate::cli::dump) hurry: CancellationToken,
 }
 

@@ -38,8 +38,8 @@ enum Transport {
     Tcp = 6,
 }
 
-/// The magic number of a capture with times in nanoseconds. Programs take the byte order of the capture's own headers
-/// from this number. This program writes these headers with the least significant byte first.
+/// The magic number of a capture with times in nanoseconds. Readers learn the byte order of the capture's headers from
+/// this number; tapfan writes the headers in little-endian order.
 const MAGIC: u32 = 0xa1b2_3c4d;
 /// The link type of packets that begin with their IP header (`LINKTYPE_RAW`).
 const RAW: u32 = 101;
@@ -49,7 +49,7 @@ const LONGEST: u32 = 65_535;
 const LONGEST_MESSAGE: usize = 65_000;
 /// The port for DNS.
 const DOMAIN: u16 = 53;
-/// The packets are written when they have at least this many bytes.
+/// The size in bytes at which buffered packets are written.
 const HELD: usize = 64 << 10;
 
 // === impl Pcap ===

@@ -25,8 +25,8 @@ impl Latencies {
         self.max = self.max.max(latency);
     }
 
-    /// Returns a quantile: the latency that `hundredths` percent of all latencies do not exceed. Returns `None` if
-    /// there are no latencies.
+    /// Returns a quantile, given in hundredths. For 95, it is the latency that 95 % of all latencies do not exceed.
+    /// Returns `None` if there are no latencies.
     fn quantile(&self, hundredths: u64) -> Option<Duration> {
         let rank = (self.count * hundredths).div_ceil(100).max(1);
         let mut below = 0;
