@@ -523,7 +523,7 @@ fn an_output_that_leads_back_to_an_input_is_refused_before_anything_is_opened() 
     }
     let devices = dump(&["-r", SAMPLE, "-w", "/dev/null", "-w", "/dev/null"]);
     assert!(devices.status.success(), "{}", stderr(&devices));
-    // An output must not overwrite the capture that is to be read.
+    // An output must not overwrite an input.
     let (file, other) = (path(&folder, "in.fstrm"), path(&folder, "link.fstrm"));
     let bytes = fs::read(SAMPLE).expect("a capture");
     fs::write(&file, &bytes).expect("written");
@@ -532,7 +532,7 @@ fn an_output_that_leads_back_to_an_input_is_refused_before_anything_is_opened() 
         let refused = dump(&["-r", &file, "-w", output]);
         let text = stderr(&refused);
         assert_eq!(refused.status.code(), Some(2), "{text}");
-        assert!(text.contains("is a capture that is to be read"), "{text}");
+        assert!(text.contains("is also an input"), "{text}");
         assert!(fs::read(&file).expect("a file") == bytes);
     }
 }

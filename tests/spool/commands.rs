@@ -240,11 +240,11 @@ fn check_names_each_damage_with_its_file_and_byte_and_changes_nothing() {
     let expected = format!(
         "/s/siem: damaged; the sink siem has 21 frames (3 to 23) to send, of which 4 are lost\n  \
          checkpoint, byte 0: one of the two slots for the checkpoint is damaged\n      \
-         a start uses the other slot, so some confirmed frames may be sent again; no frame is lost\n  \
+         at its start, the router uses the other slot, so some confirmed frames may be sent again; no frame is lost\n  \
          {}, byte 64: a record of {RECORD} bytes is damaged\n      \
          the sink skips this record; 2 frames ({first} to {}) count as `spool_corrupt`\n  \
          {}, byte {}: the last {} bytes are incomplete, as an interrupted write leaves them\n      \
-         a start cuts these bytes off; 2 frames (22 to 23) count as `spool_corrupt`\n",
+         at its start, the router cuts these bytes off; 2 frames (22 to 23) count as `spool_corrupt`\n",
         name(1),
         first + 1,
         name(segments.len() - 1),

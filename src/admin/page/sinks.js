@@ -161,7 +161,7 @@ function showProblems(parent, sink, { kind }, now) {
   }
   if (sink.resolve_error) {
     const failing = duration(since(sink.resolve_error.at, now));
-    lines.push({ key: "name", quiet: false, text: `lookups fail for ${failing}: ${sink.resolve_error.error}` });
+    lines.push({ key: "name", quiet: false, text: `lookups have failed for ${failing}: ${sink.resolve_error.error}` });
   }
   show(parent, lines.length > 0);
   list(parent, lines, ({ key }) => key, () => {

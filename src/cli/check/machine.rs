@@ -65,7 +65,7 @@ pub(super) fn check(loaded: &mut Loaded) {
         for problem in (sink.spool.iter()).flat_map(|it| problems(&sink.name, it, is_running)) {
             let (text, label) = match problem {
                 Problem::Refuses(text) => (text, REFUSED),
-                Problem::Warns(text) => (text, "the disk is full before the spool is"),
+                Problem::Warns(text) => (text, "the disk would be full before the spool is"),
             };
             loaded.warn(Part::Sink(index), text, label);
         }

@@ -39,7 +39,7 @@ pub(super) fn check(args: &DumpArgs) -> Result<(), String> {
         let mut captures = args.input.captures();
         if captures.any(|capture| is_same_file(capture, &file.path)) {
             return Err(format!(
-                "the output {} is a capture that is to be read; name another file with -w",
+                "the output {} is also an input; name another file with -w",
                 file.name()
             ));
         }

@@ -23,10 +23,10 @@ use crate::{
 pub(super) struct CatArgs {
     #[command(flatten)]
     spool: OneArgs,
-    /// Write to this file; by default, or if it is `-`, to stdout
+    /// Writes to this file; by default, or if it is `-`, to stdout
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     write: Option<PathBuf>,
-    /// Also write the frames that are confirmed but not deleted yet, and those that can still be found in .bad files
+    /// Also writes the frames that are confirmed but not deleted yet, and those that can still be found in .bad files
     #[arg(long)]
     all: bool,
 }

@@ -115,29 +115,35 @@ fn place(flaw: &Flaw) -> String {
 fn consequence(flaw: &Flaw) -> String {
     let does = match (&flaw.kind, flaw.is_newest) {
         (FlawKind::Slot, _) => {
-            "a start uses the other slot, so some confirmed frames may be sent again".to_owned()
+            "at its start, the router uses the other slot, so some confirmed frames may be sent \
+             again"
+                .to_owned()
         }
         (FlawKind::Checkpoint, _) => {
-            "a start treats every frame in the segments as unconfirmed, so frames may be sent again"
+            "at its start, the router treats every frame in the segments as unconfirmed, so \
+             frames may be sent again"
                 .to_owned()
         }
         (FlawKind::Header, _) => {
-            "a start ignores the header, because the name of the file is enough".to_owned()
+            "at its start, the router ignores the header, because the name of the file is enough"
+                .to_owned()
         }
         (FlawKind::OtherSink(_) | FlawKind::OtherVersion(_), true) => {
-            "a start refuses this spool".to_owned()
+            "at its start, the router refuses this spool".to_owned()
         }
         (FlawKind::OtherSink(_) | FlawKind::OtherVersion(_), false) => {
-            "the sink moves the file to a .bad file when it reaches it".to_owned()
+            "when the sink reaches this file, it renames the file to a .bad file".to_owned()
         }
         (FlawKind::Record, _) => "the sink skips this record".to_owned(),
-        (FlawKind::Torn, true) => "a start cuts these bytes off".to_owned(),
+        (FlawKind::Torn, true) => "at its start, the router cuts these bytes off".to_owned(),
         (FlawKind::Torn, false) => "the sink skips these bytes".to_owned(),
-        (FlawKind::Rest, true) => "a start moves these bytes to a .bad file".to_owned(),
+        (FlawKind::Rest, true) => {
+            "at its start, the router moves these bytes to a .bad file".to_owned()
+        }
         (FlawKind::Rest, false) => {
             "the sink moves these bytes to a .bad file when it reaches them".to_owned()
         }
-        (FlawKind::Missing, _) => "the sink goes on with the next frame".to_owned(),
+        (FlawKind::Missing, _) => "the sink continues with the next frame".to_owned(),
         (FlawKind::Unreadable(_), _) => {
             "the sink tries to read it three times, and then gives up the rest of the file"
                 .to_owned()

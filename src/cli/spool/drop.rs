@@ -18,7 +18,7 @@ use crate::{
 pub(super) struct DropArgs {
     #[command(flatten)]
     spool: OneArgs,
-    /// Delete the spool; without this, the command only says which frames would be lost
+    /// Deletes the spool; without this option, the command only says which frames would be lost
     #[arg(long)]
     yes: bool,
 }

@@ -24,7 +24,7 @@ use crate::{
 pub(super) struct ListArgs {
     #[command(flatten)]
     spools: ManyArgs,
-    /// Print JSON
+    /// Prints JSON
     #[arg(long)]
     json: bool,
 }
@@ -33,11 +33,11 @@ pub(super) struct ListArgs {
 #[derive(Debug, PartialEq, Serialize)]
 struct Row {
     folder: String,
-    /// The name of the sink. `None` if no file names it.
+    /// The name of the sink. `None` if no file of the spool contains the name.
     sink: Option<String>,
     /// True if a router uses the spool. `None` if the file system does not support locks.
     in_use: Option<bool>,
-    /// The number of unconfirmed frames. Some of them may be lost: `tapfan spool check` counts these.
+    /// The number of unconfirmed frames. Some of these frames may be lost; `tapfan spool check` counts the lost ones.
     frames: u64,
     /// The sequence number of the first unconfirmed frame.
     first: Option<u64>,
@@ -49,7 +49,7 @@ struct Row {
     bytes: u64,
     segments: usize,
     checkpoint: Checkpoint,
-    /// The files with parts of segments that could not be read.
+    /// The files that hold unreadable parts of segments.
     bad: Vec<Bad>,
     /// The reason why the spool cannot be read.
     error: Option<String>,

@@ -29,17 +29,17 @@ use crate::{
 pub(super) struct StatusArgs {
     #[command(flatten)]
     router: RouterArgs,
-    /// Show only this sink; may be given several times
+    /// Shows only this sink; can be given several times
     #[arg(long = "sink", value_name = "NAME")]
     sinks: Vec<String>,
-    /// Print the router's JSON unchanged; with --sink, print a JSON list of the given sinks
+    /// Prints the router's JSON unchanged; with --sink, prints a JSON list of the given sinks
     #[arg(long)]
     json: bool,
     /// The verdicts that lead to exit status 1; by default all verdicts worse than `degraded`. With --sink, only the
     /// verdicts on the given sinks count; without it, the verdicts on the router and on all its sinks
     #[arg(long, value_name = "WORD", value_delimiter = ',', value_parser = word())]
     fail_on: Vec<VerdictWord>,
-    /// Wait until every sink is up and senders can connect to every listener; with --sink, until the given sinks are up
+    /// Waits until every sink is up and senders can connect to every listener; with --sink, until the given sinks are up
     #[arg(long, value_enum, value_name = "STATE")]
     wait: Option<Awaited>,
     /// The longest time to wait, as in 500ms, 10s or 1m30s

@@ -164,7 +164,7 @@ fn sink_row(sink: &SinkStatus, now: Timestamp, endpoint_beside: bool, paint: Pai
     if let Some(failure) = sink.spool.as_ref().and_then(|spool| spool.failure.as_ref()) {
         let since = age(now.since(failure.at));
         below.push(format!(
-            "the spool fails for {since}, new frames stay in memory: {}",
+            "the spool has failed for {since}, new frames stay in memory: {}",
             failure.error
         ));
     }
@@ -178,7 +178,10 @@ fn sink_row(sink: &SinkStatus, now: Timestamp, endpoint_beside: bool, paint: Pai
     }
     if let Some(failure) = &sink.resolve_error {
         let since = age(now.since(failure.at));
-        below.push(format!("lookups fail for {since}: {}", failure.error));
+        below.push(format!(
+            "lookups have failed for {since}: {}",
+            failure.error
+        ));
     }
     Row { cells, below }
 }

@@ -14,9 +14,9 @@ use crate::{
 /// A function that writes the value of an option.
 #[derive(Clone, Copy)]
 enum Value {
-    /// Any bytes are a value.
+    /// An option in which all bytes are valid.
     Any(fn(&[u8], &mut Vec<u8>)),
-    /// The error says why the value is malformed.
+    /// An option whose value may be malformed; the error is the reason.
     Checked(fn(&[u8], &mut Vec<u8>) -> Result<(), &'static str>),
 }
 

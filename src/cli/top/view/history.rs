@@ -64,7 +64,10 @@ fn title(status: &RouterStatus, sink: &SinkStatus, theme: Theme, page: &mut Page
     let mut text: Vec<String> = next_attempt(sink, status.now).into_iter().collect();
     if let Some(failure) = &sink.resolve_error {
         let since = age(status.now.since(failure.at));
-        text.push(format!("lookups fail for {since}: {}", failure.error));
+        text.push(format!(
+            "lookups have failed for {since}: {}",
+            failure.error
+        ));
     }
     if let Some(last) = &sink.last_error {
         let since = age(status.now.since(last.at));
