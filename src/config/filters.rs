@@ -4,8 +4,7 @@ use std::{fmt, num::NonZeroU32, path::PathBuf};
 
 pub use crate::filter::{Kind as RuleKind, Verdict};
 
-/// The choice of a sink's frames, and the edits for the privacy of clients. By default, a sink gets all frames as they
-/// are.
+/// The settings that choose a sink's frames and edit them. By default, a sink gets all frames as they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Filters {

@@ -24,8 +24,8 @@ pub(crate) enum ClientFields {
     PolicyAndAddress,
 }
 
-/// Appends `frame` without some fields that identify the client to `out`. All other bytes stay in their order, and only
-/// the length of the message is adjusted.
+/// Appends `frame` to `out`, without some fields that identify the client. All other bytes stay in their order, and
+/// only the length of the message is adjusted.
 ///
 /// # Errors
 /// If the frame is malformed. In that case, `out` is unchanged.

@@ -41,9 +41,9 @@ const FIXED32: u8 = 5;
 impl UsualFrame<'_> {
     /// Appends the edited frame to `out`.
     ///
-    /// Returns `None`, and may have appended a part of the frame, if the frame does not have the usual form: a field
-    /// has an uncommon kind, a wanted field occurs twice, wanted fields are not in the order of their numbers, there
-    /// are several DNS messages, or the frame is malformed.
+    /// Returns `None` if the frame does not have the usual form; a part of the frame may already have been appended.
+    /// The form is not usual if a field has an uncommon kind, a wanted field occurs twice, wanted fields are not in the
+    /// order of their numbers, there are several DNS messages, or the frame is malformed.
     #[inline]
     pub(super) fn edit(&self, out: &mut BytesMut) -> Option<()> {
         let frame = self.frame;

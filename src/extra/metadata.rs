@@ -6,8 +6,8 @@ use super::placeholder::OWN;
 
 /// The labels and values of one message, for placeholders of the form `{/label/name}`.
 ///
-/// A DNS server that embeds tapfan passes them along with a message, like a plugin of CoreDNS does. All entries are in
-/// one buffer. After [`clear`](Self::clear), the buffer is filled again without allocating.
+/// A DNS server that embeds tapfan passes these labels along with a message, as a plugin of CoreDNS does. All entries
+/// are in one buffer. After [`clear`](Self::clear), the buffer is filled again without allocating.
 ///
 /// ```
 /// use tapfan::internals::Metadata;

@@ -2,8 +2,7 @@
 //!
 //! - A [`Filter`] has rules of six kinds: message types, names, record types, response codes, clients and protocols. A
 //!   frame passes if every kind lets it pass. Within a kind, the first rule that matches decides. If no rule matches,
-//!   the kind drops the frame if at least one of its rules keeps frames; a kind with only rules that drop frames lets
-//!   the frame pass. A value that cannot be read matches no rule.
+//!   the frame passes unless the kind has a rule that keeps frames. A value that cannot be read matches no rule.
 //! - A [`Sample`] selects whole transactions, and a [`RateLimit`] limits the frames per second.
 //! - [`Privacy`] edits the frames that are left: addresses, EDNS Client Subnet and cookies.
 //! - A [`Screen`] does all of this, in this order, for the chunks of one sink. `dump` uses a filter and a sample.

@@ -16,8 +16,8 @@ use crate::dns::{LowerName, Question};
 
 /// A sample of one transaction in N.
 ///
-/// The choice depends on a hash of fields that a query and its response have in common in the messages of every DNS
-/// server: the client's address and port, and the identifier. Clients of DNS over HTTPS and DNS over QUIC set the
+/// The choice depends on a hash of the client's address, its port and the identifier. These fields are the same in a
+/// query and its response, whichever DNS server sends the messages. Clients of DNS over HTTPS and DNS over QUIC set the
 /// identifier to 0. With this identifier, the hash also includes the question; otherwise it does not, because some
 /// responses with an error have no question. Two routers with the same key choose the same transactions.
 #[derive(Debug, Clone)]

@@ -14,8 +14,8 @@ pub(crate) struct Maker(Arc<()>);
 
 /// The place of the chunk that one maker makes from one view of a buffer. Clones of the view have the same place.
 ///
-/// The chunk is made at most once. It is in memory until the last view of the original buffer is dropped, until the last
-/// reader has taken it, or until its maker removes it.
+/// The chunk is made at most once. It leaves memory when the last view of the original buffer is dropped, when the last
+/// reader has taken it, or when its maker removes it.
 #[derive(Debug, Default)]
 pub(crate) struct Derived(Mutex<State>);
 

@@ -45,7 +45,7 @@ pub(super) struct Line<'a> {
     /// True if the event belongs to an endpoint of a sink that uses several endpoints at the same time.
     pub(super) of_endpoint: bool,
     pub(super) change: &'a Change,
-    /// True if this kind of failure was not logged in this outage yet. The line is a warning only in this case.
+    /// True if this kind of failure has not been logged yet in this outage. The line is a warning only in this case.
     /// Repeated failures are logged at the level debug.
     pub(super) is_news: bool,
 }
@@ -237,8 +237,8 @@ impl Line<'_> {
 // === impl Journal ===
 
 impl Journal {
-    /// Returns whether this kind of failure was not logged in this outage yet, and remembers the kind. If the event
-    /// ends an outage, forgets all kinds of that outage.
+    /// Returns whether this kind of failure has not been logged yet in this outage, and remembers the kind. If the
+    /// event ends an outage, forgets all kinds of that outage.
     pub(super) fn is_news(&mut self, event: &Event<'_>) -> bool {
         match *event {
             Event::Failed { attempt, .. } => return self.attempts.is_news(attempt.kind),

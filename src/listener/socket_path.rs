@@ -29,8 +29,8 @@ use crate::{
 pub(super) struct SocketPath {
     listener: Stamp,
     address: UnixAddress,
-    /// The permissions of the file. The lock is held while the file is checked, bound or changed, so that no two of
-    /// these happen at the same time.
+    /// The permissions of the file. The lock is held while the file is checked, bound or changed, so that these steps
+    /// do not overlap.
     permissions: Mutex<UnixPermissions>,
     /// The bound socket; `None` when the listener no longer accepts connections.
     socket: watch::Sender<Option<Arc<BoundUnix>>>,

@@ -102,7 +102,7 @@ impl Descriptors {
     }
 
     /// The number of descriptors that `incoming` must leave free. Spare descriptors are those that are not `in_use`. At
-    /// most half of them is kept for the router, and at most a quarter for the admin endpoint. If these were shares of
+    /// most half of them are kept for the router, and at most a quarter for the admin endpoint. If these were shares of
     /// the whole limit, senders might get nothing under a low limit, because the process itself can have more than a
     /// quarter of the limit open.
     fn kept(&self, limit: u64, incoming: Incoming) -> u64 {

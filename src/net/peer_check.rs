@@ -106,7 +106,7 @@ impl PeerCheck {
         };
         let now = Instant::now();
         // The peer has made progress if it has acknowledged bytes that were already waiting at the last check. Bytes
-        // that were written later do not matter, because they are behind those bytes.
+        // that were written later do not matter, because the peer acknowledges them last.
         let before = self.seen.replace(level);
         if before.is_none_or(|before| before.waiting() == 0 || level.is_past(before)) {
             self.since = now;

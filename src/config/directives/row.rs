@@ -64,7 +64,7 @@ pub(super) struct Scope<T> {
     /// The directives, as in "for `tls://` sinks".
     pub(super) name: &'static str,
     pub(super) applies: fn(&T) -> bool,
-    /// Returns the error or warning if the option does not apply to the directive with this address. If it is an error,
+    /// Returns an error or a warning if the option does not apply to the directive with this address. After an error,
     /// the option's value is not read.
     pub(super) misplaced: fn(&T, &Given<'_>, &Token) -> Diagnostic,
 }

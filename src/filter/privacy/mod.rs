@@ -1,8 +1,9 @@
 //! Edits of frames for the privacy of clients.
 //!
 //! The address of the client is in the field `query_address`, except in messages between servers, where this field has
-//! the address of the resolver itself. It is also in the EDNS option Client Subnet, in every message. DNS cookies and the
-//! port identify clients, too. All edits except for the removal of fields keep the length of the frame.
+//! the address of the resolver itself. In every message, the EDNS option Client Subnet can also contain the client's
+//! address. DNS cookies and the port identify clients, too. All edits except for the removal of fields keep the length
+//! of the frame.
 
 mod address;
 mod options;

@@ -113,7 +113,8 @@ impl Connection {
             return self.ask(without_edns(request)).await;
         }
         let mut with_edns = pin!(self.ask(request.clone()));
-        // Wait only for half of the time, so that a dead server takes no longer than without this workaround.
+        // If there is no answer after half of the time, the question is also sent without EDNS. So a dead server takes
+        // no longer than without this workaround.
         let first = time::timeout(self.timeout / 2, &mut with_edns).await;
         match first {
             Ok(answer) if !is_refusal(&answer) => return answer,
