@@ -37,8 +37,8 @@ pub trait Fs {
     /// If a system call fails.
     fn list(&self) -> io::Result<Vec<Listed>>;
 
-    /// Returns the names of everything in the folder, in any order. A name that is not UTF-8 is changed. Unless
-    /// implemented, these are only the names of the regular files.
+    /// Returns the names of everything in the folder, in any order. A name that is not UTF-8 is changed. The default
+    /// implementation returns only the names of the regular files.
     ///
     /// # Errors
     ///
@@ -47,7 +47,8 @@ pub trait Fs {
         Ok(self.list()?.into_iter().map(|file| file.name).collect())
     }
 
-    /// Returns whether a name in the folder still belongs to an open file. Unless implemented, always returns true.
+    /// Returns whether a name in the folder still belongs to an open file. The default implementation always returns
+    /// true.
     ///
     /// # Errors
     ///
@@ -157,7 +158,7 @@ pub struct Folder(PathBuf);
 /// The umask of the process can reduce the permissions further.
 const MODE: u32 = 0o640;
 
-/// The number of times that [`Folder::lock`] tries again, and the pause before each of these attempts.
+/// The largest number of times that [`Folder::lock`] tries again, and the pause before each of these attempts.
 const ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(10);
 

@@ -98,8 +98,9 @@ impl Header {
         (length > 0 && length <= LONGEST).then_some(HEADER + length)
     }
 
-    /// Returns the length of the record at the start of `bytes`, if its header can be that of a record whose frames have
-    /// numbers of at least `from`. Nearly all bytes that do not come from a header are refused, without a checksum.
+    /// Returns the length of the record at the start of `bytes`, if these bytes can be the header of a record whose
+    /// frames have the number `from` or higher ones. Refuses nearly all bytes that are not a header, without computing
+    /// a checksum.
     pub(super) fn plausible_length(bytes: &[u8], from: u64) -> Option<usize> {
         let length = Self::claimed_length(bytes)?;
         let word = |at: usize| Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk()?));

@@ -75,7 +75,7 @@ impl<F: Fs> Spool<F> {
         }
     }
 
-    /// Gives up the frames below the number `end`. Those that were not read yet are counted as lost.
+    /// Gives up the frames below the number `end`. Frames that were not read yet are counted as lost.
     fn give_up(&mut self, end: u64, loss: Loss, now: Now) {
         let unread = self.reader.position.max(self.confirmed);
         self.lose(unread.min(end)..end, loss, now);

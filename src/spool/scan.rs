@@ -134,8 +134,9 @@ impl<F: Fs> Scanner<F> {
         self.expected = found.header.end();
     }
 
-    /// Finds a valid record whose frames have numbers of at least `from`, at any offset behind the last one. Use it for a
-    /// part of a segment that [`find`](Self::find) cannot read. Returns `None` at the end of the file.
+    /// Searches every offset from the current one for a valid record whose frames have the number `from` or higher
+    /// ones. Use it for a part of a segment that [`find`](Self::find) cannot read. Returns `None` at the end of the
+    /// file.
     ///
     /// `patience` is the number of bytes for which this function may still compute checksums. Bytes in frames can look like
     /// headers of long records, and each of them costs a checksum. Records for which no patience is left are not found.

@@ -75,8 +75,8 @@ pub(super) fn bad_name(first: u64, at: u64) -> String {
     format!("{first:0DIGITS$}-{at:010}{BAD}")
 }
 
-/// Returns the number of the first frame of the segment whose rest is in a file with this name. Returns `None` if it is not
-/// a file with an unreadable part.
+/// Returns the first number of the segment whose unreadable part is in the file with this name. Returns `None` if the
+/// name is not that of such a file.
 pub(super) fn bad_first(name: &str) -> Option<u64> {
     let (stem, _) = name.strip_suffix(BAD)?.split_once('-')?;
     stem.parse().ok()

@@ -199,7 +199,7 @@ impl<F: Fs> Spool<F> {
         &self.settings
     }
 
-    /// The current state.
+    /// Returns the current state.
     pub fn status(&self) -> Status {
         Status {
             confirmed: self.confirmed,
@@ -252,7 +252,7 @@ impl<F: Fs> Spool<F> {
     pub(super) fn front_may_go(&self) -> bool {
         match self.segments.len() {
             0 => false,
-            // If some frames must be written again, they belong to the only segment, so it must stay.
+            // If the writer must write some frames again, they belong to the only segment, so this segment must stay.
             1 => !self.writer.is_open() && !self.writer.is_dirty(),
             _ => true,
         }

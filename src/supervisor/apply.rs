@@ -165,8 +165,7 @@ impl Supervisor {
         changes
     }
 
-    /// Applies the plan of one sink. Returns `None` only if the plan keeps a sink that does not run, which does not
-    /// happen.
+    /// Applies the plan of one sink. Returns `None` only if the plan keeps a sink that does not run. No plan does that.
     fn apply_sink(
         &self,
         planned: PlannedSink,
@@ -290,8 +289,8 @@ fn may_pass_the_disk(config: &config::Sink) -> bool {
     config.confirm == config::Confirm::Written && config.spool.as_ref().is_some_and(is_patient)
 }
 
-/// Applies the plan of one listener. Returns `None` only if the plan keeps a listener that does not run, which does not
-/// happen.
+/// Applies the plan of one listener. Returns `None` only if the plan keeps a listener that does not run. No plan does
+/// that.
 fn apply_listener(
     planned: PlannedListener,
     old: Option<ListenerHandle>,

@@ -197,7 +197,7 @@ impl ListenerHandle {
 // === impl SinkHandle ===
 
 impl SinkHandle {
-    /// Ends the account of a sink whose task has ended. With a spool, its frames are brought to the disk first.
+    /// Ends the account of a sink whose task has ended. With a spool, the sink's frames are written to the disk first.
     pub(super) async fn end(&self) {
         if let Some(spooler) = &self.spooler
             && !spooler.end().await

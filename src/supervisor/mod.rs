@@ -90,7 +90,7 @@ pub struct Supervisor {
     admin: config::Admin,
     /// Removed listeners that have not stopped yet.
     retiring_listeners: JoinSet<()>,
-    /// The numbers of removed listeners, as long as any of them has not stopped yet.
+    /// The ids of removed listeners. They are kept until all of these listeners have stopped.
     leaving_listeners: Vec<ListenerId>,
     /// Removed sinks that have not stopped yet.
     retiring_sinks: JoinSet<()>,

@@ -1,4 +1,4 @@
-//! The addresses of a name of which several are used, and the health of these endpoints.
+//! The addresses of a name when the sink uses several of them, and the health of their endpoints.
 
 use std::sync::Arc;
 

@@ -180,7 +180,7 @@ impl Resolution {
     fn settle(&self, result: Result<Answer, ResolveError>, status: &Reporter) -> Duration {
         let (error, delay) = match result {
             Ok(Answer { addresses, ttl }) => {
-                // A name can have several hosts and two address families. If one of them got no answer in this lookup,
+                // A name can have several hosts and two address families. If this lookup got no answer for one of them,
                 // its last addresses are kept.
                 let before = Arc::clone(&self.shared.addresses.borrow());
                 let addresses = Arc::new(addresses.filled_from(&before));

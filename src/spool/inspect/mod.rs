@@ -71,7 +71,7 @@ pub struct Overview {
     pub bad: Vec<Listed>,
 }
 
-/// The number of times that the files are listed again because the checkpoint changed in the meantime.
+/// The largest number of times that the files are listed again because the checkpoint changed in the meantime.
 const ATTEMPTS: u32 = 20;
 
 // === impl Inspection ===

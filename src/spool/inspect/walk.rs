@@ -51,7 +51,7 @@ pub struct Flaw {
     pub bytes: u64,
     /// The kind of damage.
     pub kind: FlawKind,
-    /// The numbers of the unconfirmed frames that are lost because of it.
+    /// The numbers of the unconfirmed frames that are lost because of the damage.
     pub lost: Range<u64>,
     /// True if the file is the newest segment. A start repairs this segment; other segments are read and repaired when the
     /// sink needs their frames.
@@ -346,7 +346,7 @@ impl<F: Fs> Inspection<F> {
         visit(Piece::Flaw(self.flaw(segment, before, bytes, kind)))
     }
 
-    /// Describes damage because of which all frames of a segment that were not found yet are lost.
+    /// Describes damage that causes the loss of all frames of a segment that were not found yet.
     fn flaw(&self, segment: &Segment<'_>, at: u64, bytes: u64, kind: FlawKind) -> Flaw {
         Flaw {
             bytes,
