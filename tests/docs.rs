@@ -333,7 +333,7 @@ fn the_first_steps_of_the_readme_show_frames() {
 }
 
 #[test]
-fn a_first_tapfile_is_written_and_good() {
+fn init_writes_a_valid_tapfile() {
     let folder = tempfile::tempdir().expect("a folder");
     let tapfan = |arguments: &[&str]| {
         Command::new(env!("CARGO_BIN_EXE_tapfan"))

@@ -347,7 +347,7 @@ fn frames_and_results_do_not_share_standard_output() {
 }
 
 #[test]
-fn a_capture_that_is_cut_gives_its_whole_frames_and_says_where() {
+fn a_truncated_capture_gives_its_whole_frames_and_the_place_of_its_end() {
     let bytes = fs::read(SAMPLE).expect("a capture");
     for (end, frames, problem) in [
         (
@@ -537,7 +537,7 @@ fn an_output_that_leads_back_to_an_input_is_refused_before_anything_is_opened() 
     }
 }
 
-/// The address of the collector leads back to the program's own listener only after the start.
+/// The test creates the link to the program's own listener only after the start.
 #[test]
 fn a_collector_that_becomes_the_own_listener_gets_no_frame() {
     let folder = TempDir::new().expect("a folder");
@@ -688,7 +688,7 @@ async fn the_timeout_ends_a_handshake_and_no_stream() {
 }
 
 #[test]
-fn what_is_sent_on_arrives_whole() {
+fn forwarded_captures_arrive_complete() {
     let folder = TempDir::new().expect("a folder");
     let (socket, copy) = (path(&folder, "in.sock"), path(&folder, "copy.fstrm"));
     let collector = Dump::start(folder.path(), &["-u", &socket, "-w", &copy, "-v"]);
@@ -818,7 +818,7 @@ fn assert_dropped(text: &str) {
 
 /// A pager or `ssh` can stop reading for a long time.
 #[tokio::test]
-async fn senders_never_wait_for_a_reader_that_does_not_read() {
+async fn senders_never_wait_for_a_reader_that_stalls() {
     // The program's stderr goes into a file, or into the pipe that nobody reads.
     for is_log_unread in [false, true] {
         let folder = TempDir::new().expect("a folder");
@@ -857,7 +857,7 @@ async fn senders_never_wait_for_a_reader_that_does_not_read() {
             running.child.try_wait().expect("a child").is_some()
         });
         assert_eq!(running.child.wait().expect("a child").code(), Some(1));
-        // The other output is complete.
+        // The other output, a file, is a complete capture.
         let written = fs::read(&copy).expect("a file");
         let frames = FileReader::new(written.as_slice()).expect("a capture");
         let frames = frames
@@ -1005,7 +1005,7 @@ fn a_file_that_was_renamed_is_continued_in_a_new_one() {
 }
 
 #[test]
-fn a_reader_that_goes_away_ends_it_without_an_error() {
+fn a_closed_pipe_ends_dump_without_an_error() {
     let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_tapfan"))
         .args(["dump", BIND, BIND, BIND, "-y"])
         .stdout(Stdio::piped())

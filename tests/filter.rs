@@ -34,7 +34,7 @@ const SERVERS: [&str; 5] = ["bind", "unbound", "dnsdist", "coredns", "recursor"]
 
 const KEY: [u8; 16] = *b"a key of a test.";
 
-/// The cookie in some queries of the recording of CoreDNS.
+/// The cookie that some recorded queries of CoreDNS contain.
 const COOKIE_OF_DIG: &[u8] = b"cookie!!";
 
 fn recorded(name: &str) -> Vec<Vec<u8>> {
@@ -565,7 +565,7 @@ fn over_https(number: u32) -> [Vec<u8>; 2] {
 }
 
 #[test]
-fn transactions_over_https_are_told_apart_by_their_question() {
+fn transactions_over_https_are_distinguished_by_their_question() {
     let mut counts = [0; 3];
     for number in 0..2000 {
         counts[screen(&sample(4, KEY), &over_https(number)).len()] += 1;
@@ -803,7 +803,7 @@ fn no_bytes_of_a_client_are_left_without_its_address_subnet_and_cookie() {
         let address = client.address.as_deref().expect("an address");
         for bytes in [address, &client.subnet, &client.cookie] {
             found += usize::from(has(before, bytes));
-            // Some frames contain the same three bytes by chance, so shorter values are not checked.
+            // Values of fewer than four bytes are not checked, because some frames contain the same bytes by chance.
             assert!(
                 bytes.len() < 4 || !has(after, bytes),
                 "{bytes:02x?} in {after:02x?}"

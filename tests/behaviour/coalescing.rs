@@ -40,7 +40,7 @@ fn send_singly(path: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn frames_that_come_one_by_one_are_collected_and_none_is_lost() {
+async fn frames_sent_one_by_one_are_collected_and_none_is_lost() {
     let folder = Folder::new();
     let collectors = ["a", "b"].map(|name| Collector::unix(folder.path(name)).listening());
     let tapfile = |latency: &str| {

@@ -202,7 +202,7 @@ async fn no_more_servers_are_dialled_than_allowed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn unix_sockets_and_tls_are_dialled() {
+async fn connect_works_over_unix_sockets_and_tls() {
     let folder = Folder::new();
     let collector = Collector::tcp().listening();
     let certificates = Certificates::new();

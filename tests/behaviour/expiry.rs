@@ -68,7 +68,7 @@ fn tapfile([expired, soon, early, good]: &[PathBuf; 4]) -> String {
 }
 
 #[test]
-fn the_configuration_warns_of_them() {
+fn loading_the_configuration_warns_of_certificates() {
     let folder = Folder::new();
     let files = write_all(&folder);
     let path = folder.path("Tapfile");
@@ -94,7 +94,7 @@ fn the_configuration_warns_of_them() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_status_says_so() {
+async fn the_status_shows_the_validity_of_certificates() {
     let folder = Folder::new();
     let router = Router::start(&tapfile(&write_all(&folder)));
     let status = RouterStatus::of(&router.view());
@@ -109,7 +109,7 @@ async fn the_status_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_log_says_so_at_the_start_and_at_a_reload() {
+async fn the_log_warns_of_certificates_at_the_start_and_at_a_reload() {
     let folder = Folder::new();
     let [expired, soon, _, good] = write_all(&folder);
     let sink = format!(

@@ -151,7 +151,7 @@ async fn a_file_without_frames_is_not_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn files_of_a_size_follow_each_other() {
+async fn a_file_that_reaches_its_size_is_followed_by_the_next() {
     let folder = folder();
     let router = Router::start(&tapfile(&folder, "all.fstrm", "size 64KiB"));
     router.up(0).await;
@@ -197,7 +197,7 @@ async fn files_of_a_size_follow_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn files_of_a_time_follow_each_other_and_the_newest_are_kept() {
+async fn files_are_rotated_by_time_and_the_newest_are_kept() {
     let folder = folder();
     let other = folder.path("files").join("other.fstrm");
     fs::write(&other, "not of this sink").expect("written");
@@ -269,7 +269,7 @@ fn cut(count: u64) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn files_that_a_crash_left_are_completed_and_others_left_alone() {
+async fn files_that_a_crash_left_are_completed_and_other_files_unchanged() {
     let folder = folder();
     let path = |name: &str| folder.path("files").join(name);
     fs::write(path("2020.fstrm.part"), cut(70)).expect("written");

@@ -27,7 +27,7 @@ async fn address_of(tapfan: &Tapfan, scheme: &str) -> SocketAddr {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn senders_that_speak_something_else_or_trust_us_not_are_named() {
+async fn senders_with_another_protocol_or_without_trust_get_a_hint() {
     let folder = Folder::new();
     let certificates = Certificates::new();
     let file = |name: &str| certificates.path(name).display().to_string();
@@ -83,7 +83,7 @@ async fn senders_that_speak_something_else_or_trust_us_not_are_named() {
 /// A collector that requires a client certificate but gets none sends a TLS alert. The alert is
 /// `handshake_failure` in TLS 1.2, and `certificate_required` in TLS 1.3.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_collector_that_misses_a_client_certificate_is_understood() {
+async fn a_missing_client_certificate_gets_a_hint() {
     let folder = Folder::new();
     let certificates = Certificates::new();
     let collectors = [

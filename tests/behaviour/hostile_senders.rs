@@ -125,7 +125,7 @@ async fn a_truncated_handshake_is_distinguished_from_a_probe() {
 }
 
 #[tokio::test]
-async fn another_content_type_is_answered_with_ours_or_finish() {
+async fn a_sender_of_another_content_type_gets_accept_or_finish() {
     let bench = Bench::new("").await;
     // The sender offers another content type. The router answers with ACCEPT, which lists dnstap.
     let mut stream = bench.target().dial().await.expect("connected");

@@ -188,7 +188,7 @@ fn a_start_and_every_command_that_reads_the_tapfile_end_in_time() {
 }
 
 #[test]
-fn what_is_piped_in_can_be_checked() {
+fn check_reads_standard_input() {
     let folder = Folder::new();
     let (read, mut write) = pipe().expect("a pipe");
     write

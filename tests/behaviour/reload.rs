@@ -240,7 +240,7 @@ async fn a_sink_whose_collector_hangs_is_cut_after_a_while_and_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_added_sink_gets_what_comes_and_a_removed_one_what_came() {
+async fn an_added_sink_gets_later_frames_and_a_removed_sink_earlier_ones() {
     let folder = Folder::new();
     let old = Collector::unix(folder.path("old")).listening();
     let new = Collector::unix(folder.path("new")).listening();
@@ -372,7 +372,7 @@ async fn a_drain_waits_for_listeners_that_were_removed_before_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn changed_limits_count_for_connections_that_come() {
+async fn changed_limits_apply_to_new_connections() {
     let folder = Folder::new();
     let collector = Collector::unix(folder.path("out")).listening();
     let tapfile = |limits: &str| {

@@ -35,7 +35,7 @@ async fn only_sender(router: &Router, index: usize, frames: u64) -> SenderStatus
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_status_shows_who_sends_and_since_when_nobody_does() {
+async fn the_status_shows_the_senders_and_since_when_there_are_none() {
     let folder = Folder::new();
     let collector = Collector::unix(folder.path("out")).listening();
     let router = Router::start(&format!(
@@ -119,7 +119,7 @@ async fn the_status_shows_who_sends_and_since_when_nobody_does() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_line_says_who_connects_and_another_who_leaves_and_a_crowd_is_held_back() {
+async fn senders_are_logged_when_they_connect_and_disconnect_and_many_are_limited() {
     const CROWD: usize = 25;
     let folder = Folder::new();
     let mut tapfan = Tapfan::run(&folder, "listen in.sock\nadmin off\ndnstap out.sock\n");

@@ -111,7 +111,7 @@ async fn a_removed_socket_is_bound_again_and_connections_stay() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_socket_taken_by_another_process_is_left_alone_and_not_ready() {
+async fn a_socket_file_of_another_process_is_not_replaced_and_not_ready() {
     let folder = Folder::new();
     let collector = Collector::unix(folder.path("out")).listening();
     let tapfile = "admin 127.0.0.1:0\nlisten unix://in\ndnstap out full";

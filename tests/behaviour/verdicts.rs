@@ -146,7 +146,7 @@ async fn a_collector_that_no_longer_reads_is_behind_and_then_loses() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_collector_that_is_away_is_down_and_what_it_lost_is_known_to_who_looks_later() {
+async fn a_sink_without_its_collector_is_down_and_its_losses_are_shown_later() {
     let folder = Folder::new();
     let mut collector = Collector::tcp().numbers_only().listening();
     let router = Router::start(&format!(

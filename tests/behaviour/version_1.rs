@@ -12,7 +12,7 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_listener_serves_them_and_a_sink_with_skipverify_takes_them() {
+async fn a_listener_presents_version_1_and_a_sink_with_skipverify_accepts_it() {
     let folder = Folder::new();
     for name in ["v1-ec", "v1-rsa"] {
         let collector = Collector::tcp().listening();

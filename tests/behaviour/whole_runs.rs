@@ -386,7 +386,7 @@ fn whatever_goes_wrong_the_ledgers_add_up_and_the_good_sink_misses_nothing() {
 }
 
 #[test]
-fn the_sequences_that_are_kept_hold() {
+fn the_kept_sequences_pass() {
     for steps in KEPT {
         run(steps);
     }

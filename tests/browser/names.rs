@@ -104,7 +104,7 @@ async fn answer(stream: &mut TcpStream) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs Chromium: .ci/run runs it"]
-async fn the_page_says_that_it_asks_until_it_has_data_or_waits_too_long() {
+async fn the_page_says_that_it_waits_for_data_and_then_that_the_router_is_lost() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .await
         .expect("bound");

@@ -122,7 +122,7 @@ fn arguments_mean_what_they_mean_in_coredns() {
 }
 
 #[test]
-fn numbers_without_full_are_read_as_the_manual_says_and_warned_of() {
+fn numbers_without_full_mean_what_the_manual_says_and_cause_a_warning() {
     for (arguments, write_buffer, frames, theirs) in [
         (
             "2",
@@ -148,7 +148,7 @@ fn numbers_without_full_are_read_as_the_manual_says_and_warned_of() {
 }
 
 #[test]
-fn options_set_what_they_name() {
+fn options_set_their_fields() {
     let (sink, diagnostics) = sink(
         r#"dnstap tls://siem.example:6443 full 4 8 {
             identity "edge 1"
@@ -347,7 +347,7 @@ fn listeners_have_their_settings() {
 }
 
 #[test]
-fn what_is_not_said_has_its_default() {
+fn missing_directives_have_their_defaults() {
     let config = understood("listen @in\ndnstap @out");
     assert_eq!(
         (config.admin, config.drain),
@@ -437,7 +437,7 @@ fn refresh_has_two_values() {
 }
 
 #[test]
-fn how_long_connections_may_hang_and_live() {
+fn write_timeout_and_max_age_are_read() {
     for (written, write_timeout, max_age) in [
         ("write_timeout 1s max_age 1s", 1, Some(1)),
         ("write_timeout 10m", 600, None),
@@ -513,7 +513,7 @@ fn a_snippet_of_one_line_can_be_imported_one_after_the_other() {
 }
 
 #[test]
-fn imports_that_double_come_to_an_end() {
+fn imports_that_double_in_size_reach_a_limit() {
     let mut text = String::from("(s0) { dnstap /s }\n");
     for n in 1..24 {
         let before = n - 1;
@@ -561,7 +561,7 @@ fn imports_within_imports_have_a_limit() {
 // === files ===
 
 #[test]
-fn load_looks_for_the_files_that_are_named() {
+fn load_checks_that_files_users_and_groups_exist() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("Tapfile");
     let there = folder.path().join("there.pem");
@@ -651,7 +651,7 @@ fn a_configuration_that_cannot_be_read_is_a_problem_like_any_other() {
 
 /// Errors in the content of certificates and keys are reported at the place of the file's path in the configuration.
 #[test]
-fn load_looks_into_certificates_and_keys() {
+fn load_checks_the_content_of_certificates_and_keys() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = |name: &str| folder.path().join(name);
     let write = |name: &str, text: String| fs::write(path(name), text).expect("written");

@@ -198,12 +198,12 @@ fn listeners() -> impl Strategy<Value = Vec<Written<Listen>>> {
 
 proptest! {
     #[test]
-    fn any_text_is_survived(text in r##"([a-zß "#\\\n\r\t{}()$%:/@*.0-9]|\{\n|\n\}|import |dnstap |\PC){0,80}"##) {
+    fn any_text_parses_without_a_panic(text in r##"([a-zß "#\\\n\r\t{}()$%:/@*.0-9]|\{\n|\n\}|import |dnstap |\PC){0,80}"##) {
         survives(&text);
     }
 
     #[test]
-    fn any_words_are_survived(words in prop::collection::vec(
+    fn any_words_parse_without_a_panic(words in prop::collection::vec(
         prop::sample::select(vec![
             "listen", "dnstap", "admin", "drain", "import", "{", "}", "\n", "\n", "(a)", "a", "full", "2",
             "resolver", "nameserver", "search", "ndots", "timeout", "192.0.2.1", "refresh", "endpoints", "all", "1s",
@@ -216,7 +216,7 @@ proptest! {
     }
 
     #[test]
-    fn any_mutation_of_a_good_file_is_survived(
+    fn any_mutation_of_a_valid_file_parses_without_a_panic(
         edits in prop::collection::vec((any::<prop::sample::Index>(), 0..12_usize, r##"[a-z{}"#\n ()$%ß]{0,3}"##), 1..6)
     ) {
         let mut text: Vec<char> = GOOD.chars().collect();
@@ -263,7 +263,7 @@ proptest! {
 }
 
 #[test]
-fn the_good_file_is_good() {
+fn the_unmutated_file_is_valid() {
     let loaded = parse(GOOD);
     assert!(
         loaded.diagnostics.is_empty(),

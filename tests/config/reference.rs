@@ -49,7 +49,7 @@ fn completed(example: &str) -> String {
 }
 
 #[test]
-fn every_example_is_good() {
+fn every_example_is_valid() {
     let examples = examples("tapfile");
     assert!(examples.len() >= 10, "only {}", examples.len());
     for (line, example) in examples {
@@ -60,7 +60,7 @@ fn every_example_is_good() {
 }
 
 #[test]
-fn every_example_of_an_error_is_one() {
+fn every_example_of_an_error_fails() {
     let examples = examples("tapfile-error");
     assert!(examples.len() >= 2, "only {}", examples.len());
     for (line, example) in examples {

@@ -638,7 +638,7 @@ fn snapshot(name: &str, text: &str, loaded: &Loaded) {
 }
 
 #[test]
-fn broken_configurations_are_refused_in_these_words() {
+fn invalid_configurations_get_these_errors() {
     for (name, text) in BROKEN {
         let loaded = parse(text);
         assert!(loaded.diagnostics.has_errors(), "{name}");
@@ -648,7 +648,7 @@ fn broken_configurations_are_refused_in_these_words() {
 }
 
 #[test]
-fn doubtful_configurations_are_understood_with_these_words() {
+fn doubtful_configurations_get_these_warnings() {
     for (name, text) in DOUBTFUL {
         let loaded = parse(text);
         assert!(loaded.config.is_some(), "{name}");
@@ -664,7 +664,7 @@ fn problems(loaded: &Loaded) -> Vec<String> {
 }
 
 #[test]
-fn what_is_proposed_mends_what_is_wrong() {
+fn proposed_corrections_remove_the_problem() {
     let mut proposals = 0;
     for (name, text) in BROKEN.iter().chain(DOUBTFUL) {
         let loaded = parse(text);

@@ -187,7 +187,7 @@ fn paths(
 }
 
 #[test]
-fn paths_are_found_wherever_they_stand() {
+fn paths_are_found_anywhere_in_the_code() {
     let text = "
 use crate::{
     net::{Stream, tls},

@@ -270,7 +270,7 @@ fn blank(bytes: &mut [u8]) {
 }
 
 #[test]
-fn code_comments_literals_and_tests_are_told_apart() {
+fn code_comments_literals_and_tests_are_distinguished() {
     let text = r##"
 //! Front.
 fn f<'a>(x: &'a str) -> char { // why

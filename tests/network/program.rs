@@ -50,7 +50,7 @@ impl Drop for Program {
     }
 }
 
-/// Returns the final ledger of the sink, which is in the log.
+/// Reads the final ledger of the sink from the log.
 fn ledger(log: &str) -> Value {
     let lines = log.lines().map(serde_json::from_str::<Value>);
     let mut lines = lines.map(|line| line.expect("JSON"));

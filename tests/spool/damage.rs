@@ -353,7 +353,7 @@ fn with_both_slots_of_the_checkpoint_damaged_every_frame_is_read_again() {
 }
 
 #[test]
-fn with_one_slot_damaged_the_other_one_counts() {
+fn with_one_slot_damaged_the_other_slot_is_used() {
     let built = build(3);
     let mut found = Vec::new();
     for slot in [0, 4096] {
@@ -496,7 +496,7 @@ fn a_read_that_fails_is_tried_three_times() {
 }
 
 #[test]
-fn other_files_in_the_folder_are_left_alone_and_at_most_four_bad_ones_are_kept() {
+fn other_files_in_the_folder_stay_and_at_most_four_bad_files_are_kept() {
     let built = build(0);
     let disk = built.disk.copy();
     disk.put("README", b"hello");

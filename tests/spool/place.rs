@@ -39,7 +39,7 @@ fn all(spool: &mut Spool) -> Vec<(u64, Frame)> {
 }
 
 #[test]
-fn a_folder_with_files_of_others_is_refused_and_left_alone() {
+fn a_folder_with_files_of_other_programs_is_refused_and_unchanged() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path();
     fs::create_dir(path.join("lost+found")).expect("created");

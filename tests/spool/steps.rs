@@ -318,7 +318,7 @@ fn a_reader_starts_near_its_frame_in_a_long_segment() {
 }
 
 #[test]
-fn what_cannot_be_a_record_is_refused() {
+fn malformed_and_too_long_records_are_refused() {
     let disk = Disk::default();
     let mut spool = open(&disk, within(), WhenFull::Newest);
     for payload in [b"".as_slice(), b"\0\0\0\0", b"\0\0\0\x02a", b"\0\0\0\x01ab"] {

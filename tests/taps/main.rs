@@ -413,7 +413,7 @@ fn without_sinks_nothing_runs_and_nothing_is_wanted() {
 }
 
 #[test]
-fn what_cannot_start_says_why() {
+fn taps_that_cannot_start_say_why() {
     let refused = |builder: Result<Builder, Error>| {
         let started = builder.and_then(Builder::start);
         started.expect_err("refused").to_string()
