@@ -225,12 +225,13 @@ impl Server {
         }
     }
 
-    /// The `admin` address. If the configured port is 0, the returned address has the port that the system chose.
+    /// Returns the `admin` address. If the configured port is 0, the returned address has the port that the system
+    /// chose.
     pub fn address(&self) -> Option<SocketAddr> {
         self.admin.as_ref().map(|serving| serving.bound)
     }
 
-    /// The `probes` address, which serves only probes and metrics.
+    /// Returns the `probes` address, which serves only probes and metrics.
     pub fn probes_address(&self) -> Option<SocketAddr> {
         self.probes.as_ref().map(|serving| serving.bound)
     }

@@ -1,4 +1,4 @@
-//! Captures on disk: files of frames and standard input, compressed or not.
+//! Captures: files or standard input with frames, compressed or not.
 
 use std::{
     fs::File,

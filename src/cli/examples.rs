@@ -12,7 +12,7 @@ const fn example(line: &'static str, effect: &'static str) -> Example {
     Example { line, effect }
 }
 
-/// The examples of a command. Empty for a command without arguments.
+/// Returns the examples of a command. A command without arguments has none.
 pub(super) fn of(command: &str) -> &'static [Example] {
     match command {
         "run" => RUN,
@@ -34,7 +34,7 @@ pub(super) fn of(command: &str) -> &'static [Example] {
     }
 }
 
-/// The text below the options in the help of a command.
+/// Returns the text below the options in the help of a command.
 pub(super) fn help(command: &str) -> String {
     let mut text = "Examples:".to_owned();
     for Example { line, effect } in of(command) {

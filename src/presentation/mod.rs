@@ -35,11 +35,11 @@ pub(crate) trait Form {
     /// Appends `frame`, with a newline at its end.
     fn write(&mut self, frame: &RawFrame<'_>, out: &mut Vec<u8>);
 
-    /// Called when no frame has come for the time `_silence`, while more frames may still come. Appends the held-back
-    /// text that is due by now.
+    /// Appends the held-back text that is due now. Called when no frame has come for the time `_silence`, while more
+    /// frames may still come.
     fn wait(&mut self, _silence: Duration, _out: &mut Vec<u8>) {}
 
-    /// Called after the last frame. Appends all text that is still held back.
+    /// Appends all text that is still held back. Called after the last frame.
     fn finish(&mut self, _out: &mut Vec<u8>) {}
 
     /// Returns the number of frames whose text is held back.

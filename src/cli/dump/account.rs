@@ -141,7 +141,7 @@ impl OutputAccount {
         }
     }
 
-    /// The number of queued frames that were written or left out. It grows as long as the output takes data.
+    /// Returns the number of queued frames that were written or left out. It grows while the output takes data.
     pub(super) fn done(&self) -> u64 {
         self.written.load(Relaxed) + self.left_out.load(Relaxed)
     }

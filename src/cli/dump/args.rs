@@ -150,7 +150,7 @@ pub(super) struct FilterArgs {
 // === impl InputArgs ===
 
 impl InputArgs {
-    /// The captures to read, in order.
+    /// Returns the captures to read, in order.
     pub(super) fn captures(&self) -> impl Iterator<Item = &PathBuf> {
         self.read.iter().chain(&self.files)
     }
@@ -264,7 +264,7 @@ impl OutputArgs {
         self.chosen.is_stdout_asked_for || !(has_collectors || self.count || self.stats)
     }
 
-    /// The configuration of the router that sends to the collectors; `None` if there are none.
+    /// Returns the configuration of the router that sends to the collectors; `None` if there are no collectors.
     pub(super) fn collectors(&self) -> Option<Config> {
         let unix = self.to_unix.iter();
         let unix = unix.map(|path| Endpoint::Unix(UnixAddress::Path(path.clone())));

@@ -51,7 +51,7 @@ impl Batch {
         self.frames += 1;
     }
 
-    /// The frames, in order.
+    /// Returns the frames, in order.
     pub(super) fn frames(&self) -> impl Iterator<Item = &[u8]> {
         let mut rest = self.wire.as_slice();
         std::iter::from_fn(move || {
@@ -63,12 +63,12 @@ impl Batch {
         })
     }
 
-    /// All frames in their wire form.
+    /// Returns all frames in their wire form.
     pub(super) fn wire(&self) -> &[u8] {
         &self.wire
     }
 
-    /// The number of frames.
+    /// Returns the number of frames.
     pub(super) fn len(&self) -> u64 {
         self.frames
     }

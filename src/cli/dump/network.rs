@@ -98,7 +98,7 @@ impl Network {
         })
     }
 
-    /// The token that asks the inputs to stop.
+    /// Returns the token that asks the inputs to stop.
     pub(super) fn stop(&self) -> CancellationToken {
         self.stop.clone()
     }

@@ -27,8 +27,7 @@ pub(super) struct Pump {
     account: Arc<Account>,
     /// Asks the inputs to stop.
     pub(super) stop: CancellationToken,
-    /// Set after the last frame of the listeners has been sent to the pump. After that, no more frames come from the
-    /// listeners.
+    /// Set after the last frame of the listeners has been sent to the pump.
     have_sockets_ended: Arc<AtomicBool>,
     pub(super) workers: Vec<Worker>,
     pub(super) screen: Screen,

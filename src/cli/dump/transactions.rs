@@ -54,7 +54,7 @@ impl<T> Transactions<T> {
         }
     }
 
-    /// The number of waiting queries.
+    /// Returns the number of waiting queries.
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
     }
@@ -147,7 +147,7 @@ impl<T> Transactions<T> {
 mod tests {
     use super::*;
 
-    /// A query or a response of the client at `port`.
+    /// Returns a query of the client at `port`, or a response to that client.
     fn message(kind: u32, port: u32) -> RawMessage<'static> {
         RawMessage {
             kind,

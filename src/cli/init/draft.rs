@@ -128,7 +128,7 @@ impl Machine {
         self.is_root || self.groups.iter().any(|own| own == group)
     }
 
-    /// The reason why a DNS server cannot connect to a socket in `folder`; `None` if every server can.
+    /// Returns the reason why a DNS server cannot connect to a socket in `folder`; `None` if every server can.
     fn out_of_reach(&self, folder: &Path) -> Option<String> {
         let is_out = |found: &&Found| {
             let group = found.group.as_deref();
@@ -155,7 +155,7 @@ const HEAD: &str = "# The configuration of tapfan. `tapfan check` checks it; doc
 
 ";
 
-/// The socket as it is written in the Tapfile.
+/// Returns the socket as it is written in the Tapfile.
 fn url(socket: &Path) -> String {
     let url = format!("unix://{}", socket.display());
     if url.contains([' ', '#']) {

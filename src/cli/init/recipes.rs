@@ -62,7 +62,7 @@ impl Recipe {
         format!("In {file}:\n\n{lines}{note}\nIn the Tapfile:\n\n{tapfile}")
     }
 
-    /// The note with an empty line before it.
+    /// Returns the note with an empty line before it.
     pub(super) fn note_below(&self) -> String {
         match self.note {
             "" => String::new(),
@@ -70,7 +70,7 @@ impl Recipe {
         }
     }
 
-    /// The lines of the server's configuration for a socket at another path.
+    /// Returns the lines for the server, with another path of the socket.
     pub(super) fn lines_for(&self, socket: &str) -> String {
         self.lines.replace(SOCKET, socket)
     }

@@ -28,7 +28,7 @@ const STATUS: [(&str, &str); 3] = [
     ),
 ];
 
-/// The name of a command's page, such as `tapfan-run`.
+/// Returns the name of a command's page, such as `tapfan-run`.
 pub(super) fn page_name(command: &Command) -> String {
     let name = command.get_display_name().unwrap_or(command.get_name());
     name.to_owned()

@@ -69,7 +69,7 @@ fn pages() -> io::Result<Vec<Page>> {
     Ok(pages)
 }
 
-/// The start of a page.
+/// Returns the start of a page.
 fn title(name: &str, section: &str) -> Roff {
     let mut roff = Roff::new();
     let source = concat!("tapfan ", env!("CARGO_PKG_VERSION"));

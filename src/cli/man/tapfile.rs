@@ -108,7 +108,7 @@ fn add_words(roff: &mut Roff, setting: &Setting) {
     roff.control("RE", []);
 }
 
-/// The effect of a setting, with its bounds and its default.
+/// Describes the effect of a setting, with its bounds and its default.
 fn explained(setting: &Setting) -> Vec<Inline> {
     let mut line = marked(setting.doc);
     if let Some(scope) = setting.scope {

@@ -165,7 +165,7 @@ impl Row {
         ]
     }
 
-    /// The lines below the row.
+    /// Returns the lines below the row.
     fn details(&self) -> Vec<String> {
         if let Some(error) = &self.error {
             return vec![error.clone()];

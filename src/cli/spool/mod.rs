@@ -148,7 +148,7 @@ fn frames(range: &std::ops::Range<u64>) -> String {
     }
 }
 
-/// The name of the sink to which a spool belongs.
+/// Returns the name of the sink to which a spool belongs, or `?` if it is unknown.
 fn sink(overview: &Overview) -> String {
     let name = overview.owner.as_ref().map(Owner::to_string);
     name.unwrap_or_else(|| "?".to_owned())

@@ -249,7 +249,7 @@ fn write_opaque(bytes: &[u8], out: &mut Vec<u8>) {
     digits::hex(bytes, out);
 }
 
-/// The record types that have a row.
+/// Returns the record types that have a row.
 #[cfg(test)]
 pub(super) fn types() -> impl Iterator<Item = u16> {
     ROWS.iter().flat_map(|row| row.types).copied()

@@ -63,12 +63,12 @@ impl Sockets {
         Ok(Self { supervisor, queues })
     }
 
-    /// The queue of the listeners.
+    /// Returns the queue of the listeners.
     pub(in crate::cli::dump) fn queues(&self) -> &Arc<Queues> {
         &self.queues
     }
 
-    /// The addresses of the listeners.
+    /// Returns the addresses of the listeners.
     pub(in crate::cli::dump) fn own(&self) -> OwnListeners {
         self.supervisor.own_listeners().clone()
     }

@@ -158,8 +158,8 @@ fn write_packet(message: &RawMessage<'_>, out: &mut Vec<u8>) -> bool {
     true
 }
 
-/// The transport protocol of the packet. Messages of encrypted protocols are already decrypted, so they are written as
-/// plain DNS.
+/// Returns the transport protocol of the packet. Messages of encrypted protocols are already decrypted, so they are
+/// written as plain DNS.
 fn transport(message: &RawMessage<'_>) -> Transport {
     match message.is_over_udp() {
         Some(false) => Transport::Tcp,
@@ -202,7 +202,7 @@ fn sides(message: &RawMessage<'_>) -> [Side; 2] {
     ]
 }
 
-/// A UDP packet, or a TCP segment in the middle of a connection.
+/// Returns a UDP packet, or a TCP segment in the middle of a connection.
 fn segment(transport: Transport, from: Side, to: Side, octets: &[u8]) -> Vec<u8> {
     // The length cannot overflow: it is at most 65,000 bytes plus the header.
     let short = |length: usize| u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes();

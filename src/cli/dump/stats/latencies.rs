@@ -75,7 +75,7 @@ fn bucket_of(nanoseconds: u64) -> usize {
     shift as usize * PARTS as usize + part
 }
 
-/// The largest latency in a bucket.
+/// Returns the largest latency in a bucket.
 fn largest_of(bucket: usize) -> u64 {
     let parts = PARTS as usize;
     let shift = (bucket / parts).saturating_sub(1);

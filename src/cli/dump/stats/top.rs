@@ -49,7 +49,7 @@ impl<K: Clone + Eq + Hash + Ord> Top<K> {
         self.counts.insert(value, old + 1);
     }
 
-    /// The most frequent values with their counts, the largest first.
+    /// Returns the `number` most frequent values and their counts, the largest count first.
     pub(super) fn first(&self, number: usize) -> Vec<(K, u64)> {
         let largest = self.order.iter().rev().take(number);
         largest

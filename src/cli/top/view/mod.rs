@@ -55,7 +55,7 @@ struct Page<'a> {
 // === impl Page ===
 
 impl Page<'_> {
-    /// The number of free lines.
+    /// Returns the number of free lines.
     fn left(&self) -> u16 {
         self.area.bottom().saturating_sub(self.y)
     }

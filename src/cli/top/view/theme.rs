@@ -40,7 +40,7 @@ impl Theme {
         self.fore(Color::Cyan)
     }
 
-    /// The style of the top line and of the selected row.
+    /// Returns the style of the top line and of the selected row.
     pub(super) fn bar() -> Style {
         Style::new().add_modifier(Modifier::REVERSED)
     }
