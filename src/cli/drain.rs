@@ -22,7 +22,7 @@ const FIRST: Duration = Duration::from_secs(1);
 /// The time between two such lines.
 const PERIOD: Duration = Duration::from_secs(5);
 
-/// The number of senders and of sinks that a line names.
+/// The largest number of senders or sinks that a log line names.
 const NAMED: usize = 5;
 
 /// The parties that a drain waits for.

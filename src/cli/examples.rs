@@ -157,7 +157,7 @@ const SPOOL: &[Example] = &[
     ),
     example(
         "tapfan spool cat /var/lib/tapfan/siem -w siem.fstrm",
-        "Writes the frames that the collector has not confirmed to a capture",
+        "Writes a capture of the frames that the collector has not confirmed",
     ),
 ];
 
@@ -180,7 +180,7 @@ const SPOOL_CHECK: &[Example] = &[example(
 const SPOOL_CAT: &[Example] = &[
     example(
         "tapfan spool cat /var/lib/tapfan/siem -w siem.fstrm",
-        "Writes the frames that the collector has not confirmed to a capture",
+        "Writes a capture of the frames that the collector has not confirmed",
     ),
     example(
         "tapfan spool cat --all /var/lib/tapfan/siem > all.fstrm",

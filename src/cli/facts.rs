@@ -103,7 +103,7 @@ pub(super) fn next_attempt(sink: &SinkStatus, now: Timestamp) -> Option<String> 
     })
 }
 
-/// Describes how many of the given sinks are up, without those that were removed from the configuration.
+/// Describes how many of the given sinks are up. Sinks that were removed from the configuration do not count.
 pub(super) fn summary(sinks: &[&SinkStatus]) -> String {
     let sinks = || sinks.iter().filter(|sink| !sink.removed);
     let up = sinks().filter(|sink| sink.is_up()).count();

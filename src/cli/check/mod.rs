@@ -29,7 +29,7 @@ pub(crate) struct CheckArgs {
     /// Prints the problems and the settings as JSON
     #[arg(long, conflicts_with = "sample")]
     json: bool,
-    /// Checks a Tapfile of another machine: files, users, groups and variables that this machine lacks are warnings
+    /// Checks a Tapfile of another machine: a file, user, group or variable that this machine lacks is only a warning
     #[arg(long)]
     elsewhere: bool,
     /// Also prints the values that the placeholders in `extra` have in the first 10 frames of this capture

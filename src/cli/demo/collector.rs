@@ -209,8 +209,8 @@ impl Desk {
                 None => {}
                 Some(End::Protocol(_)) => return,
                 Some(End::Stop) => {
-                    // An error is ignored, because the frames are counted already. FINISH only saves the router a wait
-                    // for the answer to its STOP.
+                    // An error is ignored, because the frames are counted already. FINISH only confirms the end of the
+                    // stream.
                     let _ = stream.write_all(&Control::finish().encode()).await;
                     let _ = stream.shutdown().await;
                     return;

@@ -89,7 +89,8 @@ pub(super) struct OutputArgs {
     /// The name to expect in the certificates of collectors, instead of the host in the address.
     #[arg(long, value_name = "NAME")]
     server_name: Option<String>,
-    /// The time after which a collector that accepts no data counts as dead, and the longest handshake of a sender.
+    /// The time after which a collector that accepts no data counts as dead, and the time limit for the handshake of a
+    /// sender.
     #[arg(short, long, value_name = "TIME", default_value = "5s", value_parser = timeout)]
     pub(super) timeout: Duration,
     /// Prints only the number of frames, not the frames.

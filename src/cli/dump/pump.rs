@@ -36,7 +36,7 @@ pub(super) struct Pump {
     pub(super) stats: Option<Stats>,
     /// The number of frames that passed the filter and were offered to the outputs.
     pub(super) passed: u64,
-    /// The longest time until this loop notices a request to stop.
+    /// The longest time until the pump notices a request to stop.
     attention: Duration,
 }
 

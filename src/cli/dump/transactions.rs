@@ -170,7 +170,7 @@ mod tests {
         }
     }
 
-    /// Query times that do not show the age of the query: a missing time, and two times by a wrong clock.
+    /// Query times that do not show the age of the query: a missing time, and two times from a wrong clock.
     const WITHOUT_AGE: [Moment; 3] = [
         Moment {
             seconds: None,

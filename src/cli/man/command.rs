@@ -34,7 +34,7 @@ pub(super) fn page_name(command: &Command) -> String {
     name.to_owned()
 }
 
-/// Returns the page of a command. `commands` are the pages of all commands.
+/// Returns the page of a command. `commands` are the names of the pages of all commands.
 pub(super) fn page(command: &Command, commands: &[String]) -> io::Result<Page> {
     let name = page_name(command);
     let man = Man::new(command.clone());

@@ -17,8 +17,8 @@ pub(in crate::cli) struct ReplayArgs {
     /// The listener: a path, `unix://…`, `tcp://host:port` or `tls://host:port`.
     #[arg(long, value_name = "URL", value_parser = listener)]
     pub(super) to: Endpoint,
-    /// Sends N frames per second over all connections together; without this and `--speed`, as fast as the listener
-    /// reads.
+    /// Sends N frames per second over all connections together; without this option and `--speed`, as fast as the
+    /// listener reads.
     #[arg(long, value_name = "N", value_parser = rate, conflicts_with = "speed")]
     rate: Option<f64>,
     /// Sends at the pace of the times in the frames, multiplied by this factor: `1x`, `0.5x`.

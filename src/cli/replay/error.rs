@@ -78,7 +78,7 @@ pub(super) enum ReplayError {
 const WITHOUT_TLS: &str =
     "; does the listener speak TLS? For a listener without TLS, write `--to tcp://`";
 
-/// Returns the text of an error before the Frame Streams handshake, with a hint.
+/// Returns the text of an error that occurred before the Frame Streams handshake, with a hint.
 fn dial_failure(to: &str, error: &io::Error) -> String {
     if to.starts_with("tls") && is_answer_without_tls(error) {
         return format!("{error}{WITHOUT_TLS}");

@@ -33,7 +33,7 @@ enum SpoolCommand {
     /// Reads spools completely, and reports damage; the exit status is 1 if there is any
     #[command(after_help = examples::help("spool check"))]
     Check(check::CheckArgs),
-    /// Writes the frames that no collector has confirmed as a capture, for `tapfan dump` and `tapfan replay`
+    /// Writes a capture of the frames that no collector has confirmed, for `tapfan dump` and `tapfan replay`
     #[command(after_help = examples::help("spool cat"))]
     Cat(cat::CatArgs),
     /// Deletes a spool, and gives up its frames

@@ -140,7 +140,7 @@ fn show(
     }
 }
 
-/// Says why senders cannot connect to all listeners; one sentence for each reason.
+/// Returns the reasons why senders cannot connect to some listeners, as one sentence each.
 fn closed(status: &RouterStatus) -> Vec<String> {
     if status.phase == RouterPhase::Starting {
         return vec!["not every listener is bound yet".to_owned()];

@@ -164,7 +164,7 @@ impl Field {
     }
 }
 
-/// Calls `one` again and again until the end of the record, and writes a space between the texts that it appends.
+/// Calls `one` repeatedly until the end of the record, and writes a space between the texts that `one` appends.
 fn separated<'a>(
     parser: &mut Parser<'a>,
     out: &mut Vec<u8>,
