@@ -48,7 +48,9 @@ pub enum Disconnect {
     },
     /// tapfan closed the connection before everything was written, because a deadline passed or the task that was
     /// writing was stopped.
-    #[error("closed before everything was written, because the sink ends or changes")]
+    #[error(
+        "tapfan closed the connection or file before everything was written, because the sink ends or changes"
+    )]
     Aborted,
     /// A new connection replaced this connection, because this connection had reached its `max_age`.
     #[error("the connection has reached its max_age")]
@@ -87,7 +89,7 @@ pub enum Disconnect {
     /// tapfan has closed the connection to a server, because of an error in the stream or because the server is no longer
     /// needed.
     #[error(
-        "tapfan closed the connection; if it had a reason other than the end of the connect line, the log says which"
+        "tapfan closed the connection, because of an error (see the log) or because the server is no longer needed"
     )]
     Refused,
 }

@@ -267,7 +267,7 @@ impl Connection<'_> {
                 intake.warn(
                     reason,
                     peer,
-                    format_args!("{error}; later ones are only counted"),
+                    format_args!("{error}; further such frames are only counted"),
                 );
             }
             *total += frames;

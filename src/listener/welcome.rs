@@ -82,11 +82,11 @@ impl Welcome {
     pub(crate) fn hint(&self, counters: &Counters) -> Option<String> {
         let who = self.who.load_full()?;
         Some(match counters.snapshot().accepted {
-            0 => format!("these may connect: {who}{}", self.remedy()),
-            1 => "the only connection so far failed before it was a sender's; the log says why"
+            0 => format!("allowed to connect: {who}{}", self.remedy()),
+            1 => "the only connection so far failed before its handshake was complete; the log says why"
                 .to_owned(),
             many => format!(
-                "all {many} connections so far failed before they were a sender's; the log says why"
+                "all {many} connections so far failed before their handshakes were complete; the log says why"
             ),
         })
     }
@@ -195,7 +195,7 @@ mod tests {
         welcome.has_changed();
         tokio::time::sleep(Duration::from_secs(1)).await;
         let hint = welcome.hint(&counters).expect("a hint");
-        assert!(hint.starts_with("these may connect: root"), "{hint}");
+        assert!(hint.starts_with("allowed to connect: root"), "{hint}");
         counters.opened();
         let hint = welcome.hint(&counters).expect("a hint");
         assert!(

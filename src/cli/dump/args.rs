@@ -448,9 +448,9 @@ mod tests {
         insta::assert_snapshot!(said.join("\n"), @"
         invalid peer certificate: UnknownIssuer; set `--ca` to the authority that issued the certificate, or read about `--skip-verify`
         invalid peer certificate: NotValidForName; set `--server-name` to a name in the certificate
-        received fatal alert: CertificateRequired; the collector requires a client certificate: this command has no options for one, `tapfan run` has `cert` and `key`
-        received fatal alert: HandshakeFailure; either the collector requires a client certificate (this command has no options for one, `tapfan run` has `cert` and `key`), or it has no TLS version or cipher in common with tapfan; the collector's log says which
-        received fatal alert: UnknownCA; the collector probably requires a client certificate: this command has no options for one, `tapfan run` has `cert` and `key`
+        received fatal alert: CertificateRequired; the collector requires a client certificate: this command cannot send one, but `tapfan run` can, with `cert` and `key`
+        received fatal alert: HandshakeFailure; either the collector requires a client certificate (this command cannot send one, but `tapfan run` can, with `cert` and `key`), or it has no TLS version or cipher in common with tapfan; the collector's log says which
+        received fatal alert: UnknownCA; the collector probably requires a client certificate: this command cannot send one, but `tapfan run` can, with `cert` and `key`
         ");
     }
 

@@ -418,12 +418,12 @@ mod tests {
         alone.senders.clear();
         alone.other_senders = 0;
         alone.no_sender_since = Some(at(-300));
-        alone.hint = Some("these may connect: root".to_owned());
+        alone.hint = Some("allowed to connect: root".to_owned());
         status.listeners.push(alone);
         let text = shown(&status);
         for expected in [
             "    192.0.2.1:4 for 59m40s: 4 frames, 532B\n    and 7 more; `tapfan top` lists them\n",
-            "    no sender for 5m0s, since 11:55:00 UTC\n    these may connect: root\n",
+            "    no sender for 5m0s, since 11:55:00 UTC\n    allowed to connect: root\n",
         ] {
             assert!(text.contains(expected), "{text}");
         }

@@ -248,7 +248,7 @@ pub(super) fn socket(socket: &Token) -> Option<Diagnostic> {
     let problem = if text.starts_with('/') {
         problem
     } else {
-        problem.note(format!("a unix socket of that name is `./{text}`"))
+        problem.note(format!("for a unix socket of this name, write `./{text}`"))
     };
     Some(problem.help(
         "to see frames, run `tapfan dump -u PATH`, and write that path here; to store them, write `file:///folder/name`",
@@ -273,7 +273,10 @@ fn port(token: &Token, before: &str) -> Option<Diagnostic> {
         format!("`{}` is only a port", shown(text)),
         "in this address",
     );
-    let problem = problem.note(format!("a unix socket of that name is `./{}`", shown(text)));
+    let problem = problem.note(format!(
+        "for a unix socket of this name, write `./{}`",
+        shown(text)
+    ));
     Some(token.propose(problem, format!("write `{right}`"), &right))
 }
 

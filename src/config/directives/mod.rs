@@ -236,9 +236,9 @@ fn check_relative(token: &Token, address: &UnixAddress, findings: &mut Findings<
         findings.report(token.propose(
             token.warning(
                 "this path is relative to the working directory",
-                "it does not start at the root",
+                "not an absolute path",
             ),
-            format!("a path from the root is `{}`", shown(&right)),
+            format!("for an absolute path, write `{}`", shown(&right)),
             &right,
         ));
     }

@@ -211,7 +211,7 @@ impl AddressError {
             } => {
                 let rest = right.trim_start_matches("tcp://");
                 format!(
-                    "write `{right}` or `tls://{rest}`; a unix socket of that name is `./{authority}`"
+                    "write `{right}` or `tls://{rest}`; for a unix socket of this name, write `./{authority}`"
                 )
             }
             Self::MissingScheme {
@@ -219,7 +219,7 @@ impl AddressError {
                 right: None,
             } => format!(
                 "write the scheme, the host, a colon and the port, as in `tcp://192.0.2.1:6000`; \
-                 a unix socket of that name is `./{authority}`"
+                 for a unix socket of this name, write `./{authority}`"
             ),
             Self::File(error) => error.advice(),
             Self::BindStar { ipv4, all } => format!(
@@ -292,9 +292,9 @@ impl AddressError {
             Self::LongLabel(_) | Self::LongName(_) => {
                 "a name as long as this cannot be resolved; shorten it"
             }
-            Self::NotAscii(_) => "write the name as DNS has it, in its `xn--` form",
+            Self::NotAscii(_) => "write the name in its ASCII form, as in `xn--bcher-kva.example`",
             Self::BindName { .. } => {
-                "write an address of this machine; `0.0.0.0` and `[::]` stand for all of them"
+                "write an address of this machine; `0.0.0.0` and `[::]` mean all of its addresses"
             }
             Self::BadCharacter { .. } | Self::Hyphen(_) => {
                 "a label consists of letters, digits and `_`, with hyphens only between them"

@@ -22,7 +22,7 @@ pub struct FilePattern {
 #[non_exhaustive]
 pub enum FilePatternError {
     /// `file://var/log/x`.
-    #[error("`{0}` does not start at the root")]
+    #[error("`{0}` is not an absolute path")]
     Relative(String),
     /// `file:///var/log/`.
     #[error("`{0}` is a folder, not a file")]
@@ -287,7 +287,9 @@ impl FilePatternError {
             Self::UnknownSpecifier {
                 meant: Some(meant), ..
             } => return format!("did you mean `%{meant}`? A plain `%` is written `%%`"),
-            Self::Relative(_) => "write `file://` and the path from `/` on",
+            Self::Relative(_) => {
+                "write `file://` and an absolute path, as in `file:///var/log/dnstap.fstrm`"
+            }
             Self::NoName(_) => "add the name, as in `file:///var/log/dnstap/%Y%m%d-%H.fstrm`",
             Self::Device(_) => {
                 "a file sink renames and deletes files in its folder; `tapfan dump` prints frames on a terminal"
@@ -468,7 +470,7 @@ mod tests {
             "/dev/stdout",
         ];
         insta::assert_snapshot!(mistakes.map(said).join("\n"), @r"
-        var/log/x: `var/log/x` does not start at the root; write `file://` and the path from `/` on
+        var/log/x: `var/log/x` is not an absolute path; write `file://` and an absolute path, as in `file:///var/log/dnstap.fstrm`
         /var/log/: `/var/log/` is a folder, not a file; add the name, as in `file:///var/log/dnstap/%Y%m%d-%H.fstrm`
         /a/%y: unknown placeholder `%y` in the name of a file; did you mean `%Y`? A plain `%` is written `%%`
         /a/%Q: unknown placeholder `%Q` in the name of a file; `%Y`, `%m`, `%d`, `%H`, `%M`, `%S` and `%s` (seconds since 1970) are known, in UTC

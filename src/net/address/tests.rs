@@ -340,10 +340,10 @@ fn proposals_are_valid() {
         proposals_are_sound::<BindAddress>(text);
     }
     let advice = |text: &str| text.parse::<BindAddress>().expect_err(text).advice();
-    insta::assert_snapshot!(advice(":6000"), @"write `tcp://0.0.0.0:6000` or `tls://0.0.0.0:6000`; a unix socket of that name is `./:6000`");
-    insta::assert_snapshot!(advice("*:6000"), @"write `tcp://0.0.0.0:6000` or `tls://0.0.0.0:6000`; a unix socket of that name is `./*:6000`");
+    insta::assert_snapshot!(advice(":6000"), @"write `tcp://0.0.0.0:6000` or `tls://0.0.0.0:6000`; for a unix socket of this name, write `./:6000`");
+    insta::assert_snapshot!(advice("*:6000"), @"write `tcp://0.0.0.0:6000` or `tls://0.0.0.0:6000`; for a unix socket of this name, write `./*:6000`");
     insta::assert_snapshot!(advice("tls://*:6000"), @"write `tls://0.0.0.0:6000` for every IPv4 address of this machine, or `tls://[::]:6000` for every address");
-    insta::assert_snapshot!(advice("h:6000"), @"write the scheme, the host, a colon and the port, as in `tcp://192.0.2.1:6000`; a unix socket of that name is `./h:6000`");
+    insta::assert_snapshot!(advice("h:6000"), @"write the scheme, the host, a colon and the port, as in `tcp://192.0.2.1:6000`; for a unix socket of this name, write `./h:6000`");
     assert_eq!(
         socket_address("*:9180").expect_err("a star").instead(),
         Some("0.0.0.0:9180")

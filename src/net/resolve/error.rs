@@ -22,7 +22,7 @@ pub enum ResolveError {
     #[error("{0} has no SRV records; does the port of the Service have a name?")]
     NoService(String),
     /// An SRV record with the target `.`: the domain does not offer the service (RFC 2782).
-    #[error("{0} is explicitly not offered: its SRV record has the target \".\"")]
+    #[error("the domain does not offer the service {0}: the SRV record has the target \".\"")]
     NotOffered(String),
     /// The name servers answered with an error code.
     #[error("the name servers could not resolve {name}: {code}")]

@@ -66,7 +66,7 @@ pub(super) fn read<'a>(statement: &'a Statement, findings: &mut Findings<'_>) ->
                     "not a SOCKET",
                 )
                 .help(
-                    "to receive dnstap, write `listen URL`; a unix socket of that name is `./listen`",
+                    "to receive dnstap, write `listen URL`; for a unix socket of this name, write `./listen`",
                 ),
         );
         return None;

@@ -539,7 +539,7 @@ async fn errors_for_services_without_addresses() {
     };
     let refused = error().await;
     assert!(matches!(refused, ResolveError::NotOffered { .. }));
-    insta::assert_snapshot!(refused, @r#"_dnstap._tcp.collector.example. is explicitly not offered: its SRV record has the target ".""#);
+    insta::assert_snapshot!(refused, @r#"the domain does not offer the service _dnstap._tcp.collector.example.: the SRV record has the target ".""#);
     server.now_says(|_, _| Says::Records(Vec::new(), Vec::new()));
     let none = error().await;
     assert!(matches!(none, ResolveError::NoService { .. }), "{none:?}");

@@ -71,12 +71,12 @@ fn collector_alert(alert: AlertDescription, words: TlsWords) -> String {
 
 /// Advice for a command that has no options for a client certificate.
 const NO_CLIENT_CERTIFICATE: &str =
-    "this command has no options for one, `tapfan run` has `cert` and `key`";
+    "this command cannot send one, but `tapfan run` can, with `cert` and `key`";
 
 fn sender_alert(alert: AlertDescription) -> &'static str {
     match alert {
         alert if refuses_certificate(alert) => {
-            "; the sender refuses this listener's certificate: give the sender the authority that signed `cert`, and a name that it contains"
+            "; the sender refuses this listener's certificate: the sender must trust the authority that signed `cert`, and expect a name that `cert` contains"
         }
         AlertDescription::HandshakeFailure | AlertDescription::ProtocolVersion => {
             "; the sender has no TLS version (1.2 or 1.3) or cipher in common with tapfan"
