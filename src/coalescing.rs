@@ -96,7 +96,7 @@ pub(crate) fn write_waits() {
 // === impl Coalescing ===
 
 impl Coalescing {
-    /// The longest pause; zero before the router has started.
+    /// Returns the longest pause. It is zero before the router has started.
     pub fn latency(&self) -> Duration {
         Duration::from_micros(self.latency.load(Relaxed))
     }

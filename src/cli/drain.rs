@@ -88,7 +88,8 @@ fn log(view: &View, after: Duration, at_most: Duration) {
 // === impl Waiting ===
 
 impl Waiting {
-    /// Sinks end only after all senders have ended, so the drain waits for the senders first.
+    /// Finds the senders or sinks that the drain waits for. Sinks end only after all senders have ended, so senders come
+    /// first.
     fn of(status: &RouterStatus) -> Self {
         let listeners = status.listeners.iter();
         let senders: Vec<_> = listeners.clone().flat_map(names).collect();

@@ -90,12 +90,12 @@ impl Filters {
         self.sample.is_some() || self.rules.iter().any(of_message)
     }
 
-    /// The number N of `sample 1/N`; 1 without a sample.
+    /// Returns the number N of `sample 1/N`, or 1 without a sample.
     pub fn sample_one_in(&self) -> u32 {
         self.sample.as_ref().map_or(1, |it| it.one_in.get())
     }
 
-    /// The options as in a Tapfile. Only the first few words of a rule are shown.
+    /// Returns the options as in a Tapfile. Only the first few words of a rule are shown.
     pub fn options(&self) -> Vec<String> {
         let rules = self.rules.iter().map(ToString::to_string);
         let sample = self.sample.iter().map(|it| format!("sample {it}"));
@@ -107,7 +107,7 @@ impl Filters {
         options.chain(address).chain(strip).collect()
     }
 
-    /// The words of `strip`; `None` without this option.
+    /// Returns the words of `strip`, or `None` without this option.
     pub(super) fn stripped(&self) -> Option<&'static str> {
         match (self.strip_ecs, self.strip_cookie) {
             (true, true) => Some("ecs cookie"),
@@ -117,7 +117,7 @@ impl Filters {
         }
     }
 
-    /// The rules with this verdict, without the verdict itself. The rules of `types` are not included.
+    /// Returns the rules with this verdict, without the verdict itself. The rules of `types` are not included.
     pub(super) fn rules_that(&self, verdict: Verdict) -> Option<String> {
         let rules = self.rules.iter();
         let rules = rules.filter(|rule| rule.verdict == verdict && rule.kind != RuleKind::Type);
@@ -125,7 +125,7 @@ impl Filters {
         (!rules.is_empty()).then(|| rules.join("; "))
     }
 
-    /// The words of `types`.
+    /// Returns the words of `types`.
     pub(super) fn types(&self) -> Option<String> {
         let rules = self.rules.iter();
         let rules = rules.filter(|rule| rule.kind == RuleKind::Type);
@@ -137,7 +137,7 @@ impl Filters {
 // === impl FilterRule ===
 
 impl FilterRule {
-    /// A rule for the names in a file.
+    /// Creates a rule for the names in a file.
     pub fn names_in(verdict: Verdict, file: PathBuf) -> Self {
         Self {
             kind: RuleKind::Qname,
@@ -146,7 +146,7 @@ impl FilterRule {
         }
     }
 
-    /// A rule for these words.
+    /// Creates a rule for these words.
     pub fn listed(kind: RuleKind, verdict: Verdict, words: Vec<String>) -> Self {
         Self {
             kind,
@@ -193,7 +193,7 @@ impl fmt::Display for RuleWords {
 // === impl SampleSettings ===
 
 impl SampleSettings {
-    /// A sample of one transaction in `one_in`.
+    /// Creates a sample of one transaction in `one_in`.
     pub fn new(one_in: NonZeroU32, key: Option<PathBuf>) -> Self {
         Self { one_in, key }
     }

@@ -260,7 +260,7 @@ pub struct QueueLimits {
 // === impl Config ===
 
 impl Config {
-    /// A configuration with the defaults of all other settings.
+    /// Creates a configuration with the defaults of all other settings.
     pub fn new(listeners: Vec<Listen>, sinks: Vec<Sink>) -> Self {
         Self {
             listeners,
@@ -279,7 +279,7 @@ impl Config {
 // === impl Listen ===
 
 impl Listen {
-    /// A listener at `address`, with the defaults of all other settings.
+    /// Creates a listener at `address`, with the defaults of all other settings.
     pub fn new(name: impl Into<Arc<str>>, address: ListenAddress) -> Self {
         Self {
             name: name.into(),
@@ -300,7 +300,7 @@ impl AdminAddress {
     /// The address that is used if there is no `admin` line. It is on loopback only.
     pub const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9180);
 
-    /// The address to bind, if any.
+    /// Returns the address to bind, if any.
     pub const fn address(self) -> Option<SocketAddr> {
         match self {
             Self::Default => Some(Self::DEFAULT),
@@ -313,7 +313,7 @@ impl AdminAddress {
 // === impl Sink ===
 
 impl Sink {
-    /// A sink at `endpoint`, with the defaults of all other settings.
+    /// Creates a sink at `endpoint`, with the defaults of all other settings.
     pub fn new(name: impl Into<Arc<str>>, endpoint: Endpoint) -> Self {
         let tls = matches!(endpoint, Endpoint::Tls(_) | Endpoint::TlsSrv(_));
         Self {
@@ -341,7 +341,7 @@ impl Sink {
 // === impl QueueLimits ===
 
 impl QueueLimits {
-    /// The bounds of a queue of this many units. A unit is 10,000 frames and 32 MiB.
+    /// Returns the bounds of a queue of this many units. A unit is 10,000 frames and 32 MiB.
     pub const fn units(units: usize) -> Self {
         Self {
             frames: units.saturating_mul(10_000),
@@ -353,7 +353,7 @@ impl QueueLimits {
 // === impl FinishBounds ===
 
 impl Default for FinishBounds {
-    /// 64 MiB, 30 seconds, and a pause of two seconds.
+    /// Returns 64 MiB, 30 seconds and a pause of two seconds.
     fn default() -> Self {
         Self {
             bytes: 64 << 20,
@@ -366,7 +366,7 @@ impl Default for FinishBounds {
 // === impl Refresh ===
 
 impl Default for Refresh {
-    /// From five seconds to a minute.
+    /// Returns the bounds of five seconds and one minute.
     fn default() -> Self {
         Self {
             min: Duration::from_secs(5),

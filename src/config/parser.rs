@@ -41,18 +41,18 @@ pub(super) struct Inner {
 // === impl Statement ===
 
 impl Statement {
-    /// The place of the directive with its arguments.
+    /// Returns the place of the directive with its arguments.
     pub(super) fn span(&self) -> Span {
         let last = self.arguments.last().unwrap_or(&self.name);
         self.name.span.to(last.span)
     }
 
-    /// The blocks of the options. Empty if there are none.
+    /// Returns the blocks of the options; none if the directive has no block.
     pub(super) fn inner(&self) -> &[Inner] {
         self.block.as_ref().map_or(&[], |block| &block.inner)
     }
 
-    /// The words of the block. Empty if there is no block.
+    /// Returns the words of the block; none if there is no block.
     pub(super) fn options(&self) -> &[Token] {
         self.block.as_ref().map_or(&[], |block| &block.tokens)
     }

@@ -135,7 +135,7 @@ fn quoted(text: &str) -> String {
 // === impl QuantityError ===
 
 impl QuantityError {
-    /// Advice on what to write.
+    /// Returns advice on what to write.
     pub(crate) fn advice(&self) -> Option<&'static str> {
         Some(match self {
             Self::NotANumber(_) => "write digits only",

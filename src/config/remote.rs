@@ -23,7 +23,7 @@ const PATIENT_DEADLINE: Duration = Duration::from_secs(10);
 // === impl Remote ===
 
 impl Remote {
-    /// Servers at `endpoint`, with the defaults of all other settings.
+    /// Creates servers at `endpoint`, with the defaults of all other settings.
     pub fn new(endpoint: Endpoint) -> Self {
         let tls = matches!(endpoint, Endpoint::Tls(_) | Endpoint::TlsSrv(_));
         Self {
@@ -37,7 +37,7 @@ impl Remote {
 // === impl Listen ===
 
 impl Listen {
-    /// A `connect` line with the defaults of all other settings.
+    /// Creates a `connect` line with the defaults of all other settings.
     pub fn to(name: impl Into<Arc<str>>, endpoint: Endpoint) -> Self {
         let address = ListenAddress::Remote(Box::new(Remote::new(endpoint)));
         let mut listen = Self::new(name, address);
@@ -45,7 +45,7 @@ impl Listen {
         listen
     }
 
-    /// The servers to which tapfan connects. `None` for a `listen` line.
+    /// Returns the servers to which tapfan connects, or `None` for a `listen` line.
     pub fn remote(&self) -> Option<&Remote> {
         match &self.address {
             ListenAddress::Remote(remote) => Some(remote),

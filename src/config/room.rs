@@ -4,19 +4,19 @@ use super::{Config, Diagnostic, quantity::Size};
 use crate::memory;
 
 impl Config {
-    /// The memory for all frames, in bytes: the value of `memory`, or three quarters of the available memory.
+    /// Returns the memory for all frames, in bytes: the value of `memory`, or three quarters of the available memory.
     pub fn memory_limit(&self) -> usize {
         self.memory.unwrap_or_else(memory::default_limit)
     }
 
-    /// The memory for unfinished frames, in bytes. It is the value of `unfinished_frames`, or half of the
+    /// Returns the memory for unfinished frames, in bytes. It is the value of `unfinished_frames`, or half of the
     /// [memory](Self::memory_limit) if that is less. So senders can never use up the memory that the sinks need.
     pub fn unfinished_frames_limit(&self) -> usize {
         self.unfinished_frames.min(self.memory_limit() / 2)
     }
 
-    /// The sum of the bounds of all queues and of the bound of unfinished frames, in bytes. If a sink
-    /// has `endpoints all`, only one of its endpoints is counted.
+    /// Returns the sum of the bounds of all queues and of the bound of unfinished frames, in bytes. If a sink has
+    /// `endpoints all`, only one of its endpoints is counted.
     pub fn sum_of_bounds(&self) -> usize {
         let queues = self.sinks.iter().map(|sink| sink.queue.bytes);
         queues.fold(self.unfinished_frames_limit(), usize::saturating_add)

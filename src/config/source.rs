@@ -87,7 +87,7 @@ impl Sources {
         FileId(self.files.len() - 1)
     }
 
-    /// Every file's path.
+    /// Returns the path of every file.
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
         self.files.iter().map(|file| file.path.clone()).collect()
     }
@@ -100,23 +100,23 @@ impl Sources {
         digest.finish()
     }
 
-    /// The name of a file. Empty if `file` does not belong to these sources.
+    /// Returns the name of a file. It is empty if `file` does not belong to these sources.
     pub(crate) fn name(&self, file: FileId) -> &str {
         self.files.get(file.0).map_or("", |source| &source.name)
     }
 
-    /// The base folder of relative paths in the file.
+    /// Returns the base folder of relative paths in the file.
     pub(crate) fn folder(&self, file: FileId) -> &Path {
         let folder = self.files.get(file.0).and_then(|file| file.path.parent());
         folder.unwrap_or(Path::new(""))
     }
 
-    /// The text of a file. Empty if `file` does not belong to these sources.
+    /// Returns the text of a file. It is empty if `file` does not belong to these sources.
     pub(crate) fn text(&self, file: FileId) -> &str {
         self.files.get(file.0).map_or("", |source| &source.text)
     }
 
-    /// The line on which a span starts, without its line end.
+    /// Returns the line on which a span starts, without its line end.
     pub(crate) fn line(&self, span: Span) -> &str {
         let text = self.text(span.file);
         let before = text.get(..span.start).unwrap_or_default();
@@ -125,7 +125,7 @@ impl Sources {
         line.unwrap_or_default()
     }
 
-    /// The place at which a span starts.
+    /// Returns the place at which a span starts.
     pub(crate) fn position(&self, span: Span) -> Position {
         let before = self.text(span.file).get(..span.start).unwrap_or_default();
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
@@ -145,8 +145,8 @@ impl Span {
         self.file == other.file && self.start <= other.start && other.end <= self.end
     }
 
-    /// The span from the start of this span to the end of `other`. If `other` is in another file or ends earlier,
-    /// returns this span unchanged.
+    /// Returns the span from the start of this span to the end of `other`. If `other` is in another file or ends
+    /// earlier, returns this span unchanged.
     pub(crate) fn to(self, other: Self) -> Self {
         if self.file == other.file && self.end <= other.end {
             Self {

@@ -51,7 +51,7 @@ impl Spool {
     /// The smallest number of files that must fit into a spool.
     pub const FILES: u64 = 4;
 
-    /// A spool in `folder` with a limit of `size` bytes, and with the defaults of all other settings.
+    /// Creates a spool in `folder` with a limit of `size` bytes, and with the defaults of all other settings.
     pub fn new(folder: impl Into<PathBuf>, size: u64) -> Self {
         Self {
             folder: folder.into(),
@@ -63,7 +63,7 @@ impl Spool {
         }
     }
 
-    /// The length of a file, in bytes.
+    /// Returns the length of a file, in bytes.
     pub fn segment_length(&self) -> u64 {
         self.segment
             .unwrap_or((64 << 20).min(self.size / Self::FILES))
@@ -71,7 +71,7 @@ impl Spool {
 }
 
 impl Default for SpoolSync {
-    /// Within 200 milliseconds.
+    /// Returns [`Within`](Self::Within) with 200 milliseconds.
     fn default() -> Self {
         Self::Within(Duration::from_millis(200))
     }

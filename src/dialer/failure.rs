@@ -29,7 +29,7 @@ impl Failure {
         }
     }
 
-    /// The reason that the listener's error counter uses for the failure.
+    /// Returns the reason that the listener's error counter uses for the failure.
     pub(super) fn reason(&self) -> ErrorReason {
         match self {
             // A sender that closes without sending anything is usually a port probe. Here tapfan has dialled, so the

@@ -104,13 +104,13 @@ impl LowerName {
         Some((name, length.into()))
     }
 
-    /// The number of labels, without the root.
+    /// Returns the number of labels, without the root.
     #[inline]
     pub(crate) fn labels(&self) -> usize {
         self.labels.into()
     }
 
-    /// The wire format of the name that consists of the last `labels` labels.
+    /// Returns the wire format of the name that consists of the last `labels` labels.
     #[inline]
     pub(crate) fn suffix(&self, labels: usize) -> &[u8] {
         let place = self.labels().checked_sub(labels);
@@ -123,7 +123,7 @@ impl LowerName {
         self.wire.get(start..end).unwrap_or_default()
     }
 
-    /// The wire format of the name.
+    /// Returns the wire format of the name.
     pub(crate) fn wire(&self) -> &[u8] {
         self.suffix(self.labels())
     }

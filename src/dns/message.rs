@@ -80,7 +80,7 @@ const LONGEST: usize = 65_535;
 /// The type of OPT records.
 const OPT: u16 = 41;
 
-/// The flags of a header, each with its word, in the order of their bits.
+/// Returns the flags of a header, each with its word, in the order of their bits.
 pub(crate) fn flags(header: Header) -> [(&'static str, bool); 8] {
     [
         ("qr", header.qr()),
@@ -155,12 +155,12 @@ impl<'a> Message<'a> {
         Some(header.header().rcode().to_int().into())
     }
 
-    /// The header and the counts that the message claims.
+    /// Returns the header and the counts that the message claims.
     pub(crate) fn header(&self) -> &HeaderSection {
         &self.header
     }
 
-    /// The response code, including the upper bits from the OPT record.
+    /// Returns the response code, including the upper bits from the OPT record.
     pub(crate) fn rcode(&self) -> u16 {
         let upper = self.opt.map_or(0, |opt| opt.ttl >> 24);
         let lower = self.header.header().rcode().to_int();
@@ -170,22 +170,22 @@ impl<'a> Message<'a> {
         upper << 4 | u16::from(lower)
     }
 
-    /// The last OPT record of the additional section.
+    /// Returns the last OPT record of the additional section.
     pub(crate) fn opt(&self) -> Option<&Record<'a>> {
         self.opt.as_ref()
     }
 
-    /// The number of questions.
+    /// Returns the number of questions.
     pub(crate) fn question_count(&self) -> u16 {
         self.counts[0]
     }
 
-    /// The number of records in `section`.
+    /// Returns the number of records in `section`.
     pub(crate) fn count(&self, section: Section) -> u16 {
         self.counts[section as usize]
     }
 
-    /// The questions.
+    /// Returns the questions.
     pub(crate) fn questions(&self) -> impl Iterator<Item = Question<'a>> {
         let mut parser = Parser::from_ref(self.octets);
         // `read` has already read the header, so this cannot fail.
@@ -194,7 +194,7 @@ impl<'a> Message<'a> {
         (0..self.counts[0]).map_while(move |_| Question::parse(&mut parser).ok())
     }
 
-    /// The records of `section`.
+    /// Returns the records of `section`.
     pub(crate) fn records(&self, section: Section) -> impl Iterator<Item = Record<'a>> {
         let mut parser = Parser::from_ref(self.octets);
         let start = self.starts[section as usize - 1];
@@ -296,7 +296,7 @@ pub(crate) fn parse_name<'a>(
 // === impl Unreadable ===
 
 impl Unreadable {
-    /// The error for record data at offset `at` that does not have the format of the record's type.
+    /// Returns the error for record data at offset `at` that does not have the format of the record's type.
     pub(crate) fn data(at: usize, why: &'static str) -> Self {
         let why = Why::Data(why);
         Self { at, why }
@@ -308,7 +308,7 @@ mod tests {
     use super::*;
     use crate::dns::name;
 
-    /// A response with one question, one answer and one OPT record. The name of the OPT record is the root.
+    /// Creates a response with one question, one answer and one OPT record. The name of the OPT record is the root.
     fn response() -> Vec<u8> {
         [
             b"\x12\x34\x81\x83\0\x01\0\x01\0\0\0\x01".as_slice(),

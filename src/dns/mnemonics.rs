@@ -75,7 +75,7 @@ pub(crate) fn rcode_of(text: &str) -> Option<u16> {
         .filter(|number| *number < 1 << 12)
 }
 
-/// The words of the response codes that have one.
+/// Returns the words of the response codes that have one.
 pub(crate) fn rcode_words() -> impl Iterator<Item = &'static str> {
     (0..32).filter_map(|number| match rcode(number) {
         Mnemonic::Word(word) => Some(word),

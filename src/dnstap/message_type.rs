@@ -46,7 +46,7 @@ closed_set! {
 // === impl MessageType ===
 
 impl MessageType {
-    /// The number in the schema; 0 for [`Unknown`](Self::Unknown).
+    /// Returns the number in the schema, or 0 for [`Unknown`](Self::Unknown).
     #[cfg(feature = "tap")]
     pub(crate) const fn number(self) -> u8 {
         self as u8

@@ -18,7 +18,7 @@ pub struct Outline {
 // === impl Outline ===
 
 impl Outline {
-    /// An outline of a frame whose DNS messages may be anywhere.
+    /// Creates an outline of a frame whose DNS messages may be anywhere.
     pub fn of(message_type: MessageType) -> Self {
         Self {
             message_type,
@@ -34,8 +34,8 @@ impl Outline {
         Self { first_dns, ..self }
     }
 
-    /// The offset of the first DNS message in the frame, or the frame's length if there is no DNS message. 0 if the
-    /// offset is not known.
+    /// Returns the offset of the first DNS message in the frame, or the frame's length if there is no DNS message. It
+    /// is 0 if the offset is not known.
     pub(super) fn first_dns(self) -> usize {
         u16::from_ne_bytes(self.first_dns).into()
     }

@@ -157,12 +157,12 @@ impl<'a> RawMessage<'a> {
         Ok(())
     }
 
-    /// The type of the message.
+    /// Returns the type of the message.
     pub fn message_type(&self) -> MessageType {
         MessageType::of(self.kind.into())
     }
 
-    /// The transport protocol of the DNS messages; `None` if it is absent or the schema does not define it.
+    /// Returns the transport protocol of the DNS messages, or `None` if it is absent or the schema does not define it.
     pub fn protocol(&self) -> Option<Protocol> {
         Protocol::of(self.socket_protocol?)
     }
@@ -183,9 +183,9 @@ impl<'a> RawMessage<'a> {
         self.kind % 2 == 1
     }
 
-    /// The kind of exchange that the message belongs to. A query and its response have the same kind. Authoritative and
-    /// client messages count as one kind, because BIND 9.18 taps a query for one of its own zones as `AUTH_QUERY` and
-    /// the response as `CLIENT_RESPONSE`.
+    /// Returns the kind of exchange that the message belongs to. A query and its response have the same kind.
+    /// Authoritative and client messages count as one kind, because BIND 9.18 taps a query for one of its own zones as
+    /// `AUTH_QUERY` and the response as `CLIENT_RESPONSE`.
     pub fn exchange(&self) -> u32 {
         match self.kind.wrapping_sub(1) / 2 {
             2 => 0,
@@ -193,7 +193,7 @@ impl<'a> RawMessage<'a> {
         }
     }
 
-    /// The DNS message that the type refers to: `query_message` for a query, `response_message` for a response.
+    /// Returns the DNS message that the type refers to: `query_message` for a query, `response_message` for a response.
     pub fn dns(&self) -> Option<&'a [u8]> {
         if self.is_query() {
             self.query_message
@@ -202,13 +202,13 @@ impl<'a> RawMessage<'a> {
         }
     }
 
-    /// The time from the query to the response. `None` if the frame lacks a time, or if the clock was set back between
-    /// query and response.
+    /// Returns the time from the query to the response. It is `None` if the frame lacks a time, or if the clock was set
+    /// back between query and response.
     pub fn latency(&self) -> Option<Duration> {
         self.response_time.since(self.query_time)
     }
 
-    /// The time of the message that [`dns`](Self::dns) returns.
+    /// Returns the time of the message that [`dns`](Self::dns) returns.
     pub fn time(&self) -> Moment {
         if self.is_query() {
             self.query_time
@@ -221,15 +221,15 @@ impl<'a> RawMessage<'a> {
 // === impl Moment ===
 
 impl Moment {
-    /// The time as seconds and less than 10^9 nanoseconds. Whole seconds in the nanoseconds are moved to the seconds.
-    /// `None` if a field is missing.
+    /// Returns the time as seconds and less than 10^9 nanoseconds, or `None` if a field is missing. Whole seconds in
+    /// the nanoseconds are moved to the seconds.
     pub fn normal(self) -> Option<(u64, u32)> {
         let (seconds, nanoseconds) = (self.seconds?, self.nanoseconds?);
         let carried = u64::from(nanoseconds / 1_000_000_000);
         Some((seconds.saturating_add(carried), nanoseconds % 1_000_000_000))
     }
 
-    /// The time since `earlier`; `None` if a field is missing or `earlier` is later.
+    /// Returns the time since `earlier`, or `None` if a field is missing or `earlier` is later.
     pub fn since(self, earlier: Self) -> Option<Duration> {
         let duration = |moment: Self| {
             let (seconds, nanoseconds) = moment.normal()?;

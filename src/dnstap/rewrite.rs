@@ -234,7 +234,7 @@ impl Rewrite {
 impl FieldSet {
     pub(super) const EMPTY: Self = Self(0);
 
-    /// The fields that have a value.
+    /// Returns the fields that have a value.
     fn of(fields: &EncodedFields<'_>) -> Self {
         let bit = |(number, field): (u32, &Option<_>)| u32::from(field.is_some()) << number;
         Self((1..).zip(fields).map(bit).sum())
@@ -263,7 +263,7 @@ impl FieldSet {
         had
     }
 
-    /// The bit of the field with this number; 0 if the number is too large for a `FieldSet`.
+    /// Returns the bit of the field with this number, or 0 if the number is too large for a `FieldSet`.
     const fn bit(number: u32) -> u32 {
         if number < u32::BITS { 1 << number } else { 0 }
     }

@@ -45,8 +45,8 @@ pub(super) fn split_varint(bytes: &[u8]) -> Result<Split<'_, &[u8]>, VarintError
     }
 }
 
-/// A faster [`split_varint`] for numbers of up to 8 bytes. For a number of more than one byte, `bytes` must hold at
-/// least 8 bytes.
+/// Does the same as [`split_varint`] for numbers of up to 8 bytes, but faster. For a number of more than one byte,
+/// `bytes` must hold at least 8 bytes.
 #[inline]
 pub(super) fn common_varint(bytes: &[u8]) -> Option<Split<'_, &[u8]>> {
     if *bytes.first()? < 0x80 {

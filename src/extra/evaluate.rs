@@ -166,8 +166,8 @@ impl<'a> Reading<'a> {
         Some(self.messages().next()?.header())
     }
 
-    /// The OPT record of the query, or an empty record if the query has none. The OPT record of a response is not used,
-    /// because that record describes the server and not the client.
+    /// Returns the OPT record of the query, or an empty record if the query has none. The OPT record of a response is
+    /// not used, because that record describes the server and not the client.
     fn query_opt(&self) -> Option<Opt> {
         let query = dns(self.message.query_message);
         let read = || Some(Opt::of(query?).ok()?.unwrap_or_default());
@@ -181,13 +181,14 @@ impl<'a> Reading<'a> {
         Some(self.query_opt()?.udp_size.max(LEAST_BUFSIZE))
     }
 
-    /// The time from the query to the response. `None` if a time is unknown or the response is earlier than the query.
+    /// Returns the time from the query to the response, or `None` if a time is unknown or the response is earlier than
+    /// the query.
     fn duration(&self) -> Option<Duration> {
         let query = since_1970(self.message.query_time)?;
         since_1970(self.message.response_time)?.checked_sub(query)
     }
 
-    /// The query and the response, if they are long enough for a header.
+    /// Returns the query and the response, if they are long enough for a header.
     fn messages(&self) -> impl Iterator<Item = &'a Message<[u8]>> {
         [self.message.query_message, self.message.response_message]
             .into_iter()

@@ -84,12 +84,12 @@ impl Metadata {
         self.bytes.clear();
     }
 
-    /// The entries as bytes, at most [`METADATA_LIMIT`]. [`Labels::of`] reads them again.
+    /// Returns the entries as bytes, at most [`METADATA_LIMIT`]. [`Labels::of`] reads them again.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The entries, borrowed.
+    /// Borrows the entries.
     pub fn labels(&self) -> Labels<'_> {
         Labels { bytes: &self.bytes }
     }
@@ -104,8 +104,8 @@ impl fmt::Debug for Metadata {
 // === impl Labels ===
 
 impl<'a> Labels<'a> {
-    /// The entries in the [bytes](Metadata::bytes) of a [`Metadata`]. Bytes of any other origin give meaningless
-    /// entries, or none.
+    /// Returns the entries in the [bytes](Metadata::bytes) of a [`Metadata`]. Bytes of any other origin give
+    /// meaningless entries, or none.
     pub const fn of(bytes: &'a [u8]) -> Self {
         Self { bytes }
     }

@@ -69,7 +69,7 @@ impl Template {
         }
     }
 
-    /// The text as written.
+    /// Returns the text as written.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -131,7 +131,7 @@ impl fmt::Debug for Template {
     }
 }
 
-/// The part for a literal text; `None` if the text is empty.
+/// Returns the part for a literal text, or `None` if the text is empty.
 fn literal(range: Range<usize>) -> Option<Part> {
     (!range.is_empty()).then_some(Part::Literal(range))
 }
@@ -208,7 +208,7 @@ mod tests {
         template.parts.iter().map(part).collect()
     }
 
-    /// The cases of `TestParseFormat` in CoreDNS. CoreDNS's parser does not merge neighbouring literals.
+    /// Tests the cases of `TestParseFormat` in CoreDNS. CoreDNS's parser does not merge neighbouring literals.
     #[test]
     fn a_text_has_the_parts_that_coredns_finds() {
         for (text, expected) in [

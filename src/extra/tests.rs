@@ -66,7 +66,7 @@ fn value(template: &str, message: Message) -> String {
     )
 }
 
-/// The value of `{name}` and `{type}` for a question in the wire format of DNS.
+/// Returns the text of `{name} {type} {class}` for a question in the wire format of DNS.
 fn question(question: &[u8]) -> String {
     let header = b"\0\0\0\0\0\x01\0\0\0\0\0\0";
     let query_message = Some([header, question].concat());

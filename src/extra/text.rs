@@ -19,8 +19,8 @@ pub struct Value {
 // === impl Value ===
 
 impl Value {
-    /// The bytes, at most [`VALUE_LIMIT`]. They are UTF-8 text, unless a field that the template uses contains other
-    /// bytes.
+    /// Returns the bytes, at most [`VALUE_LIMIT`]. They are UTF-8 text, unless a field that the template uses contains
+    /// other bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }

@@ -14,7 +14,7 @@ pub(crate) use read::{FileReadError, open, read};
 pub(crate) use reader::{Reader, Unanswered, read_in_time};
 pub(crate) use wait::waiting_for;
 
-/// The folder of a file; the working directory for a bare name.
+/// Returns the folder of a file, or the working directory for a bare name.
 pub(crate) fn folder(file: &Path) -> &Path {
     match file.parent() {
         Some(folder) if folder != Path::new("") => folder,

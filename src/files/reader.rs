@@ -143,7 +143,7 @@ mod tests {
 
     use super::{super::waiting_for, *};
 
-    /// A read of a file for tests. The read returns when a message is sent to the returned channel.
+    /// Creates a read of a file for tests. The read returns when a message is sent to the returned channel.
     fn reading(name: &'static str) -> (mpsc::Sender<()>, impl FnOnce() + Send) {
         let (answer, answers) = mpsc::channel();
         let work = move || waiting_for(name, || answers.recv()).expect("an answer");

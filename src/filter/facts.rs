@@ -19,7 +19,7 @@ const MESSAGE: u32 = 1;
 // === impl Facts ===
 
 impl<'a> Facts<'a> {
-    /// The facts about a frame with this outline, which is known from the chunk of the frame.
+    /// Creates the facts about a frame with this outline, which is known from the chunk of the frame.
     pub(crate) fn new(frame: &'a [u8], outline: Outline) -> Self {
         Self {
             frame,
@@ -28,7 +28,7 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// The facts about a frame whose fields are already read.
+    /// Creates the facts about a frame whose fields are already read.
     #[cfg(any(test, feature = "cli"))]
     pub(crate) fn of(raw: &RawFrame<'a>) -> Self {
         let message = raw.message.filter(|_| raw.kind == MESSAGE);
@@ -64,12 +64,12 @@ impl<'a> Facts<'a> {
         self.message().and_then(client)
     }
 
-    /// The number of the transport protocol.
+    /// Returns the number of the transport protocol.
     pub(super) fn protocol(&self) -> Option<u32> {
         self.message()?.socket_protocol
     }
 
-    /// The DNS message that the type refers to; empty if it is absent.
+    /// Returns the DNS message that the type refers to. It is empty if the frame has none.
     pub(super) fn dns(&self) -> &'a [u8] {
         let quick = match self.message.get() {
             None => self.outline.dns(self.frame),

@@ -80,7 +80,7 @@ const _: () = assert!(MessageType::ALL.len() <= u16::BITS as usize);
 // === impl Kind ===
 
 impl Kind {
-    /// The word for this kind in a Tapfile.
+    /// Returns the word for this kind in a Tapfile.
     pub(crate) const fn label(self) -> &'static str {
         match self {
             Self::Type => "types",

@@ -48,7 +48,7 @@ impl RateLimit {
         }
     }
 
-    /// The limit, in frames per second.
+    /// Returns the limit, in frames per second.
     pub(crate) fn rate(&self) -> NonZeroU32 {
         self.rate
     }
@@ -72,7 +72,7 @@ impl RateLimit {
 }
 
 impl Clone for RateLimit {
-    /// A limit with the same rate and a full bucket.
+    /// Creates a limit with the same rate and a full bucket.
     fn clone(&self) -> Self {
         Self::new(self.rate)
     }

@@ -59,7 +59,7 @@ impl Sample {
         Self { one_in, key }
     }
 
-    /// The number N of `1/N`.
+    /// Returns the number N of `1/N`.
     pub(crate) fn one_in(&self) -> NonZeroU32 {
         self.one_in
     }
@@ -89,7 +89,7 @@ impl FromStr for Sample {
 // === impl SampleKey ===
 
 impl SampleKey {
-    /// A key from 16 bytes.
+    /// Creates a key from 16 bytes.
     pub fn new(bytes: [u8; 16]) -> Self {
         let number = u128::from_le_bytes(bytes);
         // The two halves have 64 bits each.
@@ -109,14 +109,14 @@ impl SampleKey {
         Ok(Self::new(number.to_be_bytes()))
     }
 
-    /// The key of this process. It is random, but all samples without a key of their own use it. So in one router, two
-    /// sinks with the same sample get the same transactions, also after a reload.
+    /// Returns the key of this process. It is random, but all samples without a key of their own use it. So in one
+    /// router, two sinks with the same sample get the same transactions, also after a reload.
     pub fn of_process() -> Self {
         static KEY: OnceLock<SampleKey> = OnceLock::new();
         *KEY.get_or_init(Self::random)
     }
 
-    /// A random key.
+    /// Creates a random key.
     pub fn random() -> Self {
         // The standard library draws a random key for each map. The hash of no bytes under such a key is as random as
         // the key.

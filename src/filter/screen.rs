@@ -193,7 +193,7 @@ impl Places {
         self.list.truncate(self.count as usize);
     }
 
-    /// All places.
+    /// Returns all places.
     fn into_list(self) -> Vec<u32> {
         if self.has_gap {
             self.list

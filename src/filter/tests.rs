@@ -18,7 +18,7 @@ fn filter(rules: &[(Kind, &str)]) -> Filter {
     filter
 }
 
-/// The number of frames of a capture that pass.
+/// Counts the frames of a capture that pass.
 fn passing(capture: &[u8], rules: &[(Kind, &str)]) -> usize {
     let filter = filter(rules);
     let frames = FileReader::new(capture).expect("a capture");
@@ -69,7 +69,7 @@ fn a_response_code_is_only_that_of_a_response() {
     assert!(passing(SAMPLE, &queries) > 0);
 }
 
-/// A `CLIENT_QUERY` for this name from 192.0.2.77.
+/// Creates a `CLIENT_QUERY` for this name from 192.0.2.77.
 fn query(name: &[u8]) -> Vec<u8> {
     let dns = [
         b"\0\x01\0\0\0\x01\0\0\0\0\0\0".as_slice(),

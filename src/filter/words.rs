@@ -6,7 +6,8 @@ use crate::{
     dnstap::{MessageType, Protocol},
 };
 
-/// The numbers of the message types that match a word: `client_query`, or `client` for both the query and the response.
+/// Returns the numbers of the message types that match a word: `client_query`, or `client` for both the query and the
+/// response.
 pub(super) fn types(word: &str) -> Result<Vec<u32>, BadRule> {
     let all = || {
         MessageType::ALL
@@ -30,13 +31,13 @@ pub(super) fn types(word: &str) -> Result<Vec<u32>, BadRule> {
     Err(unknown("message type", word, &known))
 }
 
-/// The number of a record type: `AAAA`, `TYPE65`.
+/// Returns the number of a record type: `AAAA`, `TYPE65`.
 pub(super) fn record_type(word: &str) -> Result<u32, BadRule> {
     let number = record_type_of(word).map(u32::from);
     number.ok_or_else(|| unknown("record type", word, &[]))
 }
 
-/// The number of a response code: `SERVFAIL`, `2`.
+/// Returns the number of a response code: `SERVFAIL`, `2`.
 pub(super) fn rcode(word: &str) -> Result<u32, BadRule> {
     rcode_of(word).map(u32::from).ok_or_else(|| {
         let known: Vec<String> = rcode_words().map(str::to_owned).collect();
@@ -44,7 +45,7 @@ pub(super) fn rcode(word: &str) -> Result<u32, BadRule> {
     })
 }
 
-/// The number of a protocol: `udp`, `dot`.
+/// Returns the number of a protocol: `udp`, `dot`.
 pub(super) fn protocol(word: &str) -> Result<u32, BadRule> {
     let mut places = (1..).zip(Protocol::LABELS);
     let same = places.find(|(_, known)| known.eq_ignore_ascii_case(word));
@@ -62,7 +63,7 @@ fn unknown(what: &'static str, word: &str, known: &[String]) -> BadRule {
     }
 }
 
-/// The known word that is nearest to a misspelt one.
+/// Returns the known word that is nearest to a misspelt one.
 fn nearest(word: &str, known: &[String]) -> Option<String> {
     let distance = |known: &String| {
         strsim::damerau_levenshtein(&word.to_ascii_lowercase(), &known.to_ascii_lowercase())

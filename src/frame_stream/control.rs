@@ -107,7 +107,7 @@ impl ControlKind {
         Self::ALL.get((number as usize).checked_sub(1)?).copied()
     }
 
-    /// The number on the wire.
+    /// Returns the number on the wire.
     pub const fn number(self) -> u32 {
         self as u32 + 1
     }
@@ -141,13 +141,14 @@ impl Control {
         Ok(control)
     }
 
-    /// READY that offers dnstap.
+    /// Creates a READY frame that offers dnstap.
     pub fn ready() -> Self {
         Self::dnstap(ControlKind::Ready)
     }
 
-    /// READY that offers dnstap, and says that the sender understands [`end_request`]. To say so, it offers dnstap twice:
-    /// the protocol allows any number of content types, and every collector looks for its own among them.
+    /// Creates a READY frame that offers dnstap, and says that the sender understands [`end_request`]. To say so, it
+    /// offers dnstap twice: the protocol allows any number of content types, and every collector looks for its own
+    /// among them.
     pub fn ready_for_end_request() -> Self {
         let dnstap = Bytes::from_static(CONTENT_TYPE);
         Self {
@@ -161,22 +162,22 @@ impl Control {
         *self == Self::ready_for_end_request()
     }
 
-    /// ACCEPT that accepts dnstap.
+    /// Creates an ACCEPT frame that accepts dnstap.
     pub fn accept() -> Self {
         Self::dnstap(ControlKind::Accept)
     }
 
-    /// START of a dnstap stream.
+    /// Creates the START frame of a dnstap stream.
     pub fn start() -> Self {
         Self::dnstap(ControlKind::Start)
     }
 
-    /// STOP.
+    /// Creates a STOP frame.
     pub fn stop() -> Self {
         Self::bare(ControlKind::Stop)
     }
 
-    /// FINISH.
+    /// Creates a FINISH frame.
     pub fn finish() -> Self {
         Self::bare(ControlKind::Finish)
     }
@@ -236,12 +237,12 @@ impl Control {
         })
     }
 
-    /// The type.
+    /// Returns the type.
     pub fn kind(&self) -> ControlKind {
         self.kind
     }
 
-    /// The content types, in order.
+    /// Returns the content types, in order.
     pub fn content_types(&self) -> &[Bytes] {
         &self.content_types
     }

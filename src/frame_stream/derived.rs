@@ -115,7 +115,7 @@ impl Derived {
         *self.0.lock() = State::Gone;
     }
 
-    /// The size in bytes of the buffer that is kept here; 0 if there is none.
+    /// Returns the size in bytes of the buffer that is kept here, or 0 if there is none.
     #[cfg(test)]
     pub(crate) fn buffer(&self) -> usize {
         match &*self.0.lock() {

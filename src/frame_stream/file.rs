@@ -16,7 +16,8 @@ use super::{
 /// An iterator over the data frames of a file.
 ///
 /// The iterator ends after the first error, with two exceptions: after [`FileError::FrameTooLong`] and
-/// [`FileError::NoStop`] it continues with the next frame. Control frames of unknown types are skipped, as `control.h` requires. Bytes after STOP are not read.
+/// [`FileError::NoStop`] it continues with the next frame. Control frames of unknown types are skipped, as `control.h`
+/// requires. Bytes after STOP are not read.
 ///
 /// ```
 /// use tapfan::capture::{FileReader, FileWriter};
@@ -87,10 +88,10 @@ impl<R: Read> FileReader<R> {
         self
     }
 
-    /// Also reads the captures that follow. Each begins with its own START, as in the output of `cat`. If a capture
-    /// without STOP comes before another one, the reader returns [`FileError::NoStop`] and continues with the next
-    /// capture. If the bytes after STOP are not a capture, the reader returns [`FileError::AfterStop`] after the last
-    /// frame.
+    /// Lets the reader continue with the captures that follow. Each begins with its own START, as in the output of `cat`.
+    /// If a capture without STOP comes before another one, the reader returns [`FileError::NoStop`] and continues with the
+    /// next capture. If the bytes after STOP are not a capture, the reader returns [`FileError::AfterStop`] after the
+    /// last frame.
     #[cfg_attr(
         not(feature = "cli"),
         allow(
@@ -133,12 +134,12 @@ impl<R: Read> FileReader<R> {
         }
     }
 
-    /// The offset of the frame that was read last. A frame begins with its length.
+    /// Returns the offset of the frame that was read last. A frame begins with its length.
     pub fn frame_offset(&self) -> u64 {
         self.payload_offset
     }
 
-    /// The number of data frames read.
+    /// Returns the number of data frames read.
     pub fn frames(&self) -> u64 {
         self.frames
     }
@@ -351,7 +352,7 @@ impl<W: Write> FileWriter<W> {
         Ok(self.file.write_all(frames)?)
     }
 
-    /// The file that the buffer is flushed to.
+    /// Returns the file that the buffer is flushed to.
     #[cfg_attr(
         not(feature = "cli"),
         allow(dead_code, reason = "`dump` asks whether its file was renamed")

@@ -24,7 +24,7 @@ impl IndexEntry {
         }
     }
 
-    /// The offset in the chunk's buffer of the first byte after the frame.
+    /// Returns the offset in the chunk's buffer of the first byte after the frame.
     pub(super) fn end(self) -> u32 {
         u32::from_ne_bytes(self.end)
     }

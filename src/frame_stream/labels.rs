@@ -25,7 +25,7 @@ impl FrameLabels {
         }
     }
 
-    /// The end of each frame's part of the bytes, and the bytes.
+    /// Returns the end of each frame's part of the bytes, and the bytes.
     #[cfg(feature = "spool")]
     pub(crate) fn parts(&self) -> (&[u32], &[u8]) {
         (&self.ends, &self.bytes)
@@ -39,18 +39,18 @@ impl FrameLabels {
         self.copy(&(all.saturating_sub(frames)..all))
     }
 
-    /// The metadata of one frame.
+    /// Returns the metadata of one frame.
     pub(super) fn of(&self, frame: u32) -> Labels<'_> {
         let bytes = self.bytes.get(self.part(&(frame..frame + 1)));
         Labels::of(bytes.unwrap_or_default())
     }
 
-    /// The memory of some frames' metadata, in bytes.
+    /// Returns the memory of some frames' metadata, in bytes.
     pub(super) fn size(&self, frames: &Range<u32>) -> usize {
         self.part(frames).len() + frames.len() * size_of::<u32>()
     }
 
-    /// A copy of some frames' metadata.
+    /// Copies some frames' metadata.
     pub(super) fn copy(&self, frames: &Range<u32>) -> Self {
         let part = self.part(frames);
         let ends = frames.clone().map(|frame| self.end(frame + 1) - part.start);
@@ -62,7 +62,7 @@ impl FrameLabels {
         }
     }
 
-    /// A copy of the metadata of these frames.
+    /// Copies the metadata of these frames.
     pub(super) fn pick(&self, frames: impl Iterator<Item = u32>) -> Self {
         let (mut ends, mut bytes) = (Vec::new(), Vec::new());
         for frame in frames {
@@ -81,7 +81,7 @@ impl FrameLabels {
         self.end(frames.start)..self.end(frames.end)
     }
 
-    /// The end of the metadata of the first `frames` frames.
+    /// Returns the end of the metadata of the first `frames` frames.
     fn end(&self, frames: u32) -> usize {
         let last = frames.checked_sub(1);
         let end = last.and_then(|last| self.ends.get(last as usize));

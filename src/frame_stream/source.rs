@@ -66,22 +66,22 @@ impl Source {
         }))
     }
 
-    /// A number that is unique among all connections in the life of this process. It is never 0.
+    /// Returns a number that is unique among all connections in the life of this process. It is never 0.
     pub fn number(&self) -> u64 {
         self.0.number
     }
 
-    /// A number shared by all connections of one sender (a process or an IP address) to one listener.
+    /// Returns a number shared by all connections of one sender (a process or an IP address) to one listener.
     pub fn sender(&self) -> u64 {
         self.0.sender
     }
 
-    /// The running listener; `None` for frames that were made in this process, or that were read from a spool.
+    /// Returns the running listener, or `None` for frames that were made in this process or were read from a spool.
     pub(crate) fn listener_id(&self) -> Option<ListenerId> {
         self.0.listener_id
     }
 
-    /// The name of the listener.
+    /// Returns the name of the listener.
     pub fn listener(&self) -> &str {
         &self.0.listener
     }
@@ -90,7 +90,7 @@ impl Source {
         &self.0.memory
     }
 
-    /// The address or process of the sender.
+    /// Returns the address or process of the sender.
     pub fn peer(&self) -> &str {
         &self.0.peer
     }

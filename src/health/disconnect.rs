@@ -119,7 +119,7 @@ impl Disconnect {
     /// All labels, in the order in which they are shown.
     pub const LABELS: [&'static str; Reason::ALL.len()] = Reason::LABELS;
 
-    /// The label of this reason in metrics.
+    /// Returns the label of this reason in metrics.
     pub const fn label(&self) -> &'static str {
         self.reason().label()
     }

@@ -299,7 +299,7 @@ impl EndpointStatus {
         }
     }
 
-    /// The address of the endpoint, such as `tcp://192.0.2.1:6000`.
+    /// Returns the address of the endpoint, such as `tcp://192.0.2.1:6000`.
     pub fn address(&self) -> &str {
         self.endpoint.as_deref().unwrap_or_default()
     }

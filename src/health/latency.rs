@@ -32,13 +32,13 @@ impl Latency {
         Duration::from_secs(60),
     ];
 
-    /// The number of frames in each bucket, without those in lower buckets. The last bucket counts the frames above the
-    /// highest bound.
+    /// Returns the number of frames in each bucket, without those in lower buckets. The last bucket counts the frames
+    /// above the highest bound.
     pub fn counts(&self) -> &[u64] {
         &self.counts
     }
 
-    /// The sum of the latencies of all frames.
+    /// Returns the sum of the latencies of all frames.
     pub fn sum(&self) -> Duration {
         self.sum
     }

@@ -89,12 +89,12 @@ pub struct Ledger {
 // === impl Exclusions ===
 
 impl Exclusions {
-    /// The number of frames that were excluded for `reason`.
+    /// Returns the number of frames that were excluded for `reason`.
     pub const fn of(&self, reason: Exclusion) -> u64 {
         self.0[reason as usize]
     }
 
-    /// The number of excluded frames, for all reasons together.
+    /// Returns the number of excluded frames, for all reasons together.
     pub fn total(&self) -> u64 {
         self.0.iter().sum()
     }
@@ -108,17 +108,17 @@ impl Exclusions {
 // === impl Drops ===
 
 impl Drops {
-    /// The number of frames that were lost for `reason`.
+    /// Returns the number of frames that were lost for `reason`.
     pub const fn of(&self, reason: DropReason) -> u64 {
         self.0[reason as usize]
     }
 
-    /// The number of lost frames, for all reasons together.
+    /// Returns the number of lost frames, for all reasons together.
     pub fn total(&self) -> u64 {
         self.0.iter().sum()
     }
 
-    /// Every reason, with the number of frames that were lost for this reason.
+    /// Returns each reason with the number of frames that were lost for it.
     pub fn each(&self) -> impl Iterator<Item = (DropReason, u64)> {
         DropReason::ALL.into_iter().zip(self.0)
     }
@@ -132,22 +132,22 @@ impl Drops {
 // === impl Ledger ===
 
 impl Ledger {
-    /// The number of frames that were lost for `reason`.
+    /// Returns the number of frames that were lost for `reason`.
     pub fn dropped(&self, reason: DropReason) -> u64 {
         self.dropped.of(reason)
     }
 
-    /// The number of lost frames, for all reasons together.
+    /// Returns the number of lost frames, for all reasons together.
     pub fn dropped_total(&self) -> u64 {
         self.dropped.total()
     }
 
-    /// The number of frames that the sink's options excluded for `reason`.
+    /// Returns the number of frames that the sink's options excluded for `reason`.
     pub fn excluded(&self, reason: Exclusion) -> u64 {
         self.excluded.of(reason)
     }
 
-    /// The number of frames that the sink's options excluded, for all reasons together.
+    /// Returns the number of frames that the sink's options excluded, for all reasons together.
     pub fn excluded_total(&self) -> u64 {
         self.excluded.total()
     }

@@ -113,7 +113,8 @@ impl Listener {
         })
     }
 
-    /// The address that the listener is bound to, with the chosen port instead of port 0; `None` for unix sockets.
+    /// Returns the address that the listener is bound to, with the chosen port instead of port 0, or `None` for a unix
+    /// socket.
     pub(crate) fn local_address(&self) -> Option<SocketAddr> {
         match &self.socket {
             Socket::Unix(_) => None,
@@ -234,7 +235,8 @@ impl Handle {
         &self.intake.counters
     }
 
-    /// The state of the socket's path; `None` if the socket has no file, or if this process did not create the file.
+    /// Returns the state of the socket's path, or `None` if the socket has no file or this process did not create the
+    /// file.
     pub(crate) fn reachability(&self) -> Option<&Arc<Reachability>> {
         self.path.as_ref().map(|path| &path.reachability)
     }
@@ -243,7 +245,7 @@ impl Handle {
         &self.intake.senders
     }
 
-    /// The parties that may connect.
+    /// Returns the parties that may connect.
     pub(crate) fn welcome(&self) -> &Arc<Welcome> {
         &self.welcome
     }
@@ -263,7 +265,7 @@ impl Handle {
         changed
     }
 
-    /// The number that tells the sinks which listener a frame came from.
+    /// Returns the number that tells the sinks which listener a frame came from.
     pub(crate) fn id(&self) -> ListenerId {
         self.intake.listener.id()
     }

@@ -97,7 +97,7 @@ impl From<&HandshakeError> for ErrorReason {
 // === impl Counters ===
 
 impl Counters {
-    /// The current counts.
+    /// Returns the current counts.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
             connections: self.connections.load(Relaxed),
@@ -142,18 +142,18 @@ impl Counters {
 // === impl Snapshot ===
 
 impl Snapshot {
-    /// Frames with a message of this type.
+    /// Returns the number of frames with a message of this type.
     pub fn frames_of(&self, of: MessageType) -> u64 {
         self.types[of as usize]
     }
 
-    /// The number of errors with this reason. For [`ErrorReason::Oversize`], [`ErrorReason::Malformed`] and
+    /// Returns the number of errors with this reason. For [`ErrorReason::Oversize`], [`ErrorReason::Malformed`] and
     /// [`ErrorReason::Control`], each frame is an error. For all other reasons, each connection is an error.
     pub fn errors(&self, reason: ErrorReason) -> u64 {
         self.errors[reason as usize]
     }
 
-    /// The errors as `reason=count`, separated by spaces. Empty if there were none.
+    /// Describes the errors as `reason=count`, separated by spaces. The text is empty if there were none.
     pub fn described_errors(&self) -> String {
         let each = ErrorReason::ALL.into_iter().filter_map(|reason| {
             let times = self.errors(reason);

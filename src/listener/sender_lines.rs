@@ -72,7 +72,7 @@ impl SenderLines {
     }
 }
 
-/// A field with the value 0 is left out of its line.
+/// Returns `None` for 0, because a field with the value 0 is left out of its line.
 fn unless_zero(count: u64) -> Option<u64> {
     (count > 0).then_some(count)
 }

@@ -44,7 +44,7 @@ impl Socket {
         })
     }
 
-    /// The socket's path. `None` if the socket has no file, or if this process did not create the file.
+    /// Returns the socket's path, or `None` if the socket has no file or this process did not create the file.
     pub(super) fn path(&self, listen: &Listen, stamp: &Stamp) -> Option<SocketPath> {
         let (Self::Unix(socket), ListenAddress::Unix(address, permissions)) =
             (self, &listen.address)

@@ -97,7 +97,7 @@ impl SocketPath {
         }
     }
 
-    /// The bound socket, and each socket that replaces it.
+    /// Returns the bound socket, and each socket that replaces it.
     pub(super) fn socket(&self) -> watch::Receiver<Option<Arc<BoundUnix>>> {
         self.socket.subscribe()
     }
@@ -220,7 +220,7 @@ impl SocketPath {
 // === impl Reachability ===
 
 impl Reachability {
-    /// The reason why senders cannot connect; `None` if they can.
+    /// Returns the reason why senders cannot connect, or `None` if they can.
     pub(crate) fn get(&self) -> Option<Arc<NotListening>> {
         self.0.load_full()
     }
@@ -254,7 +254,7 @@ mod tests {
     use super::*;
     use crate::config::{Listen, ListenAddress};
 
-    /// A watched path on a paused clock, without events of the kernel.
+    /// Creates a watched path on a paused clock, without events of the kernel.
     fn watched() -> (TempDir, PathBuf, Arc<SocketPath>, AbortOnDropHandle<()>) {
         watched_with(|_| Err(io::ErrorKind::Unsupported.into()))
     }

@@ -50,7 +50,7 @@ impl Stamp {
         self.current.store(Arc::new(Imprint::of(listen)));
     }
 
-    /// The number that tells the sinks which listener a frame came from. It stays when the name changes.
+    /// Returns the number that tells the sinks which listener a frame came from. It stays when the name changes.
     pub(super) fn id(&self) -> ListenerId {
         self.id
     }

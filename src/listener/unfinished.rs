@@ -54,7 +54,7 @@ pub(super) const FREE: usize = 4 << 10;
 // === impl Unfinished ===
 
 impl Unfinished {
-    /// A bound of `limit` bytes. The held bytes also count against `memory`, the budget of the whole router.
+    /// Creates a bound of `limit` bytes. The held bytes also count against `memory`, the budget of the whole router.
     pub(crate) fn new(limit: usize, memory: &Budget) -> Self {
         Self(Arc::new(Mutex::new(Holdings {
             limit,
@@ -65,12 +65,12 @@ impl Unfinished {
         })))
     }
 
-    /// The held bytes of all connections. A connection that holds 4 KiB or less is not counted.
+    /// Returns the number of bytes that all connections hold. A connection that holds 4 KiB or less is not counted.
     pub fn held(&self) -> usize {
         self.with(|holdings| holdings.held)
     }
 
-    /// The largest number of bytes that can be held.
+    /// Returns the largest number of bytes that can be held.
     pub fn limit(&self) -> usize {
         self.with(|holdings| holdings.limit)
     }
@@ -84,7 +84,7 @@ impl Unfinished {
         });
     }
 
-    /// The holder of a new connection, which holds nothing yet.
+    /// Creates the holder of a new connection, which holds nothing yet.
     pub(super) fn holder(&self) -> Holder {
         let key = self.with(|holdings| {
             holdings.next_key += 1;
@@ -183,9 +183,9 @@ impl Holdings {
 // === impl Holding ===
 
 impl Holding {
-    /// The bytes times the age of the frame. A sender in the middle of a long frame holds many bytes, but only for
-    /// milliseconds. If a sender has stopped, its frame gets older. So the weight of this frame soon becomes larger
-    /// than that of the long frame.
+    /// Returns the bytes multiplied by the age of the frame. A sender in the middle of a long frame holds many bytes,
+    /// but only for milliseconds. If a sender has stopped, its frame gets older. So the weight of this frame soon
+    /// becomes larger than that of the long frame.
     fn weight(&self, now: Instant) -> u128 {
         let age = now.saturating_duration_since(self.began).as_millis() + 1;
         self.bytes as u128 * age

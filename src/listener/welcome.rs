@@ -91,7 +91,7 @@ impl Welcome {
         })
     }
 
-    /// Advice for a DNS server that may not connect.
+    /// Returns advice for a DNS server that may not connect.
     fn remedy(&self) -> &'static str {
         match (&self.address, self.inherited) {
             (ListenAddress::Unix(UnixAddress::Path(_), _), false) => {

@@ -40,12 +40,12 @@ impl Budget {
         }))
     }
 
-    /// The bytes that are held now.
+    /// Returns the number of bytes that are held now.
     pub fn held(&self) -> usize {
         self.0.held.load(Relaxed)
     }
 
-    /// The limit on the held bytes.
+    /// Returns the limit on the held bytes.
     pub fn limit(&self) -> usize {
         self.0.limit.load(Relaxed)
     }
@@ -65,12 +65,12 @@ impl Budget {
         }
     }
 
-    /// The bytes held beyond the limit.
+    /// Returns the number of bytes held beyond the limit.
     pub fn excess(&self) -> usize {
         self.held().saturating_sub(self.limit())
     }
 
-    /// The part of the limit that is reserved for queues that hold little.
+    /// Returns the part of the limit that is reserved for queues that hold little.
     pub fn reserve_bytes(&self) -> usize {
         self.limit() / RESERVE
     }

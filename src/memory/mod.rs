@@ -10,7 +10,7 @@ use procfs::Current as _;
 pub use budget::Budget;
 pub(crate) use budget::Reservation;
 
-/// The default memory limit of a router: three quarters of the available memory.
+/// Returns the default memory limit of a router: three quarters of the available memory.
 ///
 /// The other quarter is for memory that is not counted: the program, buffers of TLS and of the kernel, and the
 /// allocator's reserve.

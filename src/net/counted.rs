@@ -24,12 +24,12 @@ pub struct Counted {
 // === impl Counted ===
 
 impl Counted {
-    /// The connection.
+    /// Returns the connection.
     pub fn tcp(&self) -> &TcpStream {
         &self.io
     }
 
-    /// The number of bytes that the kernel has taken so far.
+    /// Returns the number of bytes that the kernel has taken so far.
     pub(super) fn sent(&self) -> u64 {
         self.sent
     }
@@ -43,7 +43,7 @@ impl Counted {
 }
 
 impl From<TcpStream> for Counted {
-    /// A connection on which nothing was sent yet.
+    /// Wraps a connection on which nothing was sent yet.
     fn from(io: TcpStream) -> Self {
         Self { io, sent: 0 }
     }

@@ -82,7 +82,7 @@ impl Descriptors {
         self.admit_number(number, limit, incoming)
     }
 
-    /// The number of senders that `limit` allows if nothing else is open.
+    /// Returns the number of senders that `limit` allows if nothing else is open.
     pub(crate) fn senders(&self, limit: u64) -> u64 {
         limit - self.kept(limit, Incoming::Sender)
     }
@@ -101,10 +101,10 @@ impl Descriptors {
         }
     }
 
-    /// The number of descriptors that `incoming` must leave free. Spare descriptors are those that are not `in_use`. At
-    /// most half of them are kept for the router, and at most a quarter for the admin endpoint. If these were shares of
-    /// the whole limit, senders might get nothing under a low limit, because the process itself can have more than a
-    /// quarter of the limit open.
+    /// Returns the number of descriptors that `incoming` must leave free. Spare descriptors are those that are not
+    /// `in_use`. At most half of them are kept for the router, and at most a quarter for the admin endpoint. If these
+    /// were shares of the whole limit, senders might get nothing under a low limit, because the process itself can have
+    /// more than a quarter of the limit open.
     fn kept(&self, limit: u64, incoming: Incoming) -> u64 {
         let spare = limit.saturating_sub(self.0.in_use.load(Relaxed));
         let own = self.0.own.load(Relaxed).min(spare / 2);

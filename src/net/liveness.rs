@@ -4,7 +4,8 @@ use std::time::Duration;
 
 /// A connection that can report when its peer's kernel was last heard.
 pub(crate) trait Liveness {
-    /// The time since the peer's kernel acknowledged anything. It is available even after the connection has failed.
+    /// Returns the time since the peer's kernel acknowledged anything. It is available even after the connection has
+    /// failed.
     ///
     /// A kernel acknowledges data, and reports a full receive buffer, even while the program reads nothing. So this
     /// time distinguishes a hung collector from a lost machine or network. `None` for a unix socket, or if the

@@ -198,7 +198,7 @@ pub(crate) fn real_path(path: &Path) -> io::Result<PathBuf> {
     Ok(real)
 }
 
-/// The components of a path, last one first.
+/// Returns the components of a path, last one first.
 fn parts(path: &Path) -> Vec<PathBuf> {
     let parts = path.components().rev();
     parts

@@ -38,7 +38,7 @@ const SECOND: Duration = Duration::from_secs(1);
 // === impl Patience ===
 
 impl Patience {
-    /// A wait that begins now. It ends when the peer has taken no data for `allowed`.
+    /// Creates a wait that begins now. It ends when the peer has taken no data for `allowed`.
     pub(crate) fn new(allowed: Duration) -> Self {
         let begun = Instant::now();
         Self {
@@ -62,7 +62,7 @@ impl Patience {
         self
     }
 
-    /// The time since the wait began.
+    /// Returns the time since the wait began.
     pub(crate) fn waited(&self) -> Duration {
         self.begun.elapsed()
     }
@@ -90,7 +90,7 @@ impl Patience {
         }
     }
 
-    /// The longest time that the peer may currently pause without taking data.
+    /// Returns the longest time that the peer may currently pause without taking data.
     fn silence(&self) -> Duration {
         let taking = self.since - self.begun;
         if self.grows && taking > self.allowed {

@@ -47,7 +47,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 // === impl PeerCheck ===
 
 impl PeerCheck {
-    /// A check that begins now. The peer may leave sent data unacknowledged for up to `allowed`.
+    /// Creates a check that begins now. The peer may leave sent data unacknowledged for up to `allowed`.
     pub(crate) fn new(allowed: Duration) -> Self {
         Self {
             allowed,
@@ -85,7 +85,7 @@ impl PeerCheck {
         Poll::Pending
     }
 
-    /// Must be called after data was written, so that the next check is soon.
+    /// Makes the next check soon. The caller must call this after it has written data.
     pub(crate) fn wrote(&mut self) {
         if self.idle {
             self.idle = false;
@@ -164,7 +164,7 @@ mod tests {
         }
     }
 
-    /// The seconds until the check gives up on the peer; `None` if it does not within ten minutes.
+    /// Returns the seconds until the check gives up on the peer, or `None` if it does not within ten minutes.
     async fn given_up(at: impl Fn(u64) -> (u64, u64, u64)) -> Option<u64> {
         let peer = Peer::new(at);
         let mut check = PeerCheck::new(ALLOWED);

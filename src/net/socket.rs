@@ -109,7 +109,7 @@ pub(crate) fn prepare_served(stream: &TcpStream, allowed: UserTimeout) -> io::Re
     options.set_tcp_user_timeout(Some(allowed.0))
 }
 
-/// An abstract name with a NUL in front, as tokio, std and socket2 expect it.
+/// Returns the abstract name with a NUL in front, as tokio, std and socket2 expect it.
 pub(super) fn abstract_path(name: &str) -> impl AsRef<Path> + use<> {
     OsString::from_vec([b"\0", name.as_bytes()].concat())
 }
@@ -164,7 +164,7 @@ impl UserTimeout {
     /// The minimum difference between the timeout of Linux and the shorter timeout of the router.
     const BACKSTOP: Duration = Duration::from_secs(10);
 
-    /// The time after which Linux ends a connection by itself, even a closed connection with unsent bytes.
+    /// Returns the time after which Linux ends a connection by itself, even a closed connection with unsent bytes.
     ///
     /// The returned time is the timeout plus [`BACKSTOP`](Self::BACKSTOP), or twice the timeout if that is longer. So
     /// `PeerCheck` acts first even on a busy machine. If Linux acted first, it would cut off peers that read slowly,

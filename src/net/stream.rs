@@ -47,7 +47,7 @@ macro_rules! each {
 }
 
 impl Stream {
-    /// The peer for log lines: its address, or on a unix socket its process.
+    /// Describes the peer for log lines: its address, or on a unix socket its process.
     ///
     /// ```
     /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
@@ -68,7 +68,7 @@ impl Stream {
         )
     }
 
-    /// The process at the other end of a unix socket; `None` for TCP, or if the system does not report it.
+    /// Returns the process at the other end of a unix socket, or `None` for TCP or if the system does not report it.
     pub(crate) fn process(&self) -> Option<PeerProcess> {
         let Self::Unix(io) = self else {
             return None;
@@ -76,7 +76,7 @@ impl Stream {
         PeerProcess::of(io)
     }
 
-    /// The TCP connection, which may carry TLS; `None` for a unix socket.
+    /// Returns the TCP connection, which may carry TLS. It is `None` for a unix socket.
     fn tcp(&self) -> Option<&TcpStream> {
         self.counted().map(Counted::tcp)
     }
@@ -108,7 +108,7 @@ impl AsRawFd for Stream {
 }
 
 impl From<TcpStream> for Stream {
-    /// A TCP connection on which nothing was sent yet.
+    /// Wraps a TCP connection on which nothing was sent yet.
     fn from(io: TcpStream) -> Self {
         Self::Tcp(io.into())
     }
@@ -125,7 +125,7 @@ impl Liveness for Stream {
 }
 
 impl Uptake for Stream {
-    /// With TLS, returns the uptake of the underlying TCP connection.
+    /// Returns the uptake of the connection; with TLS, that of the underlying TCP connection.
     fn uptake(&self) -> Option<UptakeLevel> {
         if let Self::Unix(io) = self {
             return io.uptake();

@@ -102,8 +102,8 @@ pub(super) fn sending(socket: &impl AsFd) -> Option<Sending> {
     })
 }
 
-/// The memory that holds the data written to a socket, in bytes. On a unix socket, data is held until the peer has read
-/// it.
+/// Returns the size in bytes of the memory that holds the data written to a socket. On a unix socket, data is held
+/// until the peer has read it.
 pub(super) fn send_memory(socket: &impl AsFd) -> Option<u64> {
     let memory = getsockopt(socket, SocketMemory).ok()?;
     Some(memory[SEND_MEMORY].into())

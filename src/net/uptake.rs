@@ -13,14 +13,14 @@ pub(crate) trait Uptake {
     /// take longer than the deadline for a peer that reads nothing.
     fn uptake(&self) -> Option<UptakeLevel>;
 
-    /// The number of bytes, possibly encrypted, that this side has handed to the kernel; `None` if the peer's kernel
-    /// never acknowledges bytes, as on a unix socket.
+    /// Returns the number of bytes, possibly encrypted, that this side has handed to the kernel. It is `None` if the
+    /// peer's kernel never acknowledges bytes, as on a unix socket.
     fn sent(&self) -> Option<u64> {
         None
     }
 
-    /// The number of the [sent](Self::sent) bytes that the peer's kernel has acknowledged; `None` if the operating
-    /// system does not report it. It is available even after the connection has failed.
+    /// Returns the number of the [sent](Self::sent) bytes that the peer's kernel has acknowledged, or `None` if the
+    /// operating system does not report it. It is available even after the connection has failed.
     fn acknowledged(&self) -> Option<u64> {
         None
     }
@@ -54,7 +54,7 @@ impl UptakeLevel {
         }
     }
 
-    /// The level of a peer that has acknowledged `total` bytes.
+    /// Returns the level of a peer that has acknowledged `total` bytes.
     pub(super) fn acknowledged(total: u64, waiting: u64) -> Self {
         Self {
             total: Some(total),
@@ -62,7 +62,7 @@ impl UptakeLevel {
         }
     }
 
-    /// The level of a peer that has `bytes` left to read.
+    /// Returns the level of a peer that has `bytes` left to read.
     pub(crate) fn unread(bytes: u64) -> Self {
         Self {
             total: None,
@@ -70,8 +70,8 @@ impl UptakeLevel {
         }
     }
 
-    /// An upper bound on the bytes that were written and not yet taken. On a unix socket, this is the memory that holds
-    /// these bytes.
+    /// Returns an upper bound on the bytes that were written and not yet taken. On a unix socket, this is the memory
+    /// that holds these bytes.
     pub(crate) fn waiting(self) -> u64 {
         self.waiting
     }

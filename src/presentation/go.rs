@@ -170,7 +170,7 @@ mod tests {
         String::from_utf8(out).expect("UTF-8")
     }
 
-    /// Expected texts, written by Go 1.26 with `strconv.Quote(s)` and `json.Marshal(s)`.
+    /// Compares with texts that Go 1.26 wrote with `strconv.Quote(s)` and `json.Marshal(s)`.
     #[test]
     fn strings_are_quoted_as_go_does() {
         let all: Vec<u8> = (0..=255).collect();

@@ -579,7 +579,8 @@ impl Run {
     }
 }
 
-/// A regression test: frames were sent from memory, older chunks were removed from memory, and the order was wrong.
+/// Tests a fault of the past: frames were sent from memory, older chunks were removed from memory, and the order was
+/// wrong.
 #[test]
 fn chunks_before_frames_that_were_sent_from_memory_stay_there() {
     let mut bench = Bench::new();

@@ -295,7 +295,7 @@ impl ListenerHandle {
 // === impl SinkHandle ===
 
 impl SinkHandle {
-    /// Its name.
+    /// Returns the name of the sink.
     pub fn name(&self) -> &Arc<str> {
         &self.config.name
     }

@@ -154,7 +154,7 @@ impl Batch {
         }
     }
 
-    /// The memory that the batch keeps, in bytes.
+    /// Returns the size in bytes of the memory that the batch keeps.
     #[cfg(all(test, feature = "proto"))]
     pub(super) fn memory(&self) -> usize {
         let labels = self.labels.capacity() + self.label_ends.capacity() * size_of::<u32>();

@@ -168,7 +168,7 @@ impl Builder {
         })
     }
 
-    /// The fields that all messages have in common.
+    /// Returns the fields that all messages have in common.
     fn head(&self) -> Result<Head, Error> {
         let identity = match &self.identity {
             Some(identity) => identity.clone(),
@@ -186,7 +186,7 @@ impl Builder {
     }
 }
 
-/// The host's name; empty if the system does not report it.
+/// Returns the host's name. It is empty if the system does not report it.
 fn host_name() -> Vec<u8> {
     gethostname().map(OsStringExt::into_vec).unwrap_or_default()
 }

@@ -96,7 +96,7 @@ impl<'a> Encoding<'a> {
         (encoding.payload <= LONGEST).then_some(encoding)
     }
 
-    /// The length of the frame in bytes, including the length field before the payload.
+    /// Returns the length of the frame in bytes, including the length field before the payload.
     #[inline]
     pub(super) fn frame_length(&self) -> usize {
         4 + self.payload
@@ -215,8 +215,8 @@ fn policy_fields(out: &mut impl Fields, policy: &Policy<'_>) {
 // === impl Addresses ===
 
 impl Addresses {
-    /// The addresses of a message. A message has only one address family, so if one address is IPv6, an IPv4 address is
-    /// written as an IPv4-mapped IPv6 address.
+    /// Returns the addresses of a message. A message has only one address family, so if one address is IPv6, an IPv4
+    /// address is written as an IPv4-mapped IPv6 address.
     #[inline]
     fn of(message: &Message<'_>) -> Self {
         let canonical = |address: SocketAddr| (address.ip().to_canonical(), address.port());
@@ -291,7 +291,7 @@ impl Fields for Vec<u8> {
     }
 }
 
-/// The size of a field whose value has `length` bytes, including its tag and length.
+/// Returns the size of a field whose value has `length` bytes, including its tag and length.
 #[inline]
 fn bytes_length(field: u32, length: usize) -> usize {
     let before = varint_length(tag(field, BYTES)) + varint_length(length as u64);
@@ -506,7 +506,7 @@ mod tests {
         }
     }
 
-    /// The fields that `CoreDNS` fills in, taken from its source at v1.14.7.
+    /// Compares with the fields that `CoreDNS` fills in, taken from its source at v1.14.7.
     #[test]
     fn the_four_shapes_are_those_of_coredns() {
         let client = "[::ffff:192.0.2.7]:5353".parse().expect("an address");

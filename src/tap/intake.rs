@@ -193,7 +193,7 @@ impl Intake {
         batch
     }
 
-    /// A new batch for a thread.
+    /// Creates and registers a batch for a thread.
     pub(super) fn register(&self) -> Arc<Slot> {
         let slot = Arc::new(Slot::default());
         let mut slots = self.slots.lock();
@@ -374,7 +374,7 @@ mod tests {
             self.queues.ledger().offered
         }
 
-        /// The numbers of the next messages.
+        /// Takes the next messages from the queue and returns their numbers.
         async fn next(&self) -> Vec<u64> {
             let taken = poll_fn(|cx| self.queue.poll_take(cx)).await;
             let taken = taken.expect("the queue is open");

@@ -90,7 +90,7 @@ impl MemoryTap {
         }
     }
 
-    /// A handle for sending messages. Clones are cheap.
+    /// Returns a handle for sending messages. Clones are cheap.
     pub fn handle(&self) -> Handle {
         Handle::new(&self.intake)
     }
@@ -115,8 +115,8 @@ impl MemoryTap {
         tapped
     }
 
-    /// The number of lost messages. A message is lost if it has no type, or if a million messages already wait to be
-    /// read.
+    /// Returns the number of lost messages. A message is lost if it has no type, or if a million messages already wait
+    /// to be read.
     pub fn lost(&self) -> u64 {
         self.queues.ledger().dropped_total()
     }

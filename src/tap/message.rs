@@ -84,8 +84,8 @@ pub enum HttpVersion {
 // === impl Message ===
 
 impl<'a> Message<'a> {
-    /// A message of this type, without any other field. A message of type [`Unknown`](MessageType::Unknown) is never
-    /// sent; it counts as lost.
+    /// Creates a message of this type, without any other field. A message of type [`Unknown`](MessageType::Unknown) is
+    /// never sent; it counts as lost.
     pub const fn new(message_type: MessageType) -> Self {
         Self {
             kind: message_type,
@@ -101,7 +101,7 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// A query that came from `client`.
+    /// Creates a message for a query that came from `client`.
     pub const fn client_query(
         protocol: Protocol,
         client: SocketAddr,
@@ -115,7 +115,7 @@ impl<'a> Message<'a> {
             .query(query)
     }
 
-    /// A response that was sent to `client`.
+    /// Creates a message for a response that was sent to `client`.
     pub const fn client_response(
         protocol: Protocol,
         client: SocketAddr,
@@ -131,7 +131,7 @@ impl<'a> Message<'a> {
             .response(response)
     }
 
-    /// A query that was sent from the socket `own` to an upstream.
+    /// Creates a message for a query that was sent from the socket `own` to an upstream.
     pub const fn forwarder_query(
         protocol: Protocol,
         own: SocketAddr,
@@ -147,7 +147,7 @@ impl<'a> Message<'a> {
             .query(query)
     }
 
-    /// A response that an upstream sent to the socket `own`.
+    /// Creates a message for a response that an upstream sent to the socket `own`.
     pub const fn forwarder_response(
         protocol: Protocol,
         own: SocketAddr,
@@ -219,7 +219,7 @@ impl<'a> Message<'a> {
         self
     }
 
-    /// The type of the message.
+    /// Returns the type of the message.
     pub const fn message_type(&self) -> MessageType {
         self.kind
     }
@@ -228,7 +228,7 @@ impl<'a> Message<'a> {
 // === impl Protocol ===
 
 impl Protocol {
-    /// The number in the schema.
+    /// Returns the number in the schema.
     pub(super) const fn number(self) -> u64 {
         match self {
             Self::Udp => 1,
@@ -241,7 +241,7 @@ impl Protocol {
         }
     }
 
-    /// The number of its HTTP version in the schema.
+    /// Returns the number of the HTTP version in the schema, or `None` without HTTP.
     pub(super) const fn http_number(self) -> Option<u64> {
         match self {
             Self::Doh(HttpVersion::Http1) => Some(1),

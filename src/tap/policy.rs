@@ -58,7 +58,7 @@ pub enum PolicyMatch {
 // === impl Policy ===
 
 impl<'a> Policy<'a> {
-    /// A policy without any field.
+    /// Creates a policy without any field.
     pub const fn new() -> Self {
         Self {
             kind: None,

@@ -71,23 +71,24 @@ impl Taps {
         Self::builder().tapfile(text)?.start()
     }
 
-    /// A builder, for more settings.
+    /// Creates a builder, for more settings.
     pub fn builder() -> Builder {
         Builder::new()
     }
 
-    /// A handle for sending messages. Clones are cheap.
+    /// Returns a handle for sending messages. Clones are cheap.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
 
-    /// A view of the states, ledgers, queues and latencies of the sinks. Any thread can use it. It shows no listeners.
+    /// Returns a view of the states, ledgers, queues and latencies of the sinks. Any thread can use it. It shows no
+    /// listeners.
     pub fn view(&self) -> &View {
         &self.view
     }
 
-    /// The runtime on which the sinks run; `None` without sinks. An admin endpoint needs it, because `/livez` reports
-    /// whether the runtime's workers make progress.
+    /// Returns the runtime on which the sinks run, or `None` without sinks. An admin endpoint needs it, because
+    /// `/livez` reports whether the runtime's workers make progress.
     pub fn runtime(&self) -> Option<&runtime::Handle> {
         self.running.as_ref().map(|running| &running.runtime)
     }
@@ -143,12 +144,12 @@ impl Report {
         }
     }
 
-    /// The number of delivered messages, summed over all sinks.
+    /// Returns the number of delivered messages, summed over all sinks.
     pub fn delivered(&self) -> u64 {
         self.sinks.iter().map(|sink| sink.ledger.delivered).sum()
     }
 
-    /// The number of lost messages, summed over all sinks and reasons.
+    /// Returns the number of lost messages, summed over all sinks and reasons.
     pub fn lost(&self) -> u64 {
         let lost = self.sinks.iter().map(|sink| sink.ledger.dropped_total());
         lost.sum()

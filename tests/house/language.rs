@@ -1,11 +1,44 @@
-//! Tests that comments are in plain English. As a rough measure, the test counts expressions that often have to be read
-//! twice.
+//! Tests that comments are in plain English. As a rough measure, one test counts expressions that often have to be read
+//! twice. Another test looks at the first word of a function's documentation.
 
 use crate::{
     assert_none,
-    source::{Comment, Source},
+    source::{Comment, Source, matching},
     tree,
 };
+
+/// Words that end like a verb in the third person, but with which a noun phrase begins.
+const NOUNS: &[&str] = &[
+    "addresses",
+    "aliases",
+    "arguments",
+    "bytes",
+    "counters",
+    "entries",
+    "errors",
+    "facts",
+    "fields",
+    "files",
+    "frames",
+    "its",
+    "labels",
+    "lines",
+    "messages",
+    "numbers",
+    "options",
+    "parts",
+    "rows",
+    "rules",
+    "servers",
+    "settings",
+    "sinks",
+    "texts",
+    "this",
+    "times",
+    "types",
+    "values",
+    "words",
+];
 
 /// The largest number of unwanted expressions that is allowed in a thousand comment lines.
 const ALLOWED: usize = 5;
@@ -119,8 +152,8 @@ fn turns(comments: &[Comment<'_>]) -> Vec<(usize, String)> {
     found
 }
 
-/// Returns the doc comments that begin with a word of `OPENINGS`, each with its line.
-fn openings(comments: &[Comment<'_>]) -> Vec<(usize, String)> {
+/// Returns the first line of each doc comment without its slashes, and the number of this line.
+fn first_lines<'a>(comments: &[Comment<'a>]) -> Vec<(usize, &'a str)> {
     let mut found = Vec::new();
     let mut before = (0, "");
     for comment in comments {
@@ -129,19 +162,121 @@ fn openings(comments: &[Comment<'_>]) -> Vec<(usize, String)> {
         };
         let goes_on = before == (comment.line - 1, slashes);
         before = (comment.line, slashes);
-        if goes_on || !matches!(slashes, "///" | "//!") {
-            continue;
+        if !goes_on && matches!(slashes, "///" | "//!") {
+            found.push((comment.line, text.trim_start()));
         }
-        let text = text.trim_start().to_lowercase();
+    }
+    found
+}
+
+/// Returns the doc comments that begin with a word of `OPENINGS`, each with its line.
+fn openings(comments: &[Comment<'_>]) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    for (line, text) in first_lines(comments) {
+        let text = text.to_lowercase();
         let opens = |opening: &&&str| {
             let rest = text.strip_prefix(**opening);
             rest.is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
         };
         if let Some(opening) = OPENINGS.iter().find(opens) {
-            found.push((comment.line, format!("opens with {opening:?}")));
+            found.push((line, format!("opens with {opening:?}")));
         }
     }
     found
+}
+
+#[test]
+fn the_documentation_of_a_function_begins_with_a_verb() {
+    let (mut functions, mut odd) = (0, Vec::new());
+    for path in tree::files("src", "rs") {
+        let source = Source::new(tree::read(&path), path);
+        let documented = documented_functions(&source);
+        functions += documented.len();
+        let without_verb = documented
+            .iter()
+            .filter(|(_, text)| !begins_with_verb(text));
+        odd.extend(without_verb.map(|(line, text)| format!("{}:{line}: {text}", source.path)));
+    }
+    assert_none(
+        &odd,
+        "Begin the documentation of a function with a verb in the third person, such as \"Returns\"; see \"Language\" \
+         in CONTRIBUTING.md. Words that look like a verb but are a noun are in `NOUNS`.",
+    );
+    assert!(functions > 500, "only {functions} functions were found");
+}
+
+/// Returns the first line of the documentation of each function, with the number of this line. The documentation of a
+/// test may be any sentence, so tests are left out.
+fn documented_functions(source: &Source) -> Vec<(usize, &str)> {
+    let comments: Vec<Comment<'_>> = source.comments().collect();
+    let mut documented = first_lines(&comments);
+    documented.retain(|(line, _)| {
+        let before = source.code.split_inclusive('\n').take(line - 1);
+        // The code contains blanks instead of the documentation.
+        let mut item = source.code[before.map(str::len).sum()..].trim_start();
+        let mut is_test = false;
+        while let Some(attribute) = item.strip_prefix("#[") {
+            let (attribute, rest) = attribute.split_at(matching(attribute, '[', ']'));
+            let name = attribute.split(['(', ']', ' ']).next();
+            is_test |= name.is_some_and(|name| name.rsplit("::").next() == Some("test"));
+            item = rest.trim_start();
+        }
+        let is_qualifier =
+            |word: &&str| word.starts_with("pub") || matches!(*word, "async" | "const");
+        item.split_whitespace().find(|word| !is_qualifier(word)) == Some("fn") && !is_test
+    });
+    documented
+}
+
+/// Returns whether the text begins with a verb in the third person, or with `Like`.
+fn begins_with_verb(text: &str) -> bool {
+    let words = text.split(|c: char| c.is_whitespace() || ".,:;".contains(c));
+    let mut words = words.filter(|word| !word.is_empty());
+    let first = words.next().unwrap_or_default().to_lowercase();
+    let looks_like_verb = first.ends_with('s')
+        && !first.ends_with("ss")
+        && first.chars().all(|c| c.is_ascii_alphabetic())
+        && !NOUNS.contains(&first.as_str());
+    // "Queries of …" is a noun phrase, although "Queries" may be a verb.
+    first == "like" || looks_like_verb && !matches!(words.next(), Some("of" | "whose"))
+}
+
+#[test]
+fn functions_without_a_verb_are_found() {
+    let text = "\
+/// The number of frames.
+pub(crate) fn a() {}
+/// Returns the number of frames.
+fn b() {}
+/// Frames that were lost.
+///
+/// Returns them.
+#[cfg(any(test, windows))]
+#[must_use]
+pub const fn c() {}
+/// Like [`c`].
+async fn d() {}
+/// Queries of one client.
+pub(super) fn e() {}
+/// Connects, and waits.
+fn f() {}
+/// A test may be explained with any sentence.
+#[tokio::test(start_paused = true)]
+async fn g() {}
+/// The largest number.
+const H: usize = 1;
+/// A struct.
+struct I;
+";
+    let source = Source::new(text.to_owned(), "src/a.rs".to_owned());
+    let documented = documented_functions(&source);
+    let lines = documented.iter().map(|(line, _)| *line);
+    assert_eq!(lines.collect::<Vec<_>>(), [1, 3, 5, 11, 13, 15]);
+    let without_verb = documented
+        .iter()
+        .filter(|(_, text)| !begins_with_verb(text));
+    let lines = without_verb.map(|(line, _)| *line);
+    assert_eq!(lines.collect::<Vec<_>>(), [1, 5, 13]);
 }
 
 #[test]

@@ -420,7 +420,7 @@ mod tests {
         assert_eq!(verbose.expect("an option").get_help_heading(), None);
     }
 
-    /// The options of `dnstap -h`.
+    /// Tests that each option of `dnstap -h` is an option of `tapfan dump`.
     #[test]
     fn the_options_of_golang_dnstap_are_options_here() {
         let options = command();

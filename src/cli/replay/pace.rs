@@ -131,7 +131,7 @@ mod tests {
         assert_eq!(last, Some(Duration::from_hours(24_000)));
     }
 
-    /// A frame with a wrong time, and a capture of another week.
+    /// Tests a frame with a wrong time, and a capture of another week.
     #[test]
     fn a_step_of_more_than_a_day_is_not_waited_for() {
         const WEEK: u64 = 7 * 24 * 3_600_000;

@@ -75,7 +75,7 @@ impl Diagnostic {
         }
     }
 
-    /// The files of the labels, each file once. The file with the problem itself comes first.
+    /// Returns the files of the labels, each file once. The file with the problem comes first.
     fn files(&self) -> Vec<FileId> {
         let mut files = Vec::new();
         for label in &self.labels {
@@ -134,7 +134,7 @@ impl<'a> Window<'a> {
         }
     }
 
-    /// The part of a span that is on the span's first line. Offsets are counted from the start of the window.
+    /// Returns the part of a span that is on the span's first line. Offsets are counted from the start of the window.
     fn clip(&self, span: Span) -> std::ops::Range<usize> {
         let start = span.start.saturating_sub(self.start).min(self.text.len());
         let rest = self.text.get(start..).unwrap_or_default();

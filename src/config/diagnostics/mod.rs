@@ -65,12 +65,12 @@ impl Diagnostics {
         self.errors() > 0
     }
 
-    /// The number of errors.
+    /// Returns the number of errors.
     pub fn errors(&self) -> usize {
         self.count(Severity::Error)
     }
 
-    /// The number of warnings.
+    /// Returns the number of warnings.
     pub fn warnings(&self) -> usize {
         self.count(Severity::Warning)
     }
@@ -80,18 +80,19 @@ impl Diagnostics {
         self.list.is_empty()
     }
 
-    /// The problems, in the order of the file.
+    /// Returns the problems, in the order of the file.
     pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
         self.list.iter()
     }
 
-    /// The place of a problem in this list. `None` if the problem concerns the configuration as a whole.
+    /// Returns the place of a problem in this list, or `None` if the problem concerns the configuration as a whole.
     pub fn position(&self, diagnostic: &Diagnostic) -> Option<Position> {
         let label = diagnostic.labels.first()?;
         Some(self.sources.position(label.span))
     }
 
-    /// The text of the problem's file after the proposed replacement. `None` if the problem has no replacement.
+    /// Returns the text of the problem's file after the proposed replacement, or `None` if the problem has no
+    /// replacement.
     pub fn mended(&self, problem: &Diagnostic) -> Option<String> {
         let (span, by) = problem.replacement.as_ref()?;
         let mut text = self.sources.text(span.file).to_owned();
@@ -119,28 +120,28 @@ impl Diagnostics {
 // === impl Diagnostic ===
 
 impl Diagnostic {
-    /// The severity of the problem.
+    /// Returns the severity of the problem.
     pub fn severity(&self) -> Severity {
         self.severity
     }
 
-    /// The problem in one sentence.
+    /// Returns the problem in one sentence.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// The label that is shown at the place of the problem. `None` if the message needs no label.
+    /// Returns the label that is shown at the place of the problem, or `None` if the message needs no label.
     pub fn cause(&self) -> Option<&str> {
         let label = self.labels.first()?;
         Some(label.text.as_str()).filter(|text| !text.is_empty())
     }
 
-    /// Facts that explain the problem.
+    /// Returns facts that explain the problem.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
 
-    /// The remedy, if there is one.
+    /// Returns the remedy, if there is one.
     pub fn remedy(&self) -> Option<&str> {
         self.help.as_deref()
     }
@@ -153,7 +154,7 @@ impl Diagnostic {
         Self::new(Severity::Warning, message.into())
     }
 
-    /// The place of the problem, if it has one in the text.
+    /// Returns the place of the problem, if the problem has one in the text.
     pub(super) fn place(&self) -> Option<Span> {
         self.labels.first().map(|label| label.span)
     }

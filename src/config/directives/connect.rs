@@ -230,7 +230,7 @@ mod tests {
 
     use crate::config::parse;
 
-    /// The plain text of the problems with these lines.
+    /// Returns the plain text of the problems with these lines.
     fn problems(lines: &[&str]) -> String {
         let each = lines.iter().map(|line| {
             let text = format!("{line}\ndnstap @out");

@@ -23,7 +23,7 @@ pub(crate) struct Section {
 }
 
 impl Config {
-    /// All settings with their values as a table for people. Includes settings that have their default value.
+    /// Returns a table for people with all settings and their values, including settings that have their default value.
     pub fn describe(&self) -> String {
         let mut text = String::new();
         for section in self.sections() {
@@ -43,7 +43,7 @@ impl Config {
         text
     }
 
-    /// All settings with their values, in the order of the file.
+    /// Returns all settings with their values, in the order of the file.
     pub(crate) fn sections(&self) -> Vec<Section> {
         let listeners = self.listeners.iter().map(|listen| {
             let (directive, rows) = match listen.remote() {

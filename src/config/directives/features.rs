@@ -72,7 +72,7 @@ mod tests {
 
     use crate::config::parse;
 
-    /// The plain text of the problems with a sink and a listener.
+    /// Returns the plain text of the problems with a sink and a listener.
     fn problems(tapfile: &str) -> String {
         let loaded = parse(Path::new("Tapfile"), tapfile, &|_| None);
         loaded.diagnostics.to_string()

@@ -329,7 +329,8 @@ pub(super) fn option(
     }))
 }
 
-/// The line of a sink with one more argument. `None` if the arguments on the line or the value are not as expected.
+/// Returns the line of a sink with one more argument, or `None` if the arguments on the line or the value are not as
+/// expected.
 fn line_with(statement: &Statement, name: &str, value: Option<&Token>) -> Option<String> {
     let (socket, rest) = statement.arguments.split_first()?;
     let full = rest.first().is_some_and(|first| first.is_word("full"));

@@ -242,7 +242,7 @@ fn of_another_kind(given: &Given<'_>, kind: &str, url: &Token) -> Diagnostic {
         .help("remove it")
 }
 
-/// The permissions of a listener's socket file. `None` if the listener has no such file.
+/// Returns the permissions of a listener's socket file, or `None` if the listener has no such file.
 fn permissions(listen: &Listen) -> Option<&UnixPermissions> {
     match &listen.address {
         ListenAddress::Unix(UnixAddress::Path(_), permissions) => Some(permissions),

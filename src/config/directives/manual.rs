@@ -174,7 +174,7 @@ fn block(syntax: &str, doc: &'static str, options: Vec<Setting>) -> Directive {
     Directive { line, options }
 }
 
-/// The options in the block of `confirm finish`, which follow those of `dnstap`.
+/// Returns the options in the block of `confirm finish`, which follow those of `dnstap`.
 fn confirm_settings() -> Vec<Setting> {
     let mut settings = settings(dnstap::CONFIRM);
     for setting in &mut settings {
@@ -183,7 +183,7 @@ fn confirm_settings() -> Vec<Setting> {
     settings
 }
 
-/// The options in the block of `spool`, which follow those of `confirm finish`.
+/// Returns the options in the block of `spool`, which follow those of `confirm finish`.
 fn spool_settings() -> Vec<Setting> {
     let mut settings = settings(dnstap::SPOOL);
     for setting in &mut settings {

@@ -63,7 +63,7 @@ pub(super) fn is_directive(token: &Token) -> bool {
     token.kind == Kind::Word && names().any(|name| name == token.text)
 }
 
-/// The names of all directives.
+/// Returns the names of all directives.
 fn names() -> impl Iterator<Item = &'static str> {
     BLOCKS.into_iter().chain(names_of(router::LINES))
 }
@@ -205,7 +205,7 @@ fn only_argument<'a>(
     None
 }
 
-/// The error for an extra word on a directive's line.
+/// Returns the error for an extra word on a directive's line.
 fn left_over(directive: &Token, word: &Token) -> Diagnostic {
     word.error(
         format!("`{}` does not take `{}`", directive.text, shown(&word.text)),
@@ -213,7 +213,7 @@ fn left_over(directive: &Token, word: &Token) -> Diagnostic {
     )
 }
 
-/// The error for an address that cannot be parsed.
+/// Returns the error for an address that cannot be parsed.
 fn bad_address(token: &Token, error: &AddressError) -> Diagnostic {
     let problem = token.error(error.to_string(), "in this address");
     match error.instead() {

@@ -77,20 +77,20 @@ pub(super) fn read<'a, T>(
     options
 }
 
-/// The block of the option of `row`, if the option has one. `at` is the number of words of the outer block before the
-/// block of the option.
+/// Returns the block of the option of `row`, if the option has one. `at` is the number of words of the outer block
+/// before the block of the option.
 fn own_block<'a, T>(row: &Row<T>, inner: &'a [Inner], at: usize) -> Option<&'a Inner> {
     let mut own = inner.iter().filter(|it| it.after == at);
     own.next().filter(|_| matches!(row.value, Value::Block(..)))
 }
 
-/// The number of values before the next option or the end of the line.
+/// Returns the number of values before the next option or the end of the line.
 fn several<T>(after: &[Token], rows: &[Row<T>]) -> usize {
     let ends = |token: &Token| token.starts_line || rows.iter().any(|row| token.is_word(row.name));
     after.iter().position(ends).unwrap_or(after.len())
 }
 
-/// The error for a block after an option that takes no block.
+/// Returns the error for a block after an option that takes no block.
 fn without_block(block: &Inner) -> Diagnostic {
     Diagnostic::error("an option has no block of its own")
         .at(block.open, "this opens one")
@@ -111,7 +111,7 @@ fn without_value<T>(name: &Token, row: &Row<T>, values: &[Token]) -> Diagnostic 
         .help(row.usage())
 }
 
-/// The error for a word that follows the values of the option `before`.
+/// Returns the error for a word that follows the values of the option `before`.
 fn left_over<T>(before: &Token, row: &Row<T>, word: &Token) -> Diagnostic {
     let takes = row.value.count();
     let problem = word
@@ -151,7 +151,7 @@ fn unknown<T>(statement: &Statement, rows: &[Row<T>], word: &Token) -> Diagnosti
     }
 }
 
-/// The warning for an option or line that is repeated. The later one replaces the earlier one.
+/// Returns the warning for an option or line that is repeated. The later one replaces the earlier one.
 pub(super) fn given_twice(name: &str, place: Span, label: &str, first: Span) -> Diagnostic {
     Diagnostic::warning(format!("`{name}` is given twice"))
         .at(place, label)
@@ -162,7 +162,7 @@ pub(super) fn given_twice(name: &str, place: Span, label: &str, first: Span) -> 
 // === impl Options ===
 
 impl<'a, T> Options<'a, T> {
-    /// The option with this name. If it is given several times, returns the first.
+    /// Returns the option with this name; the first one if it is given several times.
     pub(super) fn get(&self, name: &str) -> Option<Given<'a>> {
         let mut given = self.given.iter();
         given
@@ -170,7 +170,7 @@ impl<'a, T> Options<'a, T> {
             .map(|(_, given)| *given)
     }
 
-    /// All occurrences of the option with this name.
+    /// Returns all occurrences of the option with this name.
     pub(super) fn all(&self, name: &str) -> impl Iterator<Item = Given<'a>> {
         let given = self.given.iter();
         given

@@ -20,19 +20,19 @@ fn reference() -> String {
     fs::read_to_string(path).expect("the reference")
 }
 
-/// The section of a directive, without its heading.
+/// Returns the section of a directive, without its heading.
 fn section<'a>(text: &'a str, directive: &str) -> &'a str {
     let heading = format!("\n## {directive}\n");
     let (_, rest) = text.split_once(&heading).expect("the section");
     rest.split("\n## ").next().unwrap_or_default()
 }
 
-/// The text without formatting. For example, `1 MiB` becomes 1MiB.
+/// Returns the text without spaces, backticks and commas. For example, `1 MiB` becomes 1MiB.
 fn plain(text: &str) -> String {
     text.chars().filter(|c| !" `,".contains(*c)).collect()
 }
 
-/// The rows of all tables in `section` whose first column has the heading `heading`.
+/// Returns the rows of all tables in `section` whose first column has the heading `heading`.
 fn documented(section: &str, heading: &str) -> Facts {
     let cells = |line: &str| -> Vec<String> {
         let line = line.replace("\\|", "\u{1}");

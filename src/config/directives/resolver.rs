@@ -105,7 +105,8 @@ fn joined(items: &[impl ToString]) -> Option<String> {
     (!items.is_empty()).then(|| items.join(" "))
 }
 
-/// The text for a setting that was not given. If name servers are given, /etc/resolv.conf is not used.
+/// Returns the text for a setting that was not given, or `None` if no name servers are given. With name servers, tapfan
+/// does not use /etc/resolv.conf.
 fn without_system(settings: &ResolverSettings, value: &str) -> Option<String> {
     (!settings.name_servers.is_empty()).then(|| value.to_owned())
 }

@@ -233,7 +233,7 @@ fn bad_host(value: &Token, error: &AddressError) -> Diagnostic {
     problem.help("write a name or an IP address, as in `edge-1.example.net`")
 }
 
-/// The text for an address, with the hosts that clients may use to reach it.
+/// Describes an address, with the hosts that clients may use to reach it.
 fn served(address: SocketAddr, hosts: &[Host]) -> String {
     if hosts.is_empty() {
         return address.to_string();

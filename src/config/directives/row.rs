@@ -89,14 +89,14 @@ pub(super) const NAME_LIMIT: usize = 256;
 // === impl Row ===
 
 impl<T> Row<T> {
-    /// The option with its value, such as `max_frame SIZE`.
+    /// Returns the option with its value, such as `max_frame SIZE`.
     pub(super) fn syntax(&self) -> String {
         format!("{} {}", self.name, self.value.placeholder())
             .trim_end()
             .to_owned()
     }
 
-    /// The bounds of the value, such as `1KiB to 16MiB`.
+    /// Returns the bounds of the value, such as `1KiB to 16MiB`.
     pub(super) fn bounds(&self) -> Option<String> {
         match &self.value {
             Value::Number(bounds, _) => Some(range(*bounds.start(), *bounds.end())),
@@ -117,7 +117,7 @@ impl<T> Row<T> {
         }
     }
 
-    /// The advice for an option whose value is missing.
+    /// Returns advice for an option whose value is missing.
     pub(super) fn usage(&self) -> String {
         let bounds = self.bounds().map(|bounds| format!("{bounds}; "));
         format!(
@@ -179,7 +179,7 @@ impl<T> Row<T> {
     }
 }
 
-/// The names and values of the options that apply to `model`.
+/// Returns the names and values of the options that apply to `model`.
 pub(super) fn described<'a, T>(
     rows: &'a [Row<T>],
     model: &'a T,
@@ -260,7 +260,7 @@ fn value_of(option: &str) -> String {
 // === impl Value ===
 
 impl<T> Value<T> {
-    /// The placeholder for the values in the documentation.
+    /// Returns the placeholder for the values in the documentation.
     pub(super) fn placeholder(&self) -> &'static str {
         match self {
             Self::Flag(_) => "",
@@ -278,7 +278,7 @@ impl<T> Value<T> {
         }
     }
 
-    /// The number of values, as text.
+    /// Returns the number of values, as text.
     pub(super) fn count(&self) -> &'static str {
         match self {
             Self::Flag(_) => "no value",
@@ -292,7 +292,7 @@ impl<T> Value<T> {
 // === impl Given ===
 
 impl<'a> Given<'a> {
-    /// A text of at most `limit` bytes. If it is longer, reports an error.
+    /// Returns the text. If it is longer than `limit` bytes, reports an error.
     pub(super) fn text(&self, limit: usize, findings: &mut Findings<'_>) -> Option<&'a str> {
         let value = self.value;
         let length = value.text.len();
@@ -310,7 +310,7 @@ impl<'a> Given<'a> {
         None
     }
 
-    /// A path or a name: a text that is not empty and has no control characters. Reports an error for any other text.
+    /// Returns a path or a name. Reports an error if the text is empty or has control characters.
     pub(super) fn word(&self, findings: &mut Findings<'_>) -> Option<&'a str> {
         let text = self.text(TEXT_LIMIT, findings)?;
         let name = &self.name.text;

@@ -30,7 +30,8 @@ pub(super) fn check_kept_files(sinks: &[dnstap::Found<'_>], findings: &mut Findi
     }
 }
 
-/// The patterns of the names of a sink's files, without and with the suffix of `compress`. `keep_files` counts both.
+/// Returns the patterns of the names of a sink's files, without and with the suffix of `compress`. `keep_files` counts
+/// both.
 fn names(endpoint: &Endpoint) -> Option<[FilePattern; 2]> {
     match endpoint {
         Endpoint::File(pattern) => Some([pattern.clone(), pattern.clone().ending_in(".zst")]),

@@ -51,7 +51,7 @@ impl<'a> Parts<'a> {
         self.listener(statement, Some(listen));
     }
 
-    /// The places of the directives.
+    /// Returns the places of the directives.
     pub(super) fn places(&self) -> Places {
         let line = |name| self.lines.get(name).copied();
         Places {
@@ -327,7 +327,7 @@ fn check_unfinished_frames(
     }
 }
 
-/// The largest `max_frame`, and the place of the listener that sets it.
+/// Returns the largest `max_frame`, and the place of the listener that sets it.
 fn largest_frame(listeners: &[(Span, Listen)]) -> Option<(Span, u32)> {
     listeners
         .iter()

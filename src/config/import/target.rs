@@ -123,7 +123,7 @@ impl Importer<'_> {
         });
     }
 
-    /// The error for a file that cannot be imported. It proposes a snippet with a similar name.
+    /// Returns the error for a file that cannot be imported. It proposes a snippet with a similar name.
     fn unreadable(&self, target: &Token, path: &Path, error: &ReadError) -> Diagnostic {
         let path = path.display().to_string();
         let path = shown(&path);

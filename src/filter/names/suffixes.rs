@@ -220,7 +220,7 @@ impl Suffixes {
         }
     }
 
-    /// The first slot that a search for a hash looks at. The number of slots is a power of two, or 0.
+    /// Returns the first slot that a search for a hash looks at. The number of slots is a power of two, or 0.
     #[allow(clippy::cast_possible_truncation)] // Only the lower bits count.
     fn slot_of(&self, hash: u64) -> usize {
         hash as usize & self.slots.len().saturating_sub(1)

@@ -92,7 +92,7 @@ impl Privacy {
         Ok(())
     }
 
-    /// The edit of an address in the frame.
+    /// Returns the edit of an address in the frame.
     fn edit(&self) -> Edit<'_> {
         self.client_address.as_ref().map_or(Edit::Keep, Edit::of)
     }

@@ -68,7 +68,7 @@ impl Pseudonyms {
         })
     }
 
-    /// The pseudonym of an IPv4 address.
+    /// Returns the pseudonym of an IPv4 address.
     pub fn ipv4(&self, address: Ipv4Addr) -> Ipv4Addr {
         match self.of(address.into()) {
             IpAddr::V4(pseudonym) => pseudonym,
@@ -77,7 +77,7 @@ impl Pseudonyms {
         }
     }
 
-    /// The pseudonym of an IPv6 address.
+    /// Returns the pseudonym of an IPv6 address.
     pub fn ipv6(&self, address: Ipv6Addr) -> Ipv6Addr {
         match self.of(address.into()) {
             IpAddr::V6(pseudonym) => pseudonym,

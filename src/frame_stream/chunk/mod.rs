@@ -66,8 +66,8 @@ const REAL_OVERHEAD: usize = 320;
 // === impl Chunk ===
 
 impl Chunk {
-    /// A chunk of `bytes` that were read at `received`. The ends in `index` must ascend, and the last end must equal
-    /// `bytes.len()`.
+    /// Creates a chunk of `bytes` that were read at `received`. The ends in `index` must ascend, and the last end must
+    /// equal `bytes.len()`.
     ///
     /// This function does not check the index. [`Chunk::from_wire`] computes the index from the bytes.
     pub(crate) fn new(bytes: Bytes, index: Box<[IndexEntry]>, received: Instant) -> Self {
@@ -182,7 +182,7 @@ impl Chunk {
         self
     }
 
-    /// The number of frames.
+    /// Returns the number of frames.
     pub fn len(&self) -> usize {
         (self.range.end - self.range.start) as usize
     }
@@ -192,41 +192,41 @@ impl Chunk {
         self.range.is_empty()
     }
 
-    /// The frames in their wire form, including the lengths.
+    /// Returns the frames in their wire form, including the lengths.
     pub fn wire(&self) -> &[u8] {
         &self.shared.bytes[self.offset(self.range.start)..self.offset(self.range.end)]
     }
 
-    /// The frames in their wire form, which keep the buffer in memory.
+    /// Returns the frames in their wire form. They keep the buffer in memory.
     #[cfg(feature = "spool")]
     pub(crate) fn wire_bytes(&self) -> Bytes {
         let part = self.offset(self.range.start)..self.offset(self.range.end);
         self.shared.bytes.slice(part)
     }
 
-    /// A copy of the frames' metadata; `None` if they have none.
+    /// Copies the metadata of the frames. Returns `None` if they have none.
     #[cfg(feature = "spool")]
     pub(crate) fn frame_labels(&self) -> Option<FrameLabels> {
         let labels = self.shared.labels.as_deref()?;
         Some(labels.copy(&self.range))
     }
 
-    /// The place of the chunk that `maker` makes from this view. Clones of a view have the same place.
+    /// Returns the place of the chunk that `maker` makes from this view. Clones of a view have the same place.
     pub(crate) fn derived(&self, maker: &Maker) -> Arc<Derived> {
         self.shared.derived.of(maker, &self.range)
     }
 
-    /// The size in bytes of the buffer that this view keeps in memory.
+    /// Returns the size in bytes of the buffer that this view keeps in memory.
     pub(crate) fn buffer(&self) -> usize {
         self.shared.buffer
     }
 
-    /// The time at which the bytes were read.
+    /// Returns the time at which the bytes were read.
     pub fn received(&self) -> Instant {
         self.shared.received
     }
 
-    /// The connection that the chunk came from, if known.
+    /// Returns the connection that the chunk came from, if known.
     pub fn source(&self) -> Option<&Source> {
         self.shared.source.as_ref()
     }
@@ -236,19 +236,19 @@ impl Chunk {
         Frames { rest: self.wire() }
     }
 
-    /// The dnstap message type of each frame, in order; [`MessageType::Unknown`] for a frame that is not a dnstap
-    /// message.
+    /// Returns the dnstap message type of each frame, in order. It is [`MessageType::Unknown`] for a frame that is not
+    /// a dnstap message.
     pub fn message_types(&self) -> impl Iterator<Item = MessageType> {
         self.outlines().map(|outline| outline.message_type)
     }
 
-    /// The outline of each frame, in order: the message type, and the place of the first DNS message. The outline of a
-    /// frame that is not a dnstap message contains neither.
+    /// Returns the outline of each frame, in order: the message type, and the place of the first DNS message. The
+    /// outline of a frame that is not a dnstap message contains neither.
     pub(crate) fn outlines(&self) -> impl Iterator<Item = Outline> {
         self.index().iter().map(|entry| entry.outline())
     }
 
-    /// The metadata of each frame, in order.
+    /// Returns the metadata of each frame, in order.
     pub(crate) fn labels(&self) -> impl Iterator<Item = Labels<'_>> {
         let labels = self.shared.labels.as_deref();
         let of = move |frame| labels.map_or_else(Labels::default, |labels| labels.of(frame));
@@ -281,12 +281,13 @@ impl Chunk {
         head
     }
 
-    /// The memory that counts for this view, in bytes: its part of the buffer and of the index, and the fixed cost.
+    /// Returns the memory that counts for this view, in bytes: its part of the buffer and of the index, and the fixed
+    /// cost.
     pub fn footprint(&self) -> usize {
         self.content() + OVERHEAD
     }
 
-    /// The part of the [footprint](Self::footprint) that grows with the frames.
+    /// Returns the part of the [footprint](Self::footprint) that grows with the frames.
     pub fn content(&self) -> usize {
         self.wire().len() + size_of_val(self.index()) + self.labels_size(&self.range)
     }
@@ -354,7 +355,7 @@ impl Chunk {
         labels.map_or(0, |labels| labels.size(frames))
     }
 
-    /// The entries of the frames in this view.
+    /// Returns the entries of the frames in this view.
     fn index(&self) -> &[IndexEntry] {
         &self.shared.index[self.range.start as usize..self.range.end as usize]
     }

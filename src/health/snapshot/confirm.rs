@@ -28,7 +28,7 @@ impl ConfirmStatus {
 }
 
 impl Default for ConfirmStatus {
-    /// The status of a router whose version has no `confirm` yet.
+    /// Returns the status of a router whose version has no `confirm` yet.
     fn default() -> Self {
         Self {
             level: WRITTEN.to_owned(),

@@ -15,7 +15,7 @@ pub struct FilterStatus {
 // === impl FilterStatus ===
 
 impl FilterStatus {
-    /// The part of all transactions that is in the sample, from 0 to 1.
+    /// Returns the part of all transactions that is in the sample, from 0 to 1.
     pub fn sample_ratio(&self) -> f64 {
         1.0 / f64::from(self.sample_one_in.max(1))
     }

@@ -157,22 +157,22 @@ has_health!(SinkStatus, SinkHealth);
 // === impl LedgerStatus ===
 
 impl LedgerStatus {
-    /// The number of lost frames, for all reasons together. The sum stops at the largest number instead of overflowing,
-    /// because another program may have written a status with any numbers.
+    /// Returns the number of lost frames, for all reasons together. The sum stops at the largest number instead of
+    /// overflowing, because another program may have written a status with any numbers.
     pub fn dropped_total(&self) -> u64 {
         self.dropped
             .values()
             .fold(0, |sum, lost| sum.saturating_add(*lost))
     }
 
-    /// The number of frames that the options of the sink exclude, for all reasons together.
+    /// Returns the number of frames that the options of the sink exclude, for all reasons together.
     pub fn excluded_total(&self) -> u64 {
         self.excluded
             .values()
             .fold(0, |sum, frames| sum.saturating_add(*frames))
     }
 
-    /// The offered frames that the options of the sink do not exclude.
+    /// Returns the number of offered frames that the options of the sink do not exclude.
     pub fn wanted(&self) -> u64 {
         self.offered.saturating_sub(self.excluded_total())
     }

@@ -29,7 +29,7 @@ pub struct SpoolStatus {
 // === impl SpoolStatus ===
 
 impl SpoolStatus {
-    /// The part of the limit that is used.
+    /// Returns the part of the limit that is used.
     #[allow(clippy::cast_precision_loss)]
     pub fn fill(&self) -> f64 {
         self.bytes as f64 / self.size_bytes.max(1) as f64

@@ -100,7 +100,7 @@ struct Scan {
 // === impl Cutter ===
 
 impl Cutter {
-    /// A cutter for a stream whose frames may have up to `max_frame` bytes of payload.
+    /// Creates a cutter for a stream whose frames may have up to `max_frame` bytes of payload.
     pub fn new(max_frame: u32) -> Self {
         Self {
             buffer: BytesMut::new(),
@@ -113,7 +113,7 @@ impl Cutter {
         }
     }
 
-    /// The buffer for the next read. The read must append to it, within its capacity.
+    /// Returns the buffer for the next read. The read must append to it, within its capacity.
     pub fn buffer(&mut self) -> &mut BytesMut {
         let length = self.buffer.len();
         let room = self.read_size.saturating_sub(length).max(MIN_READ);
@@ -141,7 +141,7 @@ impl Cutter {
         self.buffer.capacity()
     }
 
-    /// The time at which the first byte of the unfinished frame arrived; `None` between two frames.
+    /// Returns the time at which the first byte of the unfinished frame arrived, or `None` between two frames.
     pub fn frame_began(&self) -> Option<Instant> {
         self.began
     }
@@ -233,8 +233,8 @@ impl Cutter {
         scan.one_ended = true;
     }
 
-    /// The end of the frame at the start of the buffer. `None` if the length has not arrived, or if the frame is a
-    /// control frame or too long.
+    /// Returns the end of the frame at the start of the buffer. It is `None` if the length has not arrived, or if the
+    /// frame is a control frame or too long.
     fn frame_end(&self) -> Option<usize> {
         match u32::from_be_bytes(*self.buffer.first_chunk::<4>()?) {
             length if length > 0 && length <= self.max_frame => Some(length as usize + 4),
@@ -249,7 +249,7 @@ impl Cutter {
         self.buffer = buffer;
     }
 
-    /// The item that begins at offset `at`.
+    /// Returns the item that begins at offset `at`.
     fn item(&self, at: usize) -> Item {
         let rest = &self.buffer[at..];
         let Some((length, behind)) = rest.split_first_chunk::<4>() else {

@@ -236,7 +236,7 @@ impl AddressError {
         }
     }
 
-    /// The advice that does not depend on the address.
+    /// Returns the advice that does not depend on the address.
     fn fixed_advice(&self) -> &'static str {
         match self {
             Self::Empty => "write `/path`, `@name`, `tcp://host:port` or `tls://host:port`",
@@ -270,7 +270,7 @@ impl AddressError {
         }
     }
 
-    /// The part of [`fixed_advice`](Self::fixed_advice) that is about a host and its port.
+    /// Returns the part of [`fixed_advice`](Self::fixed_advice) that is about a host and its port.
     fn host_advice(&self) -> &'static str {
         match self {
             Self::MissingHost => "write a name or an address before the port",
@@ -355,7 +355,7 @@ impl AddressError {
         self
     }
 
-    /// The whole address without the mistake, if the correction is certain.
+    /// Returns the whole address without the mistake, if the correction is certain.
     pub fn instead(&self) -> Option<&str> {
         match self {
             Self::Padded(right)

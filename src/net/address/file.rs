@@ -120,7 +120,7 @@ const fn specifier(letter: char, digits: usize, unit: Unit) -> Specifier {
 // === impl FilePattern ===
 
 impl FilePattern {
-    /// The folder of the files.
+    /// Returns the folder of the files.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -135,7 +135,7 @@ impl FilePattern {
         self
     }
 
-    /// The name of a file that begins at `time`. Number 0 is not shown. Any other number is inserted before the
+    /// Returns the name of a file that begins at `time`. Number 0 is not shown. Any other number is inserted before the
     /// extension: `20261126-1.fstrm`.
     pub(crate) fn name(&self, time: OffsetDateTime, number: u32) -> String {
         let mut name = String::new();
@@ -156,7 +156,7 @@ impl FilePattern {
         numbered(&name, number)
     }
 
-    /// The name with the next number.
+    /// Returns the name with the next number.
     pub(crate) fn after(&self, name: &str) -> String {
         match self.without_number(name) {
             Some((plain, number)) if !self.is_name(name) => {
@@ -381,7 +381,7 @@ mod tests {
 
     use super::*;
 
-    /// 2026-03-04 05:06:07 UTC.
+    /// Returns 2026-03-04 05:06:07 UTC.
     fn time() -> OffsetDateTime {
         OffsetDateTime::from_unix_timestamp(1_772_600_767).expect("a time")
     }

@@ -20,12 +20,12 @@ pub struct SrvName(Arc<str>);
 // === impl SrvName ===
 
 impl SrvName {
-    /// The name as written.
+    /// Returns the name as written.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The domain that offers the service: the name without its first two labels.
+    /// Returns the domain that offers the service: the name without its first two labels.
     pub fn domain(&self) -> &str {
         self.0.splitn(3, '.').nth(2).unwrap_or_default()
     }

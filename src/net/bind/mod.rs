@@ -248,7 +248,7 @@ fn group_id(group: &str) -> Result<u32, BindError> {
 // === impl UnixPermissions ===
 
 impl Default for UnixPermissions {
-    /// Read and write for the process's own user and group.
+    /// Allows the process's own user and group to read and write.
     fn default() -> Self {
         Self {
             mode: 0o660,

@@ -28,7 +28,7 @@ impl Resolver {
         Err(ResolveError::NotBuilt)
     }
 
-    /// Cannot be called, because there is no resolver.
+    /// Has the signature of the real `resolve`. It cannot be called, because there is no resolver.
     ///
     /// # Errors
     /// None.

@@ -39,7 +39,7 @@ impl Addresses {
         Self { targets }
     }
 
-    /// SRV records with these priorities, each with its own target.
+    /// Creates an answer of SRV records with these priorities, each with its own target.
     #[cfg(test)]
     pub(crate) fn with_priorities(records: impl IntoIterator<Item = (u16, SocketAddr)>) -> Self {
         let target = |(priority, address): (u16, SocketAddr)| Target {
@@ -53,7 +53,7 @@ impl Addresses {
         Self::new(records.into_iter().map(target).collect())
     }
 
-    /// A host without a name, with these addresses.
+    /// Creates a host without a name, with these addresses.
     #[cfg(test)]
     pub(crate) fn of(addresses: &[&str]) -> Self {
         let addresses = addresses.iter().map(|it| it.parse().expect("an address"));

@@ -62,7 +62,7 @@ impl fmt::Display for Destination {
 // === impl ResolverSettings ===
 
 impl Default for ResolverSettings {
-    /// The system's name servers, with a timeout of six seconds.
+    /// Returns settings with the system's name servers and a timeout of six seconds.
     fn default() -> Self {
         Self {
             name_servers: Vec::new(),

@@ -83,7 +83,7 @@ impl Collectors {
         })
     }
 
-    /// For each sink, waits until `is_enough` returns true. Does not wait for a sink whose collector is dead.
+    /// Waits for each sink until `is_enough` returns true. Does not wait for a sink whose collector is dead.
     ///
     /// The sink disconnects a collector that takes no byte for the time `patience`, which is the sink's
     /// `write_timeout`. A collector counts as dead if nothing was delivered to it for that time, and it is not

@@ -20,7 +20,8 @@ impl Form for Painted {
     }
 }
 
-/// Queries are cyan, successful responses green, NXDOMAIN responses yellow, and failures red.
+/// Returns the colour of a message: cyan for a query, green for a successful response, yellow for NXDOMAIN, and red for
+/// a failure.
 fn color(message: &RawMessage<'_>) -> &'static str {
     if message.is_query() {
         return "36";

@@ -63,8 +63,8 @@ pub(super) fn read(
     }
 }
 
-/// The warning for numbers that directly follow the SOCKET. tapfan reads them as the manual of CoreDNS describes.
-/// CoreDNS itself reads them differently.
+/// Returns the warning for numbers that directly follow the SOCKET. tapfan reads them as the manual of CoreDNS
+/// describes. CoreDNS itself reads them differently.
 fn without_full(numbers: &[&Token]) -> Option<Diagnostic> {
     /// The largest writebuffer of CoreDNS.
     const LIMIT: u64 = 1024;
@@ -95,7 +95,7 @@ fn without_full(numbers: &[&Token]) -> Option<Diagnostic> {
     Some(problem)
 }
 
-/// The error for a word after the SOCKET that is neither a number nor a correctly placed `full`.
+/// Returns the error for a word after the SOCKET that is neither a number nor a correctly placed `full`.
 fn unknown(directive: &Token, full: Option<&Token>, word: &Token) -> Diagnostic {
     if word.text == "full" {
         let problem = match full {

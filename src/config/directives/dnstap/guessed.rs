@@ -11,7 +11,7 @@ use crate::{
     filter::{BadRate, BadRule, BadSample, Filter},
 };
 
-/// The error for a first word of `keep` or `drop` that is not a kind of rule.
+/// Returns the error for a first word of `keep` or `drop` that is not a kind of rule.
 pub(super) fn kind(option: &str, word: &Token) -> Diagnostic {
     let text = word.text.as_str();
     let problem = word.error(
@@ -57,7 +57,7 @@ pub(super) fn kind(option: &str, word: &Token) -> Diagnostic {
     }
 }
 
-/// An example of a rule.
+/// Returns an example of a rule.
 pub(super) fn example(option: &str, kind: &str) -> String {
     let word = match kind {
         "qname" => "example.org",
@@ -70,7 +70,7 @@ pub(super) fn example(option: &str, kind: &str) -> String {
     format!("as in `{option} {kind} {word}`")
 }
 
-/// The error for a value that this kind of rule does not know.
+/// Returns the error for a value that this kind of rule does not know.
 pub(super) fn word(kind: RuleKind, word: &Token, error: &BadRule) -> Diagnostic {
     let text = word.text.as_str();
     let label = format!("a word of `{}`", kind.label());
@@ -103,14 +103,14 @@ pub(super) fn word(kind: RuleKind, word: &Token, error: &BadRule) -> Diagnostic 
     }
 }
 
-/// The error for a word that begins with `!`, as in `tapfan dump`.
+/// Returns the error for a word that begins with `!`, as in `tapfan dump`.
 pub(super) fn negated(kind: RuleKind, word: &Token) -> Diagnostic {
     let message = format!("`{}` begins with `!`", shown(&word.text));
     let problem = word.error(message, format!("a word of `{}`", kind.label()));
     problem.help("only the options of `tapfan dump` have `!`; write a line with `drop`")
 }
 
-/// The error for a value of `sample` that is not a sample.
+/// Returns the error for a value of `sample` that is not a sample.
 pub(super) fn sample(word: &Token, error: &BadSample) -> Diagnostic {
     let problem = word.error(
         format!("`{}` is not a sample", shown(&word.text)),
@@ -122,7 +122,7 @@ pub(super) fn sample(word: &Token, error: &BadSample) -> Diagnostic {
     }
 }
 
-/// The sample that a percentage, a share or a bare number probably means.
+/// Returns the sample that a percentage, a share or a bare number probably means.
 fn meant_sample(text: &str) -> Option<String> {
     let one_in = if let Some(percent) = text.strip_suffix('%') {
         100.0 / percent.parse::<f64>().ok()?
@@ -136,7 +136,7 @@ fn meant_sample(text: &str) -> Option<String> {
     is_near.then(|| format!("1/{:.0}", one_in.round()))
 }
 
-/// The error for a value of `limit` that is not a rate.
+/// Returns the error for a value of `limit` that is not a rate.
 pub(super) fn limit(word: &Token, error: &BadRate) -> Diagnostic {
     let problem = word.error(
         format!("`{}` is not a rate", shown(&word.text)),
@@ -148,7 +148,7 @@ pub(super) fn limit(word: &Token, error: &BadRate) -> Diagnostic {
     }
 }
 
-/// The rate that a number with another unit, or without one, probably means.
+/// Returns the rate that a number with another unit, or without one, probably means.
 fn meant_limit(text: &str) -> Option<String> {
     let number = ["/second", "/sec", "/s", "ps", "qps", "fps"];
     let number = number.iter().find_map(|unit| text.strip_suffix(unit));

@@ -63,7 +63,7 @@ pub(in super::super) fn check_foreign(found: &Found<'_>, findings: &mut Findings
     }
 }
 
-/// The words of a text that are probably mistakes. Each word is listed once.
+/// Returns the words of a text that are probably mistakes. Each word is listed once.
 fn distinct(template: &Template) -> Vec<Doubt<'_>> {
     let mut found = Vec::new();
     for doubt in template.doubts() {
@@ -93,7 +93,7 @@ fn suggest(
     token.propose(warning, question, &token.text.replace(word, meant))
 }
 
-/// The labels of tapfan's own metadata, written as in a Tapfile.
+/// Returns the labels of tapfan's own metadata, written as in a Tapfile.
 fn own_labels() -> [String; OwnLabel::LABELS.len()] {
     OwnLabel::LABELS.map(|label| format!("{{/{label}}}"))
 }

@@ -92,7 +92,7 @@ pub(super) fn read(sink: &mut Sink, given: &Given<'_>, findings: &mut Findings<'
     Some(())
 }
 
-/// The option in the form of a directive, so that the block can be read like that of a directive.
+/// Converts the option into a directive, so that the block can be read like that of a directive.
 fn statement(given: &Given<'_>, inner: &Inner) -> Statement {
     let deeper = inner.deeper.map(|open| Inner {
         after: inner.tokens.len() + 1,
@@ -162,7 +162,7 @@ pub(super) fn check(sink: &Sink, options: &Options<'_, Sink>, findings: &mut Fin
     }
 }
 
-/// The settings of a spool in one line.
+/// Describes the settings of a spool in one line.
 pub(super) fn described(spool: &Spool) -> String {
     let options = values(OPTIONS, spool).map(|(name, value)| format!(", {name} {value}"));
     let options: String = options.collect();

@@ -197,7 +197,7 @@ impl ResolveError {
 // === impl Addresses ===
 
 impl Addresses {
-    /// A single host, with its addresses in the order to try them.
+    /// Creates the answer for a single host, with its addresses in the order to try them.
     fn of_host(host: &str, addresses: Vec<SocketAddr>, port: u16, unanswered: Unanswered) -> Self {
         Self::new(vec![Target {
             host: host.into(),

@@ -212,7 +212,7 @@ fn answer(mut message: Message, says: &Mutex<Box<Mind>>) -> Option<Message> {
     Some(message)
 }
 
-/// An A or AAAA record.
+/// Creates an A or AAAA record.
 pub(crate) fn host(name: &str, ttl: u32, ip: IpAddr) -> Record {
     let data = match ip {
         IpAddr::V4(ip) => RData::A(rdata::A(ip)),
@@ -221,7 +221,7 @@ pub(crate) fn host(name: &str, ttl: u32, ip: IpAddr) -> Record {
     record(name, ttl, data)
 }
 
-/// An SRV record.
+/// Creates an SRV record.
 pub(crate) fn service(name: &str, ttl: u32, srv: Srv<'_>) -> Record {
     let (priority, weight, port, target) = srv;
     let target = Name::from_ascii(target).expect("a name");
@@ -229,7 +229,7 @@ pub(crate) fn service(name: &str, ttl: u32, srv: Srv<'_>) -> Record {
     record(name, ttl, RData::SRV(data))
 }
 
-/// A CNAME record.
+/// Creates a CNAME record.
 pub(crate) fn alias(name: &str, ttl: u32, target: &str) -> Record {
     let target = Name::from_ascii(target).expect("a name");
     record(name, ttl, RData::CNAME(rdata::CNAME(target)))

@@ -424,7 +424,7 @@ fn dnstap() -> Destination {
     Destination::Service(SERVICE.parse().expect("a name of SRV records"))
 }
 
-/// A reply with these SRV records, and `along` in the additional section.
+/// Creates a reply with these SRV records, and `along` in the additional section.
 fn services(records: &[(u32, Srv<'_>)], along: Vec<Record>) -> Says {
     let records = records.iter();
     let records = records.map(|(ttl, srv)| service(SERVICE, *ttl, *srv));

@@ -110,8 +110,8 @@ impl Upstream {
         self.first(written, name, ask).await
     }
 
-    /// Aliases are followed here, because hickory cannot follow them for SRV records: it treats the target of an SRV
-    /// record as an alias, and loses the records if a CNAME comes before them.
+    /// Looks up SRV records. This function follows aliases itself, because hickory cannot: it treats the target of an
+    /// SRV record as an alias, and loses the records if a CNAME comes before them.
     async fn service(
         &self,
         written: &str,
@@ -230,7 +230,7 @@ impl Upstream {
 // === impl Found ===
 
 impl Found {
-    /// Addresses from `/etc/hosts`, which do not expire.
+    /// Creates a result of addresses from `/etc/hosts`, which do not expire.
     pub(super) fn for_ever(ips: Vec<IpAddr>) -> Self {
         Self {
             ips,

@@ -52,7 +52,7 @@ pub(crate) struct Connector {
 // === impl Connector ===
 
 impl Connector {
-    /// A connector to a collector at `host`.
+    /// Creates a connector to a collector at `host`.
     ///
     /// # Errors
     /// [`TlsError::ServerName`] if no certificate can contain its name.
@@ -71,7 +71,7 @@ impl Connector {
         }))
     }
 
-    /// The names of the settings in error texts.
+    /// Returns the names of the settings in error texts.
     pub(crate) fn words(&self) -> TlsWords {
         self.words
     }

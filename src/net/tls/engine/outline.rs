@@ -49,12 +49,12 @@ impl<'a> CertificateOutline<'a> {
         })
     }
 
-    /// The public key with its algorithm, in the certificate's encoding.
+    /// Returns the public key with its algorithm, in the certificate's encoding.
     pub(crate) fn public_key(&self) -> SubjectPublicKeyInfoDer<'a> {
         self.key.raw.into()
     }
 
-    /// The length of an RSA key in bits; `None` for a key of another kind.
+    /// Returns the length of an RSA key in bits, or `None` for a key of another kind.
     fn rsa_bits(&self) -> Option<usize> {
         match self.key.parsed() {
             Ok(PublicKey::RSA(key)) => Some(bits(key.modulus)),

@@ -398,7 +398,7 @@ fn errors_for_other_formats_and_key_kinds() {
 
 type Edit = fn(&str) -> String;
 
-/// Changes made to PEM files by editors, `cat` and other systems.
+/// Tests changes that editors, `cat` and other systems make to PEM files.
 #[tokio::test]
 async fn edited_files_are_read() {
     let files = Files::new();

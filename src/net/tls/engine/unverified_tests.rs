@@ -20,7 +20,7 @@ use super::{
 /// Created with `openssl x509 -req` without extensions.
 const VERSION_1: [&str; 2] = ["v1-ec", "v1-rsa"];
 
-/// The path of a file in `tests/data/certificates`.
+/// Returns the path of a file in `tests/data/certificates`.
 pub(super) fn file(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("tests/data/certificates")
@@ -39,7 +39,7 @@ fn certified(certificate: CertificateDer<'static>, key: PrivateKeyDer<'static>) 
     CertifiedKey::new(vec![certificate], key)
 }
 
-/// A certificate of version 3 that Go accepts and webpki refuses.
+/// Creates a certificate of version 3 that Go accepts and webpki refuses.
 fn strange(change: impl FnOnce(&mut CertificateParams)) -> CertifiedKey {
     let key = KeyPair::generate().expect("a key");
     let mut params = CertificateParams::new(["collector.example".to_owned()]).expect("a name");
