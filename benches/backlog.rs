@@ -187,12 +187,12 @@ fn send(folder: &Path, sent: &Mutex<Sent>, stop: &AtomicBool) -> Result<u64> {
     Ok(next)
 }
 
-/// `count` frames, with numbers from `first` on.
+/// Creates `count` frames, with numbers from `first` on.
 fn frames(first: u64, count: u64) -> Vec<u8> {
     (first..first + count).flat_map(frame).collect()
 }
 
-/// A frame: an `extra` that begins with the number, and a message of type `AUTH_QUERY`.
+/// Creates a frame: an `extra` that begins with the number, and a message of type `AUTH_QUERY`.
 fn frame(number: u64) -> [u8; FRAME] {
     let mut frame = [0xff; FRAME];
     frame[..4].copy_from_slice(&148_u32.to_be_bytes());
@@ -217,7 +217,7 @@ fn connect(socket: &Path) -> Result<UnixStream> {
     Ok(stream)
 }
 
-/// The largest resident memory of a process so far, in KiB.
+/// Returns the largest resident memory of a process so far, in KiB.
 fn largest_memory(process: u32) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -243,7 +243,7 @@ impl Router {
         Ok(Self { process, admin })
     }
 
-    /// The frames in the spool.
+    /// Returns the number of frames in the spool.
     fn spooled(&self) -> Result<u64> {
         let mut text = String::new();
         admin::get(self.admin, "/status", "")?.read_to_string(&mut text)?;

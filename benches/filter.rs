@@ -52,7 +52,7 @@ fn rules(rules: &[(Kind, Verdict, &str)]) -> Screen {
     screen
 }
 
-/// About half of the frames are of these types.
+/// Measures a filter by message type. About half of the frames are of these types.
 #[divan::bench]
 fn types(bencher: Bencher<'_, '_>) {
     run(
@@ -69,7 +69,7 @@ fn types_that_are_all_there(bencher: Bencher<'_, '_>) {
     run(bencher, &rules(&[(Kind::Type, Verdict::Drop, "update")]));
 }
 
-/// A million names with two to four labels.
+/// Generates a million names with two to four labels.
 fn million() -> String {
     let mut list = String::new();
     for number in 0..1_000_000_u32 {

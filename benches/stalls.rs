@@ -316,8 +316,8 @@ fn collect(socket: &Path) -> io::Result<Arc<Mutex<BTreeSet<u64>>>> {
     Ok(got)
 }
 
-/// A dnstap frame with its length prefix: an `extra` of `size` bytes that starts with `number`, and
-/// an empty message.
+/// Creates a dnstap frame with its length prefix: an `extra` of `size` bytes that starts with `number`, and an empty
+/// message.
 fn frame(number: u64, size: usize) -> Vec<u8> {
     let mut payload = vec![0x1a];
     let mut left = size;

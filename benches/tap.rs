@@ -98,7 +98,7 @@ fn send(bencher: Bencher<'_, '_>) {
     end(taps);
 }
 
-/// The cost of `send` per message when four threads send at the same time.
+/// Measures the cost of `send` per message when four threads send at the same time.
 #[divan::bench(sample_count = 100, sample_size = 500, threads = 4)]
 fn send_from_four_threads(bencher: Bencher<'_, '_>) {
     let taps = taps();
@@ -110,7 +110,8 @@ fn send_from_four_threads(bencher: Bencher<'_, '_>) {
     end(taps);
 }
 
-/// The cost of `send` together with reading the clock, which a server does for each message.
+/// Measures the cost of `send` together with reading the clock, which a server does for each
+/// message.
 #[divan::bench(sample_count = 500, sample_size = 500)]
 fn read_the_clock_and_send(bencher: Bencher<'_, '_>) {
     let taps = taps();

@@ -22,7 +22,7 @@ use tapfan::{
 /// The number of frames for which each template is evaluated.
 const FRAMES: usize = 1000;
 
-/// The recorded queries and responses of several servers.
+/// Returns the recorded queries and responses of several servers.
 fn frames() -> Vec<Vec<u8>> {
     let mut frames = Vec::new();
     for name in ["bind", "unbound", "dnsdist", "coredns"] {
@@ -35,7 +35,7 @@ fn frames() -> Vec<Vec<u8>> {
     frames
 }
 
-/// Every placeholder that the document about the configuration lists.
+/// Returns every placeholder that the document about the configuration lists.
 fn placeholders() -> Vec<String> {
     let document = include_str!("../docs/configuration.md");
     let (_, section) = document

@@ -122,7 +122,7 @@ fn path(folder: &TempDir, name: &str) -> String {
     folder.path().join(name).display().to_string()
 }
 
-/// A capture of these frames.
+/// Creates a capture of these frames.
 fn capture(frames: &[&[u8]]) -> Vec<u8> {
     let mut file = tapfan::capture::FileWriter::new(Vec::new()).expect("memory");
     for frame in frames {

@@ -227,7 +227,7 @@ impl Client {
         u8::try_from(self.subnet.len() * 8).expect("an address")
     }
 
-    /// An OPT record with a Client Subnet, a name server identifier and a cookie.
+    /// Creates an OPT record with a Client Subnet, a name server identifier and a cookie.
     fn opt(&self) -> Vec<u8> {
         let family = if self.subnet.len() > 4 { 2 } else { 1 };
         let option = |code: u8, data: &[u8]| {
@@ -303,14 +303,14 @@ fn remove_opt(octets: &mut Vec<u8>) {
     }
 }
 
-/// The frames of about a fifth of the transactions.
+/// Returns the frames of about a fifth of the transactions.
 fn some_traffic() -> Vec<(Vec<u8>, Client)> {
     let all = traffic().into_iter();
     all.filter(|(_, client)| client.port.is_some_and(|port| port % 5 == 0))
         .collect()
 }
 
-/// The recorded frames, each with the client of its transaction.
+/// Returns the recorded frames, each with the client of its transaction.
 fn traffic() -> Vec<(Vec<u8>, Client)> {
     let mut clients = HashMap::new();
     let mut traffic = Vec::new();
@@ -355,7 +355,7 @@ fn is_wanted(seen: &Seen, kind: Kind, rules: &[Rule<'_>]) -> bool {
     )
 }
 
-/// Rules of every kind, in every combination of keep and drop.
+/// Returns rules of every kind, in every combination of keep and drop.
 fn cases() -> Vec<(Kind, Vec<Rule<'static>>)> {
     use Verdict::{Drop, Keep};
     let halves: [(Kind, &[&str], &[&str]); 8] = [
@@ -525,7 +525,7 @@ fn routers_with_the_same_key_choose_the_same_transactions() {
     );
 }
 
-/// A query over DNS over HTTPS and its response. Their identifier is always 0.
+/// Creates a query over DNS over HTTPS and its response. Their identifier is always 0.
 fn over_https(number: u32) -> [Vec<u8>; 2] {
     let dns = |flags: u8| {
         let name = format!("{number:08}");
@@ -660,7 +660,7 @@ const PSEUDONYM_KEY: &str = "2b7e151628aed2a6abf7158809cf4f3ca9f5ba40db214c3798f
 /// A function that returns the address that an edit must produce.
 type Oracle = Box<dyn Fn(IpAddr) -> IpAddr>;
 
-/// Settings of `client_address`, each with its oracle.
+/// Returns settings of `client_address`, each with its oracle.
 fn address_edits() -> Vec<(Option<ClientAddress>, Oracle)> {
     let key = PSEUDONYM_KEY.as_bytes().chunks(2);
     let key = key
@@ -843,7 +843,7 @@ fn frames_that_are_not_dnstap_match_no_rule_and_are_not_edited() {
     assert_eq!((screened.filtered, screened.malformed), (1, 0));
 }
 
-/// A screen with every option.
+/// Creates a screen with every option.
 fn everything() -> Screen {
     let mut screen = sample(2, KEY);
     for (kind, word) in [

@@ -17,7 +17,7 @@ use tapfan::internals::Control;
 
 const TAPFAN: &str = env!("CARGO_BIN_EXE_tapfan");
 
-/// A device on which every write fails.
+/// Opens a device on which every write fails.
 fn full() -> File {
     let device = OpenOptions::new().write(true).open("/dev/full");
     device.expect("Linux has it")

@@ -60,7 +60,7 @@ fn is_complete(pieces: &[Piece]) -> bool {
     }
 }
 
-/// The bytes that the rewritten frame must have, according to the model.
+/// Returns the bytes that the rewritten frame must have, according to the model.
 fn rewritten(full: bool, edits: &FieldValues, pieces: &[Piece]) -> Vec<u8> {
     let mut values = [&edits.identity, &edits.version, &edits.extra].map(Clone::clone);
     let set = values.clone();
@@ -109,7 +109,7 @@ fn rewritten(full: bool, edits: &FieldValues, pieces: &[Piece]) -> Vec<u8> {
     encode(&front)
 }
 
-/// The content that the rewritten frame must have, according to prost.
+/// Returns the content that the rewritten frame must have, according to prost.
 fn rewritten_by_prost(full: bool, edits: &FieldValues, frame: &[u8]) -> Dnstap {
     let mut tap = Dnstap::decode(frame).expect("prost accepts it");
     if let (Some(message), false) = (&mut tap.message, full) {
@@ -348,7 +348,7 @@ fn every_text_is_judged_as_by_prost() {
     }
 }
 
-/// The payloads of all data frames in a recorded Frame Streams file.
+/// Returns the payloads of all data frames in a recorded Frame Streams file.
 fn recorded(name: &str) -> Vec<Vec<u8>> {
     let path = format!("{}/tests/data/{name}.fstrm", env!("CARGO_MANIFEST_DIR"));
     let file = std::fs::read(&path).expect("a recording");

@@ -28,12 +28,12 @@ struct Server {
 // === impl Server ===
 
 impl Server {
-    /// A server that answers every request with this status of a router.
+    /// Starts a server that answers every request with this status of a router.
     fn of(status: &Value) -> Self {
         Self::answering(ok(&status.to_string()))
     }
 
-    /// A server that answers every request with these bytes and closes.
+    /// Starts a server that answers every request with these bytes and closes.
     fn answering(answer: Vec<u8>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let server = Self {
@@ -116,7 +116,7 @@ fn command(folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// The output of `tapfan status` in an empty folder.
+/// Runs `tapfan status` in an empty folder and returns its output.
 fn status_of(server: &Server, arguments: &[&str]) -> Output {
     let folder = tempfile::tempdir().expect("a folder");
     let address = server.address.to_string();
@@ -263,7 +263,7 @@ fn a_server_that_is_not_a_router_is_an_error() {
     }
 }
 
-/// A port at which no program listens.
+/// Finds a port at which no program listens.
 fn unused_address() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     listener.local_addr().expect("bound")

@@ -108,7 +108,7 @@ impl Traffic {
         })
     }
 
-    /// The mean size of a frame in bytes, with its length prefix.
+    /// Returns the mean size of a frame in bytes, with its length prefix.
     pub(crate) fn size(&self) -> u64 {
         (self.wire.len() / self.places.len()).max(1) as u64
     }

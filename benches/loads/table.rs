@@ -79,7 +79,7 @@ pub(crate) fn print_ratio(
 // === impl Row ===
 
 impl Row {
-    /// `rounds` has at least one element.
+    /// Computes the medians of `rounds`, which has at least one element.
     #[allow(clippy::cast_precision_loss)]
     pub(crate) fn of(rounds: &[Figures]) -> Self {
         let median = |value: &dyn Fn(&Figures) -> f64| {

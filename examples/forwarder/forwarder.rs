@@ -28,7 +28,7 @@ impl Forwarder {
         Self { upstreams, taps }
     }
 
-    /// The response of an upstream, or the code of an error.
+    /// Returns the response of an upstream, or the code of an error.
     async fn forward(&self, request: &Request) -> Result<Message, ResponseCode> {
         if request.metadata.op_code != OpCode::Query {
             return Err(ResponseCode::NotImp);
@@ -91,7 +91,7 @@ impl RequestHandler for Forwarder {
     }
 }
 
-/// A response without records.
+/// Creates a response without records.
 fn error(request: &Request, code: ResponseCode) -> Message {
     let Metadata { id, op_code, .. } = request.metadata;
     let mut message = Message::error_msg(id, op_code, code);

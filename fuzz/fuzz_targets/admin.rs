@@ -52,7 +52,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A limit on the length of an answer. It is larger than any answer.
 const ANSWER: usize = 4 << 20;
 
-/// A running router. A panic in any of its threads ends the fuzzer, because of libFuzzer's panic hook.
+/// Starts a router at the first call, and returns it. A panic in any of its threads ends the fuzzer, because of
+/// libFuzzer's panic hook.
 fn scene() -> &'static Scene {
     static SCENE: OnceLock<Scene> = OnceLock::new();
     SCENE.get_or_init(|| {

@@ -100,7 +100,7 @@ async fn bind() -> (UdpSocket, TcpListener, SocketAddr) {
     }
 }
 
-/// The question section of `query`, which has one question.
+/// Returns the question section of `query`, which has one question.
 fn question(query: &[u8]) -> Option<&[u8]> {
     let rest = query.get(12..)?;
     let mut at = 0;
@@ -110,7 +110,7 @@ fn question(query: &[u8]) -> Option<&[u8]> {
     rest.get(..at + 5)
 }
 
-/// The answers to `query`: first the answer from the input, then NXDOMAIN.
+/// Returns the answers to `query`: first the answer from the input, then NXDOMAIN.
 fn answers(query: &[u8], choice: u8, body: &[u8], over_tcp: bool) -> Option<[Vec<u8>; 2]> {
     let (id, question) = (query.get(..2)?, question(query)?);
     let message = |flags: [u8; 2], counts: [u8; 3], body: &[u8]| {

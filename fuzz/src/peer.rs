@@ -52,7 +52,7 @@ impl<'a> Peer<'a> {
         self.rest
     }
 
-    /// The bytes that the peer received.
+    /// Returns the bytes that the peer received.
     pub fn written(&self) -> &[u8] {
         &self.written
     }

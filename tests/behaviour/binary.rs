@@ -31,7 +31,7 @@ pub(crate) struct Tapfan {
     log: PathBuf,
 }
 
-/// The program: the one that this crate builds, or the one that the environment variable `TAPFAN` names.
+/// Returns the program: the one that this crate builds, or the one that the environment variable `TAPFAN` names.
 fn program() -> PathBuf {
     let given = env::var_os("TAPFAN").unwrap_or_else(|| env!("CARGO_BIN_EXE_tapfan").into());
     fs::canonicalize(given).expect("a program")

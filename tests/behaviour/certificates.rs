@@ -75,7 +75,7 @@ impl Certificates {
         }
     }
 
-    /// The path of `ca.crt`, `other.crt`, `server.crt`, `server.key`, `client.crt` or `client.key`.
+    /// Returns the path of `ca.crt`, `other.crt`, `server.crt`, `server.key`, `client.crt` or `client.key`.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -86,8 +86,8 @@ impl Certificates {
         fs::copy(self.path(name), other.path(name)).expect("written");
     }
 
-    /// The TLS configuration of a collector. If `client` is true, the collector requires a client
-    /// certificate that the first authority has signed.
+    /// Returns the TLS configuration of a collector. If `client` is true, the collector requires a client certificate
+    /// that the first authority has signed.
     pub(crate) fn collector(&self, presents: ServerCertificate, client: bool) -> Arc<ServerConfig> {
         let builder = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
@@ -108,8 +108,8 @@ impl Certificates {
         Arc::new(config.expect("an identity"))
     }
 
-    /// The TLS configuration of a collector that supports only TLS 1.2 and requires a client
-    /// certificate that the first authority has signed.
+    /// Returns the TLS configuration of a collector that supports only TLS 1.2 and requires a client certificate that
+    /// the first authority has signed.
     pub(crate) fn old_collector(&self) -> Arc<ServerConfig> {
         let roots = Arc::new(self.roots());
         let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider());
@@ -133,7 +133,7 @@ impl Certificates {
         Arc::new(builder.with_no_client_auth())
     }
 
-    /// The TLS configuration of a sender, with or without a client certificate.
+    /// Returns the TLS configuration of a sender, with or without a client certificate.
     pub(crate) fn sender(&self, certified: bool) -> Arc<ClientConfig> {
         let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()

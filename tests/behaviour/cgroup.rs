@@ -36,7 +36,7 @@ impl Cgroup {
         None
     }
 
-    /// Shell commands that move the shell into the cgroup.
+    /// Returns shell commands that move the shell into the cgroup.
     pub(crate) fn enter(&self) -> String {
         format!("echo $$ > {}/cgroup.procs;", self.0.display())
     }

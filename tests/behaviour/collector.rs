@@ -154,12 +154,12 @@ impl Collector {
         Self::new(Place::Unix(path.as_ref().to_owned()), None)
     }
 
-    /// A collector on a free port of 127.0.0.1.
+    /// Starts a collector on a free port of 127.0.0.1.
     pub(crate) fn tcp() -> Self {
         Self::on_tcp(None)
     }
 
-    /// A collector with TLS on a free port of 127.0.0.1.
+    /// Starts a collector with TLS on a free port of 127.0.0.1.
     pub(crate) fn tls(config: Arc<ServerConfig>) -> Self {
         Self::on_tcp(Some(config))
     }
@@ -179,7 +179,7 @@ impl Collector {
         Self::new(Place::Namespace(address, Arc::new(listener)), None)
     }
 
-    /// A collector with TLS at this address.
+    /// Starts a collector with TLS at this address.
     pub(crate) fn tls_at(address: SocketAddr, config: Arc<ServerConfig>) -> Self {
         Self::new(Place::Tcp(address, Some(config)), None)
     }

@@ -46,13 +46,13 @@ impl Exposition {
         self.samples.get(series).copied()
     }
 
-    /// The value of a series. Panics if the series does not exist.
+    /// Returns the value of a series. Panics if the series does not exist.
     pub(crate) fn value(&self, series: &str) -> f64 {
         self.get(series)
             .unwrap_or_else(|| panic!("no series {series}"))
     }
 
-    /// All series with this metric name.
+    /// Returns all series with this metric name.
     pub(crate) fn of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a str, f64)> {
         self.samples
             .iter()
@@ -60,7 +60,7 @@ impl Exposition {
             .map(|(series, value)| (series.as_str(), *value))
     }
 
-    /// The metric names of all samples.
+    /// Returns the metric names of all samples.
     pub(crate) fn names(&self) -> BTreeSet<&str> {
         let names = self.samples.keys();
         names
@@ -68,7 +68,7 @@ impl Exposition {
             .collect()
     }
 
-    /// The names of all sinks.
+    /// Returns the names of all sinks.
     pub(crate) fn sinks(&self) -> Vec<String> {
         let series = self.of("tapfan_sink_up");
         let name = |(series, _): (&str, f64)| series.split('"').nth(1).map(str::to_owned);

@@ -37,7 +37,7 @@ fn tapfile(folder: &Folder, name: &str, options: &str) -> String {
     )
 }
 
-/// The names of all files in the folder `files`, sorted.
+/// Returns the names of all files in the folder `files`, sorted.
 fn names(folder: &Folder) -> Vec<String> {
     let entries = fs::read_dir(folder.path("files")).expect("a folder");
     let mut names: Vec<_> = entries
@@ -59,7 +59,7 @@ fn is_part(name: &str) -> bool {
         .is_some_and(|extension| extension == "part")
 }
 
-/// The finished files, in the order in which they were written.
+/// Returns the finished files, in the order in which they were written.
 fn finished(folder: &Folder) -> Vec<PathBuf> {
     let names = names(folder).into_iter().filter(|name| !is_part(name));
     let mut files: Vec<(SystemTime, usize, PathBuf)> = names
@@ -85,7 +85,7 @@ fn content(path: &Path) -> Vec<u8> {
     bytes
 }
 
-/// The frames of a complete file.
+/// Returns the frames of a complete file.
 fn frames(path: &Path) -> Vec<Bytes> {
     let content = content(path);
     assert!(content.ends_with(STOP), "{}: no STOP", path.display());
@@ -93,7 +93,7 @@ fn frames(path: &Path) -> Vec<Bytes> {
     frames.unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The numbers of the frames in all finished files.
+/// Returns the numbers of the frames in all finished files.
 fn numbers(folder: &Folder) -> Vec<u64> {
     let files = finished(folder);
     files
@@ -260,7 +260,7 @@ async fn a_reload_completes_the_file_and_loses_nothing() {
     assert!(numbers(&folder).into_iter().eq(0..200));
 }
 
-/// The content of a file after a crash: it ends in the middle of frame `count`.
+/// Returns the content of a file after a crash: it ends in the middle of frame `count`.
 fn cut(count: u64) -> Vec<u8> {
     let mut file = START.to_vec();
     file.extend(wire::data((0..=count).map(numbered)));

@@ -56,7 +56,8 @@ fn has_code(frame: &[u8], codes: &[u8]) -> bool {
     is_response && code.is_some_and(|flags| codes.contains(&(flags & 15)))
 }
 
-/// The recorded frames, in which each client has an address that begins with 0xdead. No other bytes of the frames do.
+/// Returns the recorded frames, in which each client has an address that begins with 0xdead. No other bytes of the
+/// frames do.
 fn with_own_addresses() -> Vec<Bytes> {
     let number = |place: usize| u16::try_from(place).expect("few").to_be_bytes();
     let each = recorded().into_iter().enumerate().map(|(place, frame)| {

@@ -91,7 +91,7 @@ impl ManualStream {
         self.stream.peek(&mut space).await.expect("bytes")
     }
 
-    /// The numbers of the whole frames among the bytes that were read.
+    /// Returns the numbers of the whole frames among the bytes that were read.
     pub(crate) fn numbers(&self) -> Vec<u64> {
         let mut numbers = Vec::new();
         let mut rest = self.read.as_slice();

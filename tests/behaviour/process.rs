@@ -9,7 +9,7 @@ use tokio::{
 
 use crate::wait::TIMEOUT;
 
-/// Resident memory of this process, in bytes.
+/// Returns the resident memory of this process, in bytes.
 pub(crate) fn resident_bytes() -> u64 {
     let status = fs::read_to_string("/proc/self/status").expect("Linux");
     let mut lines = status.lines();
@@ -36,7 +36,7 @@ impl Resources {
         }
     }
 
-    /// The number of inotify descriptors of this process.
+    /// Counts the inotify descriptors of this process.
     pub(crate) fn watches() -> usize {
         let descriptors = fs::read_dir("/proc/self/fd").expect("Linux");
         let links = descriptors.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());

@@ -44,7 +44,7 @@ impl Folder {
         self.0.path().join(name)
     }
 
-    /// The path of a file in the folder, as text for a Tapfile.
+    /// Returns the path of a file in the folder, as text for a Tapfile.
     pub(crate) fn display(&self, name: &str) -> String {
         self.path(name).display().to_string()
     }
@@ -90,7 +90,7 @@ impl Router {
         Arc::clone(self.supervisor.sinks()[sink].queues())
     }
 
-    /// The address of a listener, for senders without TLS.
+    /// Returns the address of a listener, for senders without TLS.
     pub(crate) fn target(&self, listener: usize) -> Target {
         match &self.config.listeners[listener].address {
             ListenAddress::Unix(UnixAddress::Path(path), _) => Target::Unix(path.clone()),
@@ -105,7 +105,7 @@ impl Router {
         }
     }
 
-    /// The address of a TLS listener.
+    /// Returns the address of a TLS listener.
     pub(crate) fn tls_target(&self, listener: usize, config: Arc<ClientConfig>) -> Target {
         match self.target(listener) {
             Target::Tcp(address) => Target::Tls(address, config),

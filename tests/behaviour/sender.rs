@@ -252,7 +252,7 @@ impl Load {
         Self { sent, enough, task }
     }
 
-    /// The number of frames written completely.
+    /// Returns the number of frames written completely.
     pub(crate) fn sent(&self) -> u64 {
         self.sent.load(Relaxed)
     }

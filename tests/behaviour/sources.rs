@@ -18,7 +18,7 @@ use crate::{
 /// The field `identity` at the beginning of a numbered frame.
 const IDENTITY: &[u8] = b"\x0a\x05tests";
 
-/// A numbered frame without an identity.
+/// Creates a numbered frame without an identity.
 fn nameless(number: u64) -> Bytes {
     let frame = numbered(number);
     assert!(frame.starts_with(IDENTITY));

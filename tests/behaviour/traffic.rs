@@ -9,7 +9,7 @@ use tapfan::{
     proto::{Dnstap, Message, dnstap, message},
 };
 
-/// The payloads of every capture in `tests/data`, one capture after the other.
+/// Returns the payloads of every capture in `tests/data`, one capture after the other.
 pub(crate) fn recorded() -> Vec<Bytes> {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
     let captures = ["bind.fstrm", "unbound.fstrm", "dnsdist.fstrm"];
@@ -32,7 +32,7 @@ pub(crate) fn numbered(number: u64) -> Bytes {
     with_number(&SMALL, number)
 }
 
-/// A numbered frame of about `size` bytes.
+/// Creates a numbered frame of about `size` bytes.
 pub(crate) fn numbered_large(number: u64, size: usize) -> Bytes {
     with_number(&beginning(size), number)
 }
@@ -42,7 +42,7 @@ pub(crate) fn number_of(frame: &[u8]) -> u64 {
     u64::from_be_bytes(*frame.last_chunk().expect("a numbered frame"))
 }
 
-/// The numbers of numbered frames.
+/// Returns the numbers of numbered frames.
 pub(crate) fn numbers_of<'a>(frames: impl IntoIterator<Item = &'a Bytes>) -> Vec<u64> {
     frames.into_iter().map(|frame| number_of(frame)).collect()
 }

@@ -31,7 +31,8 @@ fn steady(rate: u64) -> sender::LoadProfile {
     }
 }
 
-/// The verdict on the router, and the verdict on each of its sinks, as `/status` reports them.
+/// Returns the verdict on the router, and the verdict on each of its sinks, as `/status` reports
+/// them.
 fn words(address: SocketAddr) -> (String, Vec<String>) {
     let answer = block_in_place(|| get(address, "/status"));
     let status: Value = serde_json::from_str(&answer.body).expect("JSON");
@@ -51,14 +52,14 @@ async fn until_words(address: SocketAddr, router: &str, sinks: &[&str]) {
     .await;
 }
 
-/// The output of `tapfan status`.
+/// Runs `tapfan status` and returns its output.
 fn status(address: SocketAddr, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tapfan"));
     command.args(["status", "--admin", &address.to_string()]);
     block_in_place(|| command.args(arguments).output()).expect("run")
 }
 
-/// The exit status of `tapfan status`, and the first line that it printed.
+/// Runs `tapfan status`. Returns its exit status and the first line that it printed.
 fn said(address: SocketAddr, arguments: &[&str]) -> (Option<i32>, String) {
     let output = status(address, arguments);
     let text = String::from_utf8(output.stdout).expect("text");

@@ -64,7 +64,7 @@ impl WaitingServer {
         }
     }
 
-    /// The address in a Tapfile.
+    /// Returns the address as in a Tapfile.
     pub(crate) fn socket(&self) -> String {
         format!("tcp://{}", self.address())
     }

@@ -45,7 +45,7 @@ pub(crate) async fn read_ready(stream: &mut (impl AsyncRead + Unpin)) -> io::Res
     Ok(())
 }
 
-/// Data frames, each with its length prefix.
+/// Encodes data frames, each with its length prefix.
 pub(crate) fn data<F: AsRef<[u8]>>(frames: impl IntoIterator<Item = F>) -> Vec<u8> {
     let mut wire = Vec::new();
     for frame in frames {

@@ -72,7 +72,7 @@ impl Chromium {
         self.run(&script).as_str().expect("text").to_owned()
     }
 
-    /// The title of the page.
+    /// Returns the title of the page.
     pub(crate) fn title(&self) -> String {
         let title = self.run("return document.title");
         title.as_str().expect("text").to_owned()
@@ -123,7 +123,7 @@ impl Chromium {
         self.devtools("Emulation.setDeviceMetricsOverride", &size);
     }
 
-    /// A screenshot of the whole page, as PNG in base64.
+    /// Takes a screenshot of the whole page, as PNG in base64.
     pub(crate) fn screenshot(&self) -> String {
         let height = self.run("return document.documentElement.scrollHeight");
         let width = self.run("return innerWidth");
@@ -133,7 +133,7 @@ impl Chromium {
         picture["data"].as_str().expect("a picture").to_owned()
     }
 
-    /// The messages in the console of the page since the last call.
+    /// Returns the messages in the console of the page since the last call.
     pub(crate) fn console(&self) -> Vec<String> {
         self.log("browser")
             .iter()
@@ -141,7 +141,7 @@ impl Chromium {
             .collect()
     }
 
-    /// The URLs that the browser has requested since the last call.
+    /// Returns the URLs that the browser has requested since the last call.
     pub(crate) fn requests(&self) -> Vec<String> {
         let events = self.log("performance");
         let events = events.iter().map(|entry| {

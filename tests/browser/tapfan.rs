@@ -45,7 +45,7 @@ impl Tapfan {
         }
     }
 
-    /// The URL of the page.
+    /// Returns the URL of the page.
     pub(crate) fn page(&self) -> String {
         format!("http://{}/", self.admin)
     }

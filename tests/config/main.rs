@@ -39,7 +39,7 @@ fn understood(text: &str) -> Config {
         .unwrap_or_else(|| panic!("{text}\n{}", loaded.diagnostics.render(false)))
 }
 
-/// The sink of a configuration with only this directive.
+/// Returns the sink of a configuration with only this directive.
 fn sink(directive: &str) -> (Sink, Diagnostics) {
     let loaded = parse(&format!("listen @in\n{directive}"));
     let rendered = loaded.diagnostics.render(false);

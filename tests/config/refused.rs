@@ -657,7 +657,7 @@ fn doubtful_configurations_get_these_warnings() {
     }
 }
 
-/// The messages of a configuration's diagnostics, without their places.
+/// Returns the messages of a configuration's diagnostics, without their places.
 fn problems(loaded: &Loaded) -> Vec<String> {
     let messages = loaded.diagnostics.iter().map(Diagnostic::message);
     messages.map(str::to_owned).collect()
@@ -694,7 +694,7 @@ fn proposed_corrections_remove_the_problem() {
     assert!(proposals > 20, "{proposals}");
 }
 
-/// The examples in a help text: the code spans after "write", "as in" or "or".
+/// Returns the examples in a help text: the code spans after "write", "as in" or "or".
 fn examples(help: &str) -> impl Iterator<Item = &str> {
     let mut parts = help.split('`');
     let mut before = parts.next().unwrap_or_default();

@@ -121,7 +121,7 @@ impl Constants {
 // === impl Time, Size ===
 
 impl Time {
-    /// The number of whole days in a duration.
+    /// Returns the number of whole days in a duration.
     pub(crate) fn days(self) -> u64 {
         self.0.as_secs() / (24 * 60 * 60)
     }

@@ -145,7 +145,7 @@ fn every_reason_and_state_is_documented_and_exists() {
     );
 }
 
-/// The enums that a source declares with the macro `closed_set!`, each with the labels of its variants.
+/// Returns the enums that a source declares with the macro `closed_set!`, each with the labels of its variants.
 fn closed_sets(text: &str) -> Vec<(String, Vec<String>)> {
     let declarations = text.split("closed_set! {").skip(1);
     let sets = declarations.map(|rest| {

@@ -96,8 +96,8 @@ fn a_tap_brings_few_crates() {
     );
 }
 
-/// The crates in a program that is built with these arguments of cargo for Linux with glibc. Each item is the name and
-/// the version of a crate.
+/// Returns the crates in a program that is built with these arguments of cargo for Linux with glibc. Each item is the
+/// name and the version of a crate.
 fn crates(arguments: &str) -> BTreeSet<String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)

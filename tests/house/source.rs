@@ -26,7 +26,7 @@ pub(crate) struct Comment<'a> {
     pub(crate) text: &'a str,
 }
 
-/// The source files below `src`, without the files that contain only tests.
+/// Returns the source files below `src`, without the files that contain only tests.
 pub(crate) fn sources() -> &'static [Source] {
     static SOURCES: LazyLock<Vec<Source>> = LazyLock::new(without_tests);
     &SOURCES
@@ -88,7 +88,7 @@ impl Source {
         String::from_utf8(text).expect("text stays text")
     }
 
-    /// The number of lines that do not belong to tests.
+    /// Counts the lines that do not belong to tests.
     pub(crate) fn lines_without_tests(&self) -> usize {
         let lines = |text: &str| text.lines().count();
         let tests = self
@@ -98,7 +98,7 @@ impl Source {
         lines(&self.text) - tests.sum::<usize>()
     }
 
-    /// The lines that contain only a comment, including those in tests.
+    /// Returns the lines that contain only a comment, including those in tests.
     pub(crate) fn comments(&self) -> impl Iterator<Item = Comment<'_>> {
         self.comments.iter().flat_map(|range| {
             let start = line_start(&self.text, range.start);
@@ -112,7 +112,7 @@ impl Source {
         })
     }
 
-    /// The number of the line that contains the byte at this offset.
+    /// Returns the number of the line that contains the byte at this offset.
     pub(crate) fn line(&self, at: usize) -> usize {
         self.text[..at].matches('\n').count() + 1
     }
@@ -241,8 +241,8 @@ fn test_items(code: &str) -> Vec<Range<usize>> {
     items
 }
 
-/// `text` starts right after an opening bracket. Returns the length of `text` up to and including
-/// the matching closing bracket.
+/// Returns the length of `text` up to and including the closing bracket that matches the opening
+/// bracket before `text`.
 pub(crate) fn matching(text: &str, open: char, close: char) -> usize {
     let mut depth = 1;
     for (at, c) in text.char_indices() {

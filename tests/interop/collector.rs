@@ -99,7 +99,7 @@ impl Collector {
             .collect()
     }
 
-    /// The payloads of all connections, one connection after the other.
+    /// Returns the payloads of all connections, one connection after the other.
     pub(crate) fn frames(&self) -> Vec<Vec<u8>> {
         let recordings = self.recordings();
         recordings

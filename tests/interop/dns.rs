@@ -55,7 +55,7 @@ pub(crate) fn wait_for_answers(process: &mut Process, server: SocketAddr, name: 
     });
 }
 
-/// The name in the question of `packet`, in lower case, without a final dot.
+/// Returns the name in the question of `packet`, in lower case, without a final dot.
 pub(crate) fn question_name(packet: &[u8]) -> Option<String> {
     let mut rest = packet.get(12..)?;
     let mut labels = Vec::new();
@@ -70,7 +70,7 @@ pub(crate) fn question_name(packet: &[u8]) -> Option<String> {
     }
 }
 
-/// The offset at which the question of `packet` ends.
+/// Returns the offset at which the question of `packet` ends.
 pub(crate) fn question_end(packet: &[u8]) -> Option<usize> {
     let mut at = 12;
     loop {

@@ -66,13 +66,13 @@ impl Dnstap {
         self.in_order()
     }
 
-    /// `Message.type`.
+    /// Returns the field `Message.type`.
     pub(crate) fn message_type(&self) -> u64 {
         let field = self.message_field(TYPE).expect("a message has a type");
         varint(&mut &*field)
     }
 
-    /// The value of a field of the inner message `Message`, if the value is a number.
+    /// Returns the value of a field of the inner message `Message`, if the value is a number.
     pub(crate) fn message_number(&self, number: u64) -> Option<u64> {
         let field = self.message.iter().find(|field| field.number == number)?;
         Some(match field.value.first_chunk::<4>() {
@@ -81,7 +81,7 @@ impl Dnstap {
         })
     }
 
-    /// The value of a field of the inner message `Message`.
+    /// Returns the value of a field of the inner message `Message`.
     pub(crate) fn message_field(&self, number: u64) -> Option<Vec<u8>> {
         self.message
             .iter()
@@ -89,7 +89,7 @@ impl Dnstap {
             .map(|field| field.value.clone())
     }
 
-    /// The value of a field of the outer message `Dnstap`.
+    /// Returns the value of a field of the outer message `Dnstap`.
     pub(crate) fn outer_field(&self, number: u64) -> Option<&[u8]> {
         self.outer
             .iter()

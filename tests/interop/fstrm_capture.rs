@@ -83,7 +83,7 @@ pub(crate) fn replay(dir: &Path, recording: &str, to: &Path) {
     assert!(status.success(), "fstrm_replay: {status}");
 }
 
-/// The frames of one of the [`RECORDINGS`].
+/// Returns the frames of one of the [`RECORDINGS`].
 pub(crate) fn recorded(recording: &str) -> Vec<Vec<u8>> {
     whole_file(&data(recording))
 }

@@ -17,7 +17,7 @@ use crate::{
     tapfan::{Listening, Tapfan},
 };
 
-/// The body of the response to a GET request.
+/// Sends a GET request and returns the body of the response.
 fn get(address: SocketAddr, path: &str, accept: &str) -> Result<String, std::io::Error> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;

@@ -77,7 +77,8 @@ impl<'a> QueryBatch<'a> {
         });
     }
 
-    /// The DNS packets in those frames that have the message type and the zone of `tap`, sorted.
+    /// Returns the DNS packets in those frames that have the message type and the zone of `tap`,
+    /// sorted.
     fn tapped(&self, tap: Tap, frames: &[Dnstap]) -> Vec<Vec<u8>> {
         let field = if tap.is_response() {
             RESPONSE_MESSAGE
@@ -95,8 +96,8 @@ impl<'a> QueryBatch<'a> {
         packets
     }
 
-    /// The packets that the client or the upstream saw, sorted. `tap.witness` says which of the two
-    /// it was.
+    /// Returns the packets that the client or the upstream saw, sorted. `tap.witness` says which of
+    /// the two it was.
     fn seen(&self, tap: Tap) -> Vec<Vec<u8>> {
         let exchanges = match tap.witness {
             Witness::Client => self

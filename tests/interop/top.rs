@@ -111,7 +111,7 @@ impl Scene {
         ));
     }
 
-    /// The pid of the `tapfan top` that was started last.
+    /// Returns the pid of the `tapfan top` that was started last.
     fn pid_of_top(&self) -> i32 {
         let pid = self.dir.path().join("pid");
         let pid = fs::read_to_string(pid).expect("a file of the shell's");

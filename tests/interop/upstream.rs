@@ -49,7 +49,8 @@ impl Upstream {
         upstream
     }
 
-    /// The queries that the upstream received for names under `zone`, each with its response.
+    /// Returns the queries that the upstream received for names under `zone`, each with its
+    /// response.
     pub(crate) fn exchanges(&self, zone: &str) -> Vec<Exchange> {
         let exchanges = self.exchanges.lock().expect("no thread panics");
         let within = |exchange: &&Exchange| {

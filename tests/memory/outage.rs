@@ -133,12 +133,12 @@ impl Router {
         Ok(stream)
     }
 
-    /// The resident memory of the router's process, in bytes.
+    /// Returns the resident memory of the router's process, in bytes.
     fn resident(&self) -> io::Result<u64> {
         self.memory("VmRSS:")
     }
 
-    /// The value of a line in `/proc/PID/status`, in bytes.
+    /// Returns the value of a line in `/proc/PID/status`, in bytes.
     pub(crate) fn memory(&self, line: &str) -> io::Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
         let line = status.lines().find_map(|it| it.strip_prefix(line));
@@ -173,7 +173,7 @@ fn send(mut stream: UnixStream, frames: u64) -> io::Result<()> {
     io::copy(&mut stream, &mut io::sink()).map(drop)
 }
 
-/// A small dnstap frame with its length prefix.
+/// Creates a small dnstap frame with its length prefix.
 pub(crate) fn frame() -> Vec<u8> {
     // Writes the field `extra`, and then the field `message` with a message of type `AUTH_QUERY`.
     let mut payload = vec![0x1a, u8::try_from(PAYLOAD).expect("short")];

@@ -87,7 +87,7 @@ pub(crate) fn encode(pieces: &[Piece]) -> Vec<u8> {
     out
 }
 
-/// The fields of a `Dnstap`. In most cases all required fields are present.
+/// Generates the fields of a `Dnstap`. In most cases all required fields are present.
 pub(crate) fn top_level() -> impl Strategy<Value = Vec<Piece>> {
     let kind = prop_oneof![8 => Just(1), 1 => any::<u64>(), 1 => Just(1 << 32 | 1)];
     prop::collection::vec(
@@ -153,7 +153,7 @@ fn policy_field() -> impl Strategy<Value = Piece> {
     ]
 }
 
-/// A field that is not in the schema. Its number is `lowest` or higher, and its wire type is arbitrary.
+/// Generates a field that is not in the schema. Its number is `lowest` or higher, and its wire type is arbitrary.
 fn unknown(lowest: u32) -> Union<BoxedStrategy<Piece>> {
     let highest = (1 << 29) - 1;
     let number = move || prop_oneof![lowest..40, lowest..=highest, Just(highest)];

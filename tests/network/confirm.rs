@@ -113,7 +113,7 @@ impl Pipeline {
     }
 }
 
-/// The number of bytes of this number of frames on the wire.
+/// Returns the number of bytes of this number of frames on the wire.
 fn wire_length(frames: u64) -> usize {
     let frame = numbered(0).len() + 4;
     usize::try_from(frames).expect("few") * frame
@@ -263,7 +263,7 @@ async fn process_is_killed(network: Network) {
     );
 }
 
-/// The largest number of frames in one batch.
+/// Returns the largest number of frames in one batch.
 fn batch() -> u64 {
     (256 << 10) / wire_length(1) as u64
 }

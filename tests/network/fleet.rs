@@ -111,7 +111,7 @@ impl Fleet {
         Pod::on(self.network.host_at(address))
     }
 
-    /// The addresses of the present collectors.
+    /// Returns the addresses of the present collectors.
     pub(crate) fn addresses(&self) -> Vec<Ipv4Addr> {
         self.live.iter().map(|pod| pod.host.address()).collect()
     }
@@ -251,7 +251,7 @@ impl Pod {
         Self { host, collector }
     }
 
-    /// The number of frames that this collector received.
+    /// Returns the number of frames that this collector received.
     pub(crate) fn got(&self) -> usize {
         let frames = |all: &[Connection]| all.iter().map(|one| one.frames.len()).sum();
         self.collector.inspect(frames)
@@ -292,7 +292,7 @@ impl Stream {
 // === impl Pipeline ===
 
 impl Pipeline {
-    /// The status of the sink.
+    /// Returns the status of the sink.
     pub(crate) fn status(&self) -> SinkHealth {
         self.router.status(0)
     }
@@ -332,14 +332,15 @@ impl Pipeline {
     }
 }
 
-/// The numbers of connections of the sink that have ended, by reason.
+/// Returns the numbers of connections of the sink that have ended, by reason.
 pub(crate) fn disconnects(status: &SinkHealth) -> Vec<(&'static str, u64)> {
     let disconnects = Disconnect::LABELS.map(|label| (label, status.disconnects[label]));
     let disconnects = disconnects.into_iter();
     disconnects.filter(|(_, count)| *count > 0).collect()
 }
 
-/// The largest number of frames that the kernels' buffers on both sides of a connection can hold.
+/// Returns the largest number of frames that the kernels' buffers on both sides of a connection can
+/// hold.
 ///
 /// dnstap has no acknowledgement, so the router counts a frame as delivered when its own kernel has
 /// accepted the frame. If the connection is then reset, up to this many frames can be lost although

@@ -155,7 +155,7 @@ impl Network {
     }
 }
 
-/// The Tapfile's `resolver` block for the name server.
+/// Returns the Tapfile's `resolver` block for the name server.
 pub(crate) fn resolver() -> String {
     format!("resolver {{\n nameserver {NAME_SERVER}\n timeout 1s\n}}\n")
 }

@@ -170,7 +170,7 @@ async fn what_the_queue_has_no_room_for_is_counted(network: Network, endpoints: 
     assert_eq!(received.len() as u64 + held + dropped, outcome.sent);
 }
 
-/// The numbers of all frames in all streams, sorted.
+/// Returns the numbers of all frames in all streams, sorted.
 pub(crate) fn numbers(streams: &[Stream]) -> Vec<u64> {
     let numbers = streams.iter().flat_map(|stream| &stream.numbers);
     let mut numbers: Vec<_> = numbers.copied().collect();

@@ -92,7 +92,7 @@ impl Spools {
         (status.code(), text(stdout), text(stderr))
     }
 
-    /// The content of all files.
+    /// Returns the content of all files.
     fn content(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let mut all = BTreeMap::new();
         for folder in self.root.path().read_dir().expect("readable") {

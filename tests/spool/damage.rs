@@ -88,15 +88,15 @@ impl Built {
         self.frames[usize::try_from(number).expect("small")].clone()
     }
 
-    /// The first frame number after the last complete record, if only the first `length` bytes of a
-    /// segment are left.
+    /// Returns the first frame number after the last complete record, if only the first `length`
+    /// bytes of a segment are left.
     fn end_of_prefix(&self, segment: usize, length: usize) -> u64 {
         let places = self.places(segment);
         let whole = places.iter().rfind(|place| place.bytes.end <= length);
         whole.map_or(places[0].frames.start, |place| place.frames.end)
     }
 
-    /// The numbers of the frames in a segment.
+    /// Returns the numbers of the frames in a segment.
     fn of_segment(&self, segment: usize) -> Range<u64> {
         let places = self.places(segment);
         places[0].frames.start..places[places.len() - 1].frames.end
@@ -409,7 +409,7 @@ fn frames_of_another_sink_or_of_a_newer_version_are_refused_and_kept() {
     );
 }
 
-/// CRC32C, computed bit by bit. This implementation is independent of the one in the spool.
+/// Computes CRC32C bit by bit. This implementation is independent of the one in the spool.
 fn checksum(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |sum, byte| {
         (0..8).fold(sum ^ u32::from(*byte), |sum, _| {

@@ -292,7 +292,7 @@ impl Disk {
         })
     }
 
-    /// The calls that have changed something since the start of the process.
+    /// Returns the calls that have changed something since the start of the process.
     pub(crate) fn log(&self) -> Vec<String> {
         self.0.borrow().log.clone()
     }
@@ -501,7 +501,7 @@ impl Drop for Handle {
     }
 }
 
-/// The time of the wall clock in the tests.
+/// Returns the time of the wall clock in the tests.
 pub(crate) fn now() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(1_700_000_000)
 }

@@ -76,7 +76,7 @@ fn bad(inspection: &Inspection<Disk>) -> Vec<(u64, Frame)> {
 }
 
 impl Look {
-    /// The number of unconfirmed frames that are lost.
+    /// Returns the number of unconfirmed frames that are lost.
     pub(crate) fn lost(&self) -> u64 {
         self.flaws
             .iter()
@@ -85,7 +85,7 @@ impl Look {
     }
 }
 
-/// A spool with records of two frames, in several segments. The first three frames are confirmed.
+/// Creates a spool with records of two frames, in several segments. The first three frames are confirmed.
 fn spool() -> (Disk, Vec<Frame>) {
     let disk = Disk::default();
     let (mut spool, _) =

@@ -66,12 +66,12 @@ impl Collector {
         format!("tcp://{}", self.address)
     }
 
-    /// The number of frames so far.
+    /// Returns the number of frames so far.
     pub(crate) fn received(&self) -> u64 {
         self.shared.lock().frames.len() as u64
     }
 
-    /// The number of streams that ended with STOP.
+    /// Returns the number of streams that ended with STOP.
     pub(crate) fn stopped(&self) -> usize {
         self.shared.lock().stopped
     }

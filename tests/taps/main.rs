@@ -332,7 +332,7 @@ fn sinks_run_on_a_given_runtime_and_any_executor_can_drain() {
     send(&handle, b"late");
 }
 
-/// The simplest executor: it polls until the future is ready.
+/// Polls a future until it is ready, as the simplest executor does.
 fn futures_executor<F: Future>(future: F) -> F::Output {
     let mut future = std::pin::pin!(future);
     let waker = std::task::Waker::from(std::sync::Arc::new(Unpark(thread::current())));
