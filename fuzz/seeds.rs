@@ -111,6 +111,23 @@ fn of_dump() -> io::Result<()> {
     Ok(())
 }
 
+/// Writes the inputs for the target `filter`: frames of recordings, one or two of them, and a frame with a client that
+/// is cut short. The first byte is the length of the first frame.
+fn of_filter() -> io::Result<()> {
+    let mut filter = Corpus::of("filter")?;
+    for recording in recordings()? {
+        for pair in frames(&recording).chunks(2).take(FRAMES) {
+            let [first, rest @ ..] = pair else { continue };
+            filter.add(&[b"\xff", first])?;
+            if let Ok(length) = u8::try_from(first.len()) {
+                filter.add(&[&[length], first, &rest.concat()])?;
+                filter.add(&[&[length / 2], first])?;
+            }
+        }
+    }
+    Ok(())
+}
+
 fn of_handshakes() -> io::Result<()> {
     let mut control = Corpus::of("control")?;
     for frame in [READY, ACCEPT, START, STOP, FINISH, UNKNOWN] {
@@ -205,6 +222,7 @@ fn of_spools() -> io::Result<()> {
 fn main() -> io::Result<()> {
     of_recordings()?;
     of_dump()?;
+    of_filter()?;
     of_handshakes()?;
     of_text()?;
     of_answers()?;

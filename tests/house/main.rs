@@ -7,6 +7,7 @@
 mod constants;
 mod documented;
 mod features;
+mod fuzzing;
 mod language;
 mod layers;
 mod lengths;
