@@ -49,7 +49,7 @@ pub(crate) enum Edit {
 /// The default of `confirm`.
 const WRITTEN: &str = "written";
 
-pub(crate) const ALL: [Case; 44] = [
+pub(crate) const ALL: [Case; 46] = [
     idle(),
     idle().from(1000),
     rate(10, 1),
@@ -92,13 +92,21 @@ pub(crate) const ALL: [Case; 44] = [
     bulk().over(Transport::Tls).confirming("kernel"),
     rate(20_000, 1).spooled(),
     bulk().spooled(),
-    rate(20_000, 1).confirming("kernel").spooled(),
-    bulk().confirming("kernel").spooled(),
+    rate(20_000, 1)
+        .over(Transport::Tcp)
+        .confirming("kernel")
+        .spooled(),
+    bulk().over(Transport::Tcp).confirming("kernel").spooled(),
+    rate(20_000, 1)
+        .over(Transport::Tcp)
+        .confirming("finish")
+        .spooled(),
+    bulk().over(Transport::Tcp).confirming("finish").spooled(),
 ];
 
 /// Pairs of cases whose costs are compared: the cost of the first case of a pair with that of the
 /// second.
-pub(crate) const COMPARED: [[Case; 2]; 10] = [
+pub(crate) const COMPARED: [[Case; 2]; 12] = [
     [bulk().to(1).edit(Edit::NoWire), bulk().to(1)],
     [
         bulk().to(3).edit(Edit::NoWireIdentity),
@@ -123,10 +131,27 @@ pub(crate) const COMPARED: [[Case; 2]; 10] = [
     [rate(20_000, 1).spooled(), rate(20_000, 1)],
     [bulk().spooled(), bulk()],
     [
-        rate(20_000, 1).confirming("kernel").spooled(),
-        rate(20_000, 1),
+        rate(20_000, 1)
+            .over(Transport::Tcp)
+            .confirming("kernel")
+            .spooled(),
+        rate(20_000, 1).over(Transport::Tcp),
     ],
-    [bulk().confirming("kernel").spooled(), bulk()],
+    [
+        bulk().over(Transport::Tcp).confirming("kernel").spooled(),
+        bulk().over(Transport::Tcp),
+    ],
+    [
+        rate(20_000, 1)
+            .over(Transport::Tcp)
+            .confirming("finish")
+            .spooled(),
+        rate(20_000, 1).over(Transport::Tcp),
+    ],
+    [
+        bulk().over(Transport::Tcp).confirming("finish").spooled(),
+        bulk().over(Transport::Tcp),
+    ],
 ];
 
 /// The cases of a trial. Each of them tests a different part of this program.

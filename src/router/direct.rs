@@ -11,11 +11,15 @@
 //!   └─ being written ─► settled ─► written: delivered frames are done, the others get numbers
 //! ```
 //!
-//! This works only for a sink whose frames count as delivered when they are written to the connection. If a collector
-//! must confirm the frames, they are written to the disk before they are sent.
+//! If frames wait for a confirmation, they are in flight here until they are confirmed. The acknowledgement of a kernel
+//! usually comes within the patience, so `confirm kernel` rarely needs the disk. FINISH comes far later: with `confirm
+//! finish`, all frames go to the disk anyway, and are written before they are sent.
+//!
+//! A batch can be confirmed in parts, and the spool may take only parts of a long chunk. So a chunk is divided where its
+//! parts begin to differ.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     ops::Range,
     time::{Duration, Instant},
 };
@@ -23,13 +27,13 @@ use std::{
 use super::{contents::Contents, held::Held, spooled::Writes};
 use crate::frame_stream::Chunk;
 
-/// The chunks in flight that were taken before they were on the disk, by position.
+/// The chunks in flight or unconfirmed that were taken before they were on the disk, by position.
 pub(super) struct Direct {
     /// True if the consumer may take frames directly.
     pub(super) is_allowed: bool,
     chunks: BTreeMap<u64, Flown>,
-    /// The number of chunks that are being written.
-    writing: usize,
+    /// The number of frames that are being written.
+    writing: u64,
     /// The state when the thread last looked: the position after the newest frame, and the number of delivered frames.
     seen: (u64, u64),
     /// True if the thread will look at the queue within [`PATIENCE`], so new frames need not wake it.
@@ -44,7 +48,7 @@ struct Flown {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Unwritten,
-    /// The chunk does not fit into the spool. If it is not delivered, it waits for the disk again and may be divided.
+    /// The chunk can never be in the spool, so it stays only in memory.
     Refused,
     /// The thread of the spool is writing the chunk.
     Writing,
@@ -98,20 +102,46 @@ impl Direct {
         self.chunks.insert(held.position, flown);
     }
 
-    /// Ends the flight of the chunk at `position`. Returns the number of its first frame, if it is on the disk.
-    fn settle(&mut self, position: u64) -> Option<u64> {
-        let flown = self.chunks.get_mut(&position)?;
+    /// Returns the number of frames at the beginning of `positions` that are in the same state.
+    fn frames_alike(&self, positions: &Range<u64>) -> u64 {
+        let before = self.chunks.range(..=positions.start).next_back();
+        let end = before.map(|(at, flown)| at + flown.frames());
+        let end = end.filter(|end| *end > positions.start).or_else(|| {
+            let next = self.chunks.range(positions.start..).next();
+            next.map(|(at, _)| *at)
+        });
+        end.map_or(positions.end, |end| end.min(positions.end)) - positions.start
+    }
+
+    /// Divides the chunk to which the frame at this position belongs. The frame is the first one of the second part.
+    fn divide(&mut self, at: u64) {
+        let Some((start, flown)) = self.chunks.range_mut(..at).next_back() else {
+            return;
+        };
+        let frames = at - start;
+        if frames < flown.frames() {
+            let rest = flown.split_off(frames);
+            self.chunks.insert(at, rest);
+        }
+    }
+
+    /// Ends the flight of the frames at `positions`, which are in the [same state](Self::frames_alike). Returns the
+    /// number of the first one, if they are on the disk.
+    fn settle(&mut self, positions: &Range<u64>) -> Option<u64> {
+        self.divide(positions.start);
+        self.divide(positions.end);
+        let flown = self.chunks.get_mut(&positions.start)?;
         match flown.state {
             State::Writing | State::Settled => {
                 flown.state = State::Settled;
                 None
             }
             State::Unwritten | State::Refused => {
-                self.chunks.remove(&position);
+                self.chunks.remove(&positions.start);
                 None
             }
             State::Written(number) => {
-                self.chunks.remove(&position);
+                self.chunks.remove(&positions.start);
                 Some(number)
             }
         }
@@ -128,28 +158,35 @@ impl Direct {
     pub(super) fn begin_write(&mut self, position: u64) -> Option<Held> {
         let flown = self.chunks.get_mut(&position)?;
         flown.state = State::Writing;
-        self.writing += 1;
+        self.writing += flown.frames();
         Some(Held::new(flown.chunk.clone(), position))
     }
 
-    /// Ends the write of the chunk at `position`. Returns true if the chunk is not in flight any more.
-    fn end_write(&mut self, position: u64, number: Option<u64>) -> bool {
-        let Some(flown) = self.chunks.get_mut(&position) else {
-            return false;
-        };
-        self.writing -= 1;
-        if flown.state == State::Settled {
-            self.chunks.remove(&position);
-            return true;
+    /// Ends the write of the frames at `positions`. Returns the positions of those that are not in flight any more.
+    fn end_write(&mut self, positions: &Range<u64>, number: Option<u64>) -> Vec<Range<u64>> {
+        self.divide(positions.start);
+        self.divide(positions.end);
+        let mut settled = Vec::new();
+        for (at, flown) in self.chunks.range_mut(positions.clone()) {
+            let frames = flown.frames();
+            self.writing -= frames;
+            if flown.state == State::Settled {
+                settled.push(*at..at + frames);
+            } else {
+                let number = number.map(|number| number + (at - positions.start));
+                flown.state = number.map_or(State::Unwritten, State::Written);
+            }
         }
-        flown.state = number.map_or(State::Unwritten, State::Written);
-        false
+        for positions in &settled {
+            self.chunks.remove(&positions.start);
+        }
+        settled
     }
 
-    /// Ends the write of the chunk at `position`, which does not fit into the spool.
-    pub(super) fn refuse(&mut self, position: u64) {
-        self.end_write(position, None);
-        if let Some(flown) = self.chunks.get_mut(&position) {
+    /// Ends the write of the frames at `positions`, which the spool can never take.
+    pub(super) fn refuse(&mut self, positions: &Range<u64>) {
+        self.end_write(positions, None);
+        for (_, flown) in self.chunks.range_mut(positions.clone()) {
             flown.state = State::Refused;
         }
     }
@@ -160,17 +197,48 @@ impl Direct {
     }
 }
 
+// === impl Flown ===
+
+impl Flown {
+    fn frames(&self) -> u64 {
+        self.chunk.len() as u64
+    }
+
+    /// Splits off and returns everything after the first `frames` frames.
+    fn split_off(&mut self, frames: u64) -> Self {
+        let mut chunk = self.chunk.clone();
+        self.chunk = chunk.split_to(usize::try_from(frames).unwrap_or(usize::MAX));
+        let state = match self.state {
+            State::Written(number) => State::Written(number + frames),
+            state => state,
+        };
+        Self { chunk, state }
+    }
+}
+
 // === impl Contents ===
 
 impl Contents {
-    /// Sets the numbers of chunks whose flight ends, if they were written to the disk during the flight.
-    pub(super) fn number<'a>(&mut self, batch: impl IntoIterator<Item = &'a mut Held>) {
+    /// Ends the flight of chunks, and sets the numbers of those that were written to the disk during the flight. Divides a
+    /// chunk if only a part of it was written.
+    pub(super) fn number(&mut self, landed: &mut VecDeque<Held>) {
         let Some(spooled) = &mut self.spooled else {
             return;
         };
-        for held in batch {
-            if held.number.is_none() {
-                held.number = spooled.direct.settle(held.position);
+        let direct = &mut spooled.direct;
+        let mut at = 0;
+        while let Some(held) = landed.get_mut(at) {
+            at += 1;
+            if held.number.is_some() || direct.chunks.is_empty() {
+                continue;
+            }
+            let frames = direct.frames_alike(&held.positions());
+            if frames < held.chunk.len() as u64 {
+                let mut first = held.split_to(usize::try_from(frames).unwrap_or(usize::MAX));
+                first.number = direct.settle(&first.positions());
+                landed.insert(at - 1, first);
+            } else {
+                held.number = direct.settle(&held.positions());
             }
         }
     }
@@ -184,7 +252,7 @@ impl Contents {
         let Some(spooled) = &mut self.spooled else {
             return;
         };
-        let is_settled = spooled.direct.end_write(held.position, number);
+        let settled = spooled.direct.end_write(&held.positions(), number);
         let Some(number) = number else {
             return;
         };
@@ -197,13 +265,13 @@ impl Contents {
         spooled.written_to = spooled.written_to.max(held.end());
         spooled.next = spooled.next.max(numbers.end);
         spooled.disk = spooled.next;
-        if is_settled {
-            self.settle_written(held.position..held.end(), numbers.start);
+        for positions in settled {
+            let number = numbers.start + (positions.start - held.position);
+            self.settle_written(positions, number);
         }
     }
 
-    /// Gives numbers to the frames of a chunk that was settled during its write. Frames that are not in the queue again
-    /// are done.
+    /// Gives numbers to frames that were settled during their write. Frames that are not in the queue again are done.
     fn settle_written(&mut self, positions: Range<u64>, number: u64) {
         let waiting = self.waiting.range(positions.clone());
         let waiting: Vec<u64> = waiting.map(|(position, _)| *position).collect();
@@ -216,6 +284,9 @@ impl Contents {
             self.add_done(number_at(done_from)..number_at(position));
             done_from = held.end();
             held.number = Some(number_at(position));
+            if held.written_before {
+                self.mark_sent_before(&held);
+            }
             self.wait(held);
         }
         self.add_done(number_at(done_from)..number_at(positions.end));

@@ -41,6 +41,10 @@ impl Held {
         self.position + self.chunk.len() as u64
     }
 
+    pub(super) fn positions(&self) -> Range<u64> {
+        self.position..self.end()
+    }
+
     /// Returns the numbers of the chunk's frames in the spool. The range is empty if they are only in memory.
     pub(super) fn numbers(&self) -> Range<u64> {
         let length = self.chunk.len() as u64;

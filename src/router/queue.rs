@@ -175,7 +175,7 @@ impl Queue {
     /// this call, and which ones still are.
     pub(super) fn confirm(
         &self,
-        confirmed: &VecDeque<Held>,
+        confirmed: VecDeque<Held>,
         bytes: u64,
         before: Option<(Instant, u64)>,
         after: Option<(Instant, u64)>,

@@ -24,7 +24,8 @@ impl Contents {
         left_out: &LeftOut,
         progress: Progress,
     ) {
-        let written = self.land(number, held, left_out, progress);
+        let mut written = self.land(number, held, left_out, progress);
+        self.number(&mut written);
         for held in &written {
             self.ledger.in_flight -= held.chunk.len() as u64;
             self.deliver(held);
@@ -49,7 +50,6 @@ impl Contents {
             self.ledger.in_flight -= frames as u64;
             self.ledger.unconfirmed += frames as u64;
             self.ledger.unconfirmed_bytes += bytes as u64;
-            self.stays_in_memory(held);
         }
         self.change_oldest(None, oldest(&written, number));
         written
@@ -69,7 +69,6 @@ impl Contents {
             return VecDeque::new();
         }
         self.in_flight.retain(|flight| flight.number != number);
-        self.number(&mut held);
         let written = self.split_written(&mut held, left_out, progress.frames);
         let now = Instant::now();
         for one in &written {
@@ -87,9 +86,10 @@ impl Contents {
             first.cuts += 1;
             if first.cuts >= CUTS_ALLOWED {
                 let given_up = split_to(&mut held, 1);
-                self.give_up(&given_up, DropReason::Disconnected);
+                self.give_up(given_up, DropReason::Disconnected);
             }
         }
+        self.number(&mut held);
         // The remaining chunks return to the queue and wait for the next connection. Each chunk keeps `cuts`, the number
         // of connections that died while they were writing the first frame of the chunk.
         for back in held {
@@ -120,7 +120,7 @@ impl Contents {
                 return written;
             }
             let gone = split_to(held, 1);
-            self.give_up(&gone, reason);
+            self.give_up(gone, reason);
             place += 1;
         }
         written.extend(split_to(held, rest));
@@ -128,8 +128,9 @@ impl Contents {
     }
 
     /// Counts these frames, which are in flight, as dropped.
-    fn give_up(&mut self, frames: &VecDeque<Held>, reason: DropReason) {
-        for held in frames {
+    fn give_up(&mut self, mut frames: VecDeque<Held>, reason: DropReason) {
+        self.number(&mut frames);
+        for held in &frames {
             let amount = held.amount();
             self.mark_done(held);
             self.ledger.in_flight -= amount.frames as u64;
@@ -165,12 +166,13 @@ impl Contents {
     }
 
     /// Counts these unconfirmed frames as delivered. `bytes` is their size on the wire.
-    pub(super) fn confirm(&mut self, confirmed: &VecDeque<Held>, bytes: u64) {
+    pub(super) fn confirm(&mut self, mut confirmed: VecDeque<Held>, bytes: u64) {
         // When the queue was abandoned, its unconfirmed frames were already counted as lost.
         if let Lifecycle::Ended(_) = self.lifecycle {
             return;
         }
-        for held in confirmed {
+        self.number(&mut confirmed);
+        for held in &confirmed {
             let amount = held.amount();
             self.ledger.unconfirmed -= amount.frames as u64;
             self.ledger.unconfirmed_bytes -= amount.bytes as u64;
@@ -181,10 +183,11 @@ impl Contents {
 
     /// Returns unconfirmed frames to their positions in the queue, because their connection has ended. The next
     /// connection sends them again.
-    pub(super) fn take_back(&mut self, unconfirmed: VecDeque<Held>) {
+    pub(super) fn take_back(&mut self, mut unconfirmed: VecDeque<Held>) {
         if let Lifecycle::Ended(_) = self.lifecycle {
             return;
         }
+        self.number(&mut unconfirmed);
         for mut back in unconfirmed {
             let Amount { frames, bytes } = back.amount();
             self.ledger.unconfirmed -= frames as u64;

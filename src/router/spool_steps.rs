@@ -69,6 +69,9 @@ impl Contents {
             return;
         }
         held.number = number;
+        if held.written_before {
+            self.mark_sent_before(&held);
+        }
         let (Some(first), Some(spooled)) = (number, &mut self.spooled) else {
             self.wait(held);
             return;

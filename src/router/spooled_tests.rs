@@ -102,6 +102,11 @@ impl Bench {
     /// Writes chunks like [`write`](Self::write). For the queue, the write ends when the result is dropped.
     fn begin_write(&mut self, at_most: usize) -> Option<Work> {
         let mut work = work(&self.queue)?;
+        self.write_some(&mut work, at_most);
+        Some(work)
+    }
+
+    fn write_some(&mut self, work: &mut Work, at_most: usize) {
         for _ in 0..at_most {
             let Some(frames) = work.unspooled.next().map(|chunk| numbers([chunk])) else {
                 break;
@@ -109,7 +114,19 @@ impl Bench {
             work.unspooled.mark_written(self.disk.len() as u64);
             self.disk.extend(frames);
         }
-        Some(work)
+    }
+
+    /// Writes chunks like [`write`](Self::write), but first divides the first chunk until it has a single frame. Drops
+    /// this frame unless it `fits`.
+    fn write_divided(&mut self, at_most: usize, fits: bool) {
+        let Some(mut work) = work(&self.queue) else {
+            return;
+        };
+        while work.unspooled.divide_next() {}
+        if !fits {
+            work.unspooled.drop_next(DropReason::QueueFull);
+        }
+        self.write_some(&mut work, at_most);
     }
 
     /// Reads at most `at_most` frames. The `lost` frames before them are lost.
@@ -347,6 +364,46 @@ fn frames_in_flight_that_the_disk_cannot_take_are_tried_again_when_they_return()
 }
 
 #[test]
+fn frames_that_are_confirmed_soon_are_never_on_the_disk() {
+    let (mut bench, taken) = with_frames_in_flight();
+    let mut written = taken.settle_unconfirmed(delivers(5));
+    written.confirm(2, 0);
+    // Those that are not confirmed are written.
+    bench.write(9);
+    assert_eq!(bench.disk, [2, 3, 4]);
+    written.confirm(1, 0);
+    assert_eq!(bench.queue.spool_range(), 1..3);
+    drop(written);
+    assert_eq!(take(&bench.queue), [3, 4]);
+    assert_eq!(bench.queue.spool_range(), 3..3);
+    let ledger = bench.queue.ledger();
+    assert_eq!((ledger.delivered, ledger.resent), (5, 2));
+}
+
+#[test]
+fn frames_that_are_confirmed_while_they_are_written_are_done() {
+    let (mut bench, taken) = with_frames_in_flight();
+    let mut written = taken.settle_unconfirmed(delivers(5));
+    let writing = bench.begin_write(9);
+    written.confirm(2, 0);
+    drop(writing);
+    assert_eq!(bench.queue.spool_range(), 2..5);
+    written.confirm(3, 0);
+    assert_eq!(bench.queue.spool_range(), 5..5);
+}
+
+#[test]
+fn a_chunk_in_flight_that_is_too_long_is_written_in_parts() {
+    let (mut bench, taken) = with_frames_in_flight();
+    bench.write_divided(9, false);
+    assert_eq!(bench.disk, [1, 2, 3, 4]);
+    drop(taken);
+    // The first frame, which does not fit, comes from memory.
+    assert_eq!(take(&bench.queue), [0, 1, 2, 3, 4]);
+    assert_eq!(bench.queue.spool_range(), 4..4);
+}
+
+#[test]
 fn frames_that_are_settled_while_they_are_written_are_done_or_wait_on_the_disk() {
     let (mut bench, taken) = with_frames_in_flight();
     let writing = bench.begin_write(9);
@@ -425,6 +482,10 @@ enum Op {
     /// Starts to write at most this many chunks. Other operations can follow before the write ends.
     BeginWrite(usize),
     EndWrite,
+    /// Like `Write`, but divides the first chunk until it has a single frame. The spool takes this frame, or never takes
+    /// it.
+    WriteDivided(usize, bool),
+    Direct(bool),
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -448,6 +509,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (0_u64..200).prop_map(Op::Floor),
         4 => (0_usize..4).prop_map(Op::BeginWrite),
         4 => Just(Op::EndWrite),
+        1 => (0_usize..4, any::<bool>()).prop_map(|(at_most, fits)| Op::WriteDivided(at_most, fits)),
+        1 => any::<bool>().prop_map(Op::Direct),
     ]
 }
 
@@ -463,8 +526,6 @@ struct Run {
     floor: u64,
     /// The write that is in progress.
     writing: Option<Work>,
-    /// True if frames need not be on the disk before they are sent. Such frames are never unconfirmed.
-    is_direct: bool,
 }
 
 impl Run {
@@ -476,11 +537,18 @@ impl Run {
                 self.next += frames;
             }
             // The thread of a spool does one thing at a time.
-            Op::Write(_) | Op::Read(..) | Op::BeginWrite(_) | Op::Floor(_) | Op::Writes(_)
+            Op::Write(_)
+            | Op::Read(..)
+            | Op::BeginWrite(_)
+            | Op::WriteDivided(..)
+            | Op::Floor(_)
+            | Op::Writes(_)
                 if self.writing.is_some() => {}
             Op::Write(at_most) => self.bench.write(at_most),
             Op::BeginWrite(at_most) => self.writing = self.bench.begin_write(at_most),
             Op::EndWrite => self.writing = None,
+            Op::WriteDivided(at_most, fits) => self.bench.write_divided(at_most, fits),
+            Op::Direct(is_allowed) => queue.set_direct(is_allowed),
             Op::Read(lost, frames) => self.bench.read(lost, frames),
             Op::Take => self.flights.extend(poll(&queue)),
             Op::Settle(at, frames, waits) => self.settle(at, frames, waits),
@@ -517,7 +585,7 @@ impl Run {
             frames: frames_of.len(),
             ..Progress::default()
         };
-        if waits && !self.is_direct {
+        if waits {
             let written = taken.settle_unconfirmed(progress);
             self.unconfirmed.push((written, frames_of));
         } else {
@@ -620,7 +688,6 @@ proptest! {
             delivered: Vec::new(),
             floor: 0,
             writing: None,
-            is_direct,
         };
         for op in &ops {
             run.apply(op);

@@ -127,8 +127,7 @@ impl Queue {
         }
     }
 
-    /// Allows the consumer to take frames before they are on the disk, or forbids it. Allow it only if frames that are
-    /// written to a connection count as delivered.
+    /// Allows the consumer to take frames before they are on the disk, or forbids it.
     pub(crate) fn set_direct(&self, is_allowed: bool) {
         self.end_flight(|contents| contents.set_direct(is_allowed));
     }
@@ -228,7 +227,7 @@ impl Pending {
             // thread does not try to write it again and again.
             Fate::Dropped(_) if self.is_direct => {
                 if let Some(spooled) = &mut contents.spooled {
-                    spooled.direct.refuse(self.held.position);
+                    spooled.direct.refuse(&self.held.positions());
                 }
                 return;
             }
@@ -267,19 +266,19 @@ impl Unspooled {
         self.decide(Fate::Dropped(reason));
     }
 
-    /// Divides the next chunk, because it is too long for the disk. Returns false if it has a single frame, or is in
-    /// flight.
+    /// Divides the next chunk, because it is too long for the disk. Returns false if it has a single frame.
     pub(crate) fn divide_next(&mut self) -> bool {
         let mut chunks = self.chunks.iter();
         let Some(at) = chunks.position(|it| it.fate == Fate::Waits) else {
             return false;
         };
         let next = self.chunks.get_mut(at);
-        let Some(next) = next.filter(|it| it.held.chunk.len() > 1 && !it.is_direct) else {
+        let Some(next) = next.filter(|it| it.held.chunk.len() > 1) else {
             return false;
         };
         let first = next.held.split_to(next.held.chunk.len() / 2);
-        self.chunks.insert(at, Pending::new((first, false)));
+        let first = Pending::new((first, next.is_direct));
+        self.chunks.insert(at, first);
         true
     }
 

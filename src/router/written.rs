@@ -47,7 +47,7 @@ impl Written {
         if frames > 0 {
             let before = self.oldest();
             let confirmed = split_to(&mut self.held, frames);
-            self.queue.confirm(&confirmed, bytes, before, self.oldest());
+            self.queue.confirm(confirmed, bytes, before, self.oldest());
         }
     }
 }

@@ -183,10 +183,9 @@ impl Supervisor {
         if let Some(old) = &mut old {
             tune(old, &config, &mut screen);
         }
-        if let Some(old) = old.as_ref().filter(|it| it.spooler.is_some())
-            && !may_pass_the_disk(&config)
-        {
-            old.work.queues.one().set_direct(false);
+        if let Some(old) = old.as_ref().filter(|it| it.spooler.is_some()) {
+            let queue = old.work.queues.one();
+            queue.set_direct(may_pass_the_disk(&config));
         }
         Some(match (step, old) {
             (SinkStep::Keep, old) => old?,
@@ -282,11 +281,12 @@ fn queues(config: &config::Sink, spool: Option<Opened>) -> (Arc<Queues>, Option<
     (queues, Some(spooler))
 }
 
-/// Returns whether a sink may send frames before they are on the disk. It may if a frame that was sent counts as
-/// delivered and is therefore done, and if `sync` is not `always`.
+/// Returns whether a sink may send frames before they are on the disk. Frames that are then confirmed within
+/// milliseconds need not be written. A collector sends FINISH far later. So with `confirm finish`, each frame would be
+/// written anyway, and a killed router would lose more frames.
 fn may_pass_the_disk(config: &config::Sink) -> bool {
     let is_patient = |spool: &config::Spool| spool.sync != config::SpoolSync::Always;
-    config.confirm == config::Confirm::Written && config.spool.as_ref().is_some_and(is_patient)
+    config.confirm != config::Confirm::Finish && config.spool.as_ref().is_some_and(is_patient)
 }
 
 /// Applies the plan of one listener. Returns `None` only if the plan keeps a listener that does not run. No plan does
