@@ -45,6 +45,12 @@ impl LeavingSpools {
         ended.drop_guard()
     }
 
+    /// Returns whether a removed sink uses a folder.
+    pub(super) fn has(&self, folder: &Path) -> bool {
+        let mut leaving = self.0.iter();
+        leaving.any(|it| it.folder == folder && !it.ended.is_cancelled())
+    }
+
     /// Makes the removed sinks that use a folder stop immediately, and waits for them. Their unsent frames are in the
     /// folder, so the sink that gets the folder sends them.
     ///

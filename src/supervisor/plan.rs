@@ -141,6 +141,7 @@ impl Plan {
                 }),
             }
         }
+        open_spools(&mut sinks, running, &mut problems);
         if !problems.is_empty() {
             return Err(StartError(problems));
         }
@@ -195,26 +196,52 @@ impl PlannedSink {
             }
             Some(_) => SinkStep::Keep,
         };
-        // Opening a spool changes files, so it comes last.
-        let spool = match (old, &sink.spool) {
-            (Some(old), spool) => {
-                check_folder(old.config.spool.as_ref(), spool.as_ref())?;
-                None
-            }
-            (None, Some(spool)) => {
-                running.leaving_spools.release(&spool.folder);
-                let memory = &running.budgets.memory;
-                Some(Opened::new(&sink.name, spool, memory)?)
-            }
-            (None, None) => None,
-        };
+        if let Some(old) = old {
+            check_folder(old.config.spool.as_ref(), sink.spool.as_ref())?;
+        }
         Ok(Self {
             config: sink.clone(),
             material,
             screen,
             step,
-            spool,
+            spool: None,
         })
+    }
+}
+
+/// Opens the spools of the sinks that start. Adds an error to `problems` for each spool that cannot be opened.
+///
+/// Opening a spool changes files, so it comes after all other steps that can fail. A folder that a removed sink still
+/// uses comes last, because the drain of this sink must end before the folder can be opened. A refused change must not
+/// end a drain.
+fn open_spools(sinks: &mut [PlannedSink], running: &Supervisor, problems: &mut Vec<StartProblem>) {
+    let leaving = &running.leaving_spools;
+    let folder = |it: &PlannedSink| it.config.spool.as_ref().map(|spool| spool.folder.clone());
+    let runs = |it: &PlannedSink| {
+        let mut running = running.sinks.iter();
+        running.any(|old| old.config.name == it.config.name)
+    };
+    let starting = sinks.iter_mut().filter(|it| !runs(it));
+    let (last, first): (Vec<_>, Vec<_>) =
+        starting.partition(|it| folder(it).is_some_and(|folder| leaving.has(&folder)));
+    for planned in first.into_iter().chain(last) {
+        let Some(spool) = &planned.config.spool else {
+            continue;
+        };
+        if leaving.has(&spool.folder) {
+            if !problems.is_empty() {
+                return;
+            }
+            leaving.release(&spool.folder);
+        }
+        let name = &planned.config.name;
+        match Opened::new(name, spool, &running.budgets.memory) {
+            Ok(opened) => planned.spool = Some(opened),
+            Err(error) => problems.push(StartProblem::Sink {
+                name: Arc::clone(name),
+                source: error.into(),
+            }),
+        }
     }
 }
 
