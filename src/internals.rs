@@ -32,8 +32,8 @@ pub mod spool {
 
     pub use crate::spool::{
         Appended, Batch, Counters, Entry, Flaw, FlawKind, Folder, Frames, Fs, Inspection,
-        LEAST_SEGMENTS, Listed, Now, Overview, Owner, Piece, Recovered, Remembered, Removal,
-        Settings, Spool, SpoolError, Status, Sync, WhenFull,
+        LEAST_SEGMENTS, Listed, Missing, Now, Overview, Owner, Piece, Recovered, Remembered,
+        Removal, Settings, Spool, SpoolError, Status, Sync, WhenFull,
     };
 }
 

@@ -50,9 +50,22 @@ pub enum SpoolError {
         /// The number of the other files.
         others: usize,
     },
-    /// While the spool was open, its folder was replaced by another one.
+    /// The checkpoint belongs to another sink, but the segments beside it do not.
     #[error(
-        "the folder of the spool, {path}, was replaced by one that another program has written; restart tapfan to use the files that are there now",
+        "the checkpoint {path} belongs to the sink \"{found}\", but the frames beside it belong to \"{expected}\"; tapfan changes nothing; put the right checkpoint back, or delete this file: then frames that were delivered shortly before may be sent again",
+        path = .path.display()
+    )]
+    OtherCheckpoint {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The sink whose name is in the checkpoint.
+        found: Owner,
+        /// The sink that opens the spool.
+        expected: Owner,
+    },
+    /// While the spool was open, another program has put a file of a spool into its folder.
+    #[error(
+        "{path} was not written by this router: another program has replaced the folder of the spool, or files in it; restart tapfan to use the files that are there now",
         path = .0.display()
     )]
     Replaced(PathBuf),

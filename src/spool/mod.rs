@@ -71,6 +71,7 @@ pub use checkpoint::Remembered;
 pub use error::SpoolError;
 pub use fs::{Folder, Fs, Listed};
 pub use inspect::{Flaw, FlawKind, Frames, Inspection, Overview, Piece};
+pub use place::Missing;
 #[cfg(feature = "cli")]
 pub(crate) use place::refusal;
 pub use reader::Batch;

@@ -1,20 +1,29 @@
 //! The checks of a spool's folder. A start refuses a folder with files of another program. A running spool notices if
 //! its files are deleted or replaced.
 
-use std::path::Path;
+use std::{collections::HashMap, path::Path};
 
 use super::{
     checkpoint::{self, CheckpointFile},
     error::SpoolError,
     fs::Fs,
     recovery::{LOCK, begin, lock},
-    segment::{Kind, Owner},
+    segment::{self, Kind, Owner},
     segments::Segments,
     settings::Sync,
     store::Spool,
 };
 #[cfg(feature = "cli")]
 use super::{fs::Folder, inspect::Inspection};
+
+/// Segments that another program has deleted or shortened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// The name of the oldest one.
+    pub name: String,
+    /// The number of the others.
+    pub others: usize,
+}
 
 /// A name that file systems create at the root of a disk.
 const LOST_AND_FOUND: &str = "lost+found";
@@ -76,7 +85,7 @@ impl<F: Fs> Spool<F> {
     /// that no second router can use the spool, and so that a restart sends no frames again. Returns whether files were
     /// created.
     ///
-    /// If the segments were deleted, too, their frames are counted as lost when the reader reaches their place.
+    /// If the segments were deleted, too, [`look_after_segments`](Self::look_after_segments) reports them.
     ///
     /// # Errors
     ///
@@ -103,6 +112,52 @@ impl<F: Fs> Spool<F> {
         Ok(true)
     }
 
+    /// Finds segments that another program has deleted or shortened since the last call. New frames are not appended to
+    /// such a segment. Its frames are counted as lost when the reader reaches them, except those that were not on the
+    /// disk yet: these are written again.
+    ///
+    /// # Errors
+    ///
+    /// If the folder cannot be read.
+    pub fn look_after_segments(&mut self) -> Result<Option<Missing>, SpoolError> {
+        let listed = self.fs.list();
+        let listed = listed.map_err(|error| self.error("read", "", error))?;
+        let lengths = listed.into_iter().map(|file| (file.name, file.length));
+        let lengths: HashMap<String, u64> = lengths.collect();
+        let mut found: Option<Missing> = None;
+        let mut newest_is_damaged = false;
+        for segment in self.segments.iter_mut() {
+            let name = segment::name(segment.first);
+            let length = lengths.get(&name).copied();
+            let is_damaged = length.is_none_or(|length| length < segment.length());
+            newest_is_damaged = is_damaged;
+            if is_damaged && !segment.is_damaged {
+                segment.is_damaged = true;
+                match &mut found {
+                    Some(found) => found.others += 1,
+                    None => found = Some(Missing { name, others: 0 }),
+                }
+            }
+        }
+        if newest_is_damaged {
+            self.writer.close_file();
+        }
+        if found.is_some() {
+            self.reader.forget_file();
+        }
+        let is_missing = |first: u64| !lengths.contains_key(&segment::name(first));
+        while self.front_may_go() && self.segments.front().is_some_and(|it| is_missing(it.first)) {
+            self.segments.pop_front();
+        }
+        Ok(found)
+    }
+
+    /// Returns the number of the first frame that a segment can have. All earlier frames are not on the disk any more.
+    pub fn first_on_disk(&self) -> u64 {
+        let front = self.segments.front().map(|it| it.first);
+        front.unwrap_or_else(|| self.writer.first_unsynced().unwrap_or(self.next))
+    }
+
     fn restore_checkpoint(&mut self) -> Result<(), SpoolError> {
         let names = self.fs.names();
         let names = names.map_err(|error| self.error("read", "", error))?;
@@ -111,9 +166,13 @@ impl<F: Fs> Spool<F> {
             _ => None,
         });
         let segments: Vec<u64> = segments.collect();
-        let is_known = |first: &u64| self.segments.has(*first);
-        if names.iter().any(|name| name == checkpoint::NAME) || !segments.iter().all(is_known) {
-            return Err(SpoolError::Replaced(self.settings.folder.clone()));
+        let unknown = segments.iter().find(|it| !self.segments.has(**it));
+        let foreign = match names.iter().find(|name| *name == checkpoint::NAME) {
+            Some(name) => Some(name.clone()),
+            None => unknown.map(|first| segment::name(*first)),
+        };
+        if let Some(name) = foreign {
+            return Err(SpoolError::Replaced(self.settings.folder.join(name)));
         }
         let opened = CheckpointFile::open(&self.fs, Owner::new(&self.settings.owner), false);
         let (mut file, _) =

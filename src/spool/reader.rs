@@ -324,7 +324,10 @@ impl<F: Fs> Spool<F> {
                 Some(aside.map(|()| self.segments.cut(index, at)))
             }
             // Another sink or another version of tapfan wrote the segment.
-            None => Some(damage::put_all_aside(&self.fs, start)),
+            None => {
+                self.segments.mark_damaged(index);
+                Some(damage::put_all_aside(&self.fs, start))
+            }
         };
         self.counters.put_aside += u64::from(matches!(aside, Some(Ok(()))));
         self.pass(end, Loss::Corrupt, now);

@@ -137,7 +137,7 @@ fn find<F: Fs>(fs: &F, settings: &Settings) -> Result<Found<F>, SpoolError> {
     let (checkpoint, newest) =
         opened.map_err(|error| io_error(settings, "open", checkpoint::NAME, error))?;
     let owner = newest.map(|it| (it.owner, it.version));
-    check_owner(settings, checkpoint::NAME, owner)?;
+    check_checkpoint(fs, settings, &segments, owner)?;
     for file in &listed {
         if Kind::of(&file.name) == Kind::Unfinished {
             let _ = fs.remove(&file.name);
@@ -178,6 +178,36 @@ fn segments(listed: &[Listed]) -> Segments {
         segments.push(segment);
     }
     segments
+}
+
+/// Checks the owner of the checkpoint. The error says whether the segments have the same owner, because a copied
+/// checkpoint needs another remedy than a wrong folder.
+fn check_checkpoint<F: Fs>(
+    fs: &F,
+    settings: &Settings,
+    segments: &Segments,
+    found: Option<(Owner, u32)>,
+) -> Result<(), SpoolError> {
+    let checked = check_owner(settings, checkpoint::NAME, found);
+    let Err(SpoolError::OtherSink {
+        found, expected, ..
+    }) = checked
+    else {
+        return checked;
+    };
+    let newest = segments.back().map(|newest| segment::name(newest.first));
+    let mut header = [0; HEADER];
+    let file = newest.and_then(|name| fs.open_to_read(&name).ok());
+    let read = file.and_then(|file| read_full(fs, &file, &mut header, 0).ok());
+    let header = read.and_then(|_| segment::Header::decode(&header));
+    if header.is_some_and(|header| header.owner == expected) {
+        return Err(SpoolError::OtherCheckpoint {
+            path: settings.folder.join(checkpoint::NAME),
+            found,
+            expected,
+        });
+    }
+    checked
 }
 
 /// Returns an error if a file belongs to another sink or has another version of the format.

@@ -22,6 +22,9 @@ pub(super) struct Segment {
     /// The places of some records, in ascending order. Because of them, a reader does not have to begin at the start of
     /// the segment.
     marks: Vec<Mark>,
+    /// True if the file is known to be missing or shorter than it was. Its frames are counted as lost when the reader
+    /// reaches them.
+    pub(super) is_damaged: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +45,7 @@ impl Segment {
             length,
             newest,
             marks: Vec::new(),
+            is_damaged: false,
         }
     }
 
@@ -80,6 +84,16 @@ impl Segments {
         index
             .and_then(|index| self.get(index))
             .is_some_and(|it| it.first == first)
+    }
+
+    pub(super) fn mark_damaged(&mut self, index: usize) {
+        if let Some(segment) = self.list.get_mut(index) {
+            segment.is_damaged = true;
+        }
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Segment> {
+        self.list.iter_mut()
     }
 
     pub(super) fn get(&self, index: usize) -> Option<&Segment> {

@@ -76,6 +76,11 @@ impl<F: Fs> Writer<F> {
         !self.unsynced.is_empty()
     }
 
+    /// Returns the number of the first frame that may not be on the disk yet.
+    pub(super) fn first_unsynced(&self) -> Option<u64> {
+        self.unsynced.first().map(|kept| kept.header.first)
+    }
+
     /// Closes the file of the newest segment. Records that may not be on the disk yet are written to the next one.
     pub(super) fn close_file(&mut self) {
         self.file = None;

@@ -730,6 +730,50 @@ async fn two_sinks_do_not_disturb_each_other() {
     let router = Router::start(&format!(
         "listen unix://{}\ndrain 1s\n{}{}",
         folder.display("in"),
+/// Returns the number of the first frame that is not synced, which the checkpoint contains.
+fn synced(folder: &Path) -> u64 {
+    let bytes = fs::read(folder.join("checkpoint")).expect("a checkpoint");
+    let slots = [0, 4096].map(|slot| {
+        let number = bytes.get(slot + 32..slot + 40).unwrap_or(&[0; 8]);
+        u64::from_be_bytes(number.try_into().expect("8 bytes"))
+    });
+    slots[0].max(slots[1])
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deleted_segments_are_noticed_while_the_router_runs() {
+    let folder = Folder::new();
+    let mut collector = Collector::unix(folder.path("out"));
+    let sink = "out full {\n name a\n spool s 64MiB\n}";
+    let run = Run::start(&folder, "", sink).await;
+    let mut sender = Sender::open(&Target::Unix(folder.path("in")), Mode::Bidirectional).await;
+    sender.send((0..10).map(numbered)).await;
+    until("the frames are on the disk", || {
+        synced(&folder.path("s")) == 10
+    })
+    .await;
+    for file in fs::read_dir(folder.path("s")).expect("a folder") {
+        let path = file.expect("a file").path();
+        if path.extension().is_some_and(|it| it == "seg") {
+            fs::remove_file(path).expect("removed");
+        }
+    }
+    // The frames are still in memory, but a restart would lose them.
+    until("the loss is noticed", || run.of_sink("spool_frames") == 0).await;
+    sender.send((10..20).map(numbered)).await;
+    until("new frames are on the disk", || {
+        run.of_sink("spool_frames") == 10
+    })
+    .await;
+    collector.listen();
+    collector.got(20).await;
+    sender.stop().await;
+    let log = run.end().await;
+    let line = "another program has deleted or shortened files of the spool";
+    assert_eq!(log.matches(line).count(), 1, "{log}");
+    assert!(numbers_of(&collector.frames()).into_iter().eq(0..20));
+}
+
         sink(&down, "down"),
         sink(&up, "up")
     ));

@@ -30,6 +30,10 @@ fn names(path: &Path) -> Vec<String> {
     names
 }
 
+fn is_segment(name: &String) -> bool {
+    Path::new(name).extension().is_some_and(|it| it == "seg")
+}
+
 fn all(spool: &mut Spool) -> Vec<(u64, Frame)> {
     let mut all = Vec::new();
     while let Some(batch) = spool.read(1, now()).expect("no error") {
@@ -128,6 +132,85 @@ fn a_deleted_lock_is_made_again_and_the_files_of_another_spool_are_not_used() {
         spool.restore_place(),
         Err(SpoolError::Replaced(_))
     ));
+}
+
+#[test]
+fn a_checkpoint_of_another_spool_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (ours, other) = (folder.path().join("ours"), folder.path().join("other"));
+    for path in [&ours, &other] {
+        fs::create_dir(path).expect("created");
+    }
+    let mut spool = open(&ours).expect("opens");
+    append(&mut spool, 0..3);
+    drop(spool);
+    let mut settings = settings(within(), WhenFull::Newest);
+    (settings.folder, settings.owner) = (other.clone(), "archive".into());
+    drop(Spool::open(Folder::new(&other), settings).expect("opens"));
+    let (right, kept) = (ours.join("checkpoint"), folder.path().join("kept"));
+    fs::rename(&right, &kept).expect("moved");
+    fs::copy(other.join("checkpoint"), &right).expect("copied");
+    let error = open(&ours).err().expect("refused").to_string();
+    let expected = format!(
+        "the checkpoint {} belongs to the sink \"archive\"",
+        right.display()
+    );
+    assert!(error.starts_with(&expected), "{error}");
+    fs::rename(&kept, &right).expect("moved");
+    assert_eq!(all(&mut open(&ours).expect("opens")).len(), 3);
+}
+
+#[test]
+fn deleted_and_shortened_segments_are_noticed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path();
+    let mut spool = open(path).expect("opens");
+    // Several segments.
+    let mut number = 0;
+    while spool.status().segments < 4 {
+        append(&mut spool, number..number + 1);
+        number += 1;
+    }
+    spool.commit(now()).expect("synced");
+    assert_eq!(spool.look_after_segments().expect("readable"), None);
+    let mut segments = names(path);
+    segments.retain(is_segment);
+    let first_of = |name: &str| name[..20].parse::<u64>().expect("a number");
+    fs::remove_file(path.join(&segments[0])).expect("removed");
+    let missing = spool.look_after_segments().expect("readable").expect("one");
+    assert_eq!((&missing.name, missing.others), (&segments[0], 0));
+    assert_eq!(
+        spool.look_after_segments().expect("readable"),
+        None,
+        "only once"
+    );
+    assert_eq!(spool.first_on_disk(), first_of(&segments[1]));
+    // The newest one is shortened: new frames go to another one.
+    let newest = path.join(&segments[3]);
+    let file = fs::File::options()
+        .write(true)
+        .open(&newest)
+        .expect("opens");
+    file.set_len(70).expect("cut");
+    assert!(spool.look_after_segments().expect("readable").is_some());
+    append(&mut spool, number..number + 1);
+    assert_eq!(spool.status().segments, 4);
+    let read = all(&mut spool);
+    let expected = (first_of(&segments[1])..first_of(&segments[3])).chain([u64::from(number)]);
+    assert!(read.iter().map(|(number, _)| *number).eq(expected));
+    assert_eq!(
+        spool.status().counters.corrupt,
+        u64::from(number + 1) - read.len() as u64
+    );
+    // All are deleted. What is not on the disk yet is written again.
+    for name in names(path).iter().filter(|name| is_segment(name)) {
+        fs::remove_file(path.join(name)).expect("removed");
+    }
+    assert!(spool.look_after_segments().expect("readable").is_some());
+    assert_eq!(spool.first_on_disk(), u64::from(number));
+    spool.commit(now()).expect("synced");
+    spool.seek(0);
+    assert_eq!(all(&mut spool), [(u64::from(number), frame(number, 50))]);
 }
 
 #[test]

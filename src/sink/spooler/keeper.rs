@@ -33,6 +33,8 @@ pub(super) struct Keeper<F: Fs = Folder> {
     expire_at: Option<Instant>,
     /// The time of the next [`tidy`](Self::tidy), which deletes the newest segment if all its frames are done.
     pub(super) tidy_at: Option<Instant>,
+    /// The time of the next look for segments that another program has deleted or shortened.
+    pub(super) look_at: Option<Instant>,
     /// The last failed step; `None` if the disk works.
     failed: Option<Failed>,
     /// The time of the next attempt after a failure.
@@ -87,6 +89,7 @@ impl<F: Fs> Keeper<F> {
             note_at: None,
             expire_at: None,
             tidy_at: None,
+            look_at: None,
             failed: None,
             retry_at: None,
             backoff: BACKOFF.0,
@@ -140,6 +143,7 @@ impl<F: Fs> Keeper<F> {
             commit_at,
             self.expire_at,
             self.tidy_at,
+            self.look_at,
             self.retry_at,
             self.read_at,
             look_at,
@@ -166,6 +170,9 @@ impl<F: Fs> Keeper<F> {
         }
         if is_due(&mut self.tidy_at) {
             self.tidy(now);
+        }
+        if is_due(&mut self.look_at) {
+            self.look_after_segments(now);
         }
         self.plan_tidying(now);
         if let (Some(age), None) = (self.age, self.expire_at) {

@@ -7,12 +7,15 @@ use tracing::warn;
 use super::keeper::{Failed, Keeper};
 use crate::{
     router::DropReason,
-    spool::{Fs, Now, WhenFull},
+    spool::{Fs, Missing, Now, WhenFull},
 };
 
 /// The longest time for which the newest segment stays on the disk after all its frames are done. If `age` is shorter,
 /// `age` is the limit.
 const TIDY: Duration = Duration::from_secs(60);
+
+/// The time between two looks for segments that another program has deleted or shortened.
+const LOOK: Duration = Duration::from_secs(2);
 
 // === impl Keeper ===
 
@@ -24,6 +27,8 @@ impl<F: Fs> Keeper<F> {
             Ok(true) => {
                 let (sink, folder) = (self.sink.as_str(), self.spool.settings().folder.display());
                 warn!(sink, %folder, "files of the spool were deleted, or its folder was replaced: created them again; the frames in deleted files are lost");
+                self.look_after_segments(now);
+                self.note_missing();
                 true
             }
             Err(error) => {
@@ -34,12 +39,42 @@ impl<F: Fs> Keeper<F> {
         }
     }
 
-    /// Sets the time of the next [`tidy`](Self::tidy), if the spool has files.
+    /// Notices segments that another program has deleted or shortened.
+    pub(super) fn look_after_segments(&mut self, now: Now) {
+        if self.retry_at.is_some() {
+            return;
+        }
+        match self.spool.look_after_segments() {
+            Ok(None) => {}
+            Ok(Some(Missing { name, others })) => {
+                let (sink, file) = (self.sink.as_str(), self.spool.settings().folder.join(name));
+                let file = file.display();
+                warn!(sink, %file, others, "another program has deleted or shortened files of the spool: frames that are only there are lost");
+                self.note_missing();
+            }
+            Err(error) => self.fails(Failed::Commit, &error, now),
+        }
+        self.publish();
+    }
+
+    /// Tells the queue that the oldest segments are missing. Frames that were only there are lost. Those that are in memory
+    /// are still sent, but count as frames that are not on the disk.
+    fn note_missing(&self) {
+        let floor = self.spool.first_on_disk();
+        self.queue.raise_floor(floor, DropReason::SpoolCorrupt);
+    }
+
+    /// Sets the times of the next [`tidy`](Self::tidy) and of the next [look](Self::look_after_segments), if the spool
+    /// has files.
     pub(super) fn plan_tidying(&mut self, now: Now) {
-        if self.tidy_at.is_none() && self.spool.status().segments > 0 {
+        if self.spool.status().segments == 0 {
+            return;
+        }
+        if self.tidy_at.is_none() {
             let time = self.age.map_or(TIDY, |age| age.min(TIDY));
             self.tidy_at = Some(now.steady + time);
         }
+        self.look_at.get_or_insert(now.steady + LOOK);
     }
 
     /// Deletes the newest segment if all its frames are done.
