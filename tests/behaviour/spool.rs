@@ -499,6 +499,50 @@ impl Run {
     }
 }
 
+/// Returns how often the thread of the spool has begun to wait.
+fn waits_of_spool(pid: u32) -> u64 {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs");
+    let mut tasks = tasks.map(|task| task.expect("a task").path());
+    let is_spool = |task: &PathBuf| {
+        let name = fs::read_to_string(task.join("comm"));
+        name.is_ok_and(|name| name.trim() == "spool-a")
+    };
+    let task = tasks.find(is_spool).expect("a thread of the spool");
+    let status = fs::read_to_string(task.join("status")).expect("the thread runs");
+    let prefix = "voluntary_ctxt_switches:";
+    let line = status.lines().find_map(|line| line.strip_prefix(prefix));
+    line.and_then(|line| line.trim().parse().ok())
+        .expect("a number")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_thread_of_an_idle_spool_hardly_wakes_up() {
+    for is_up in [true, false] {
+        let folder = Folder::new();
+        let mut collector = Collector::unix(folder.path("out"));
+        if is_up {
+            collector.listen();
+        }
+        let run = Run::start(&folder, "", "out full {\n name a\n spool s 64MiB\n}").await;
+        let mut sender = Sender::open(&Target::Unix(folder.path("in")), Mode::Bidirectional).await;
+        sender.send((0..100).map(numbered)).await;
+        sender.stop().await;
+        // The thread writes, syncs and notes what is done, and then rests. A thread that looked every 2 ms would wait a
+        // thousand times in two seconds.
+        let mut least = u64::MAX;
+        for _ in 0..10 {
+            let before = waits_of_spool(run.tapfan.pid());
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            least = least.min(waits_of_spool(run.tapfan.pid()) - before);
+            if least <= 3 {
+                break;
+            }
+        }
+        assert!(least <= 3, "{least} waits in two seconds");
+        run.end().await;
+    }
+}
+
 pub(crate) async fn load(folder: &Folder, first: u64) -> Load {
     let profile = LoadProfile {
         mode: Mode::Unidirectional,
@@ -686,50 +730,6 @@ async fn a_folder_that_is_deleted_while_the_router_runs_is_noticed_and_made_usab
     assert!(numbers_of(&collector.frames()).into_iter().eq(0..40));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_smaller_size_is_reported_if_the_spool_holds_more() {
-    let folder = Folder::new();
-    let collector = Collector::unix(folder.path("out"));
-    let sink = "out full {\n name a\n spool s 64MiB\n}";
-    let run = Run::start(&folder, "", sink).await;
-    let mut sender = Sender::open(&Target::Unix(folder.path("in")), Mode::Bidirectional).await;
-    sender
-        .send((0..4000).map(|number| numbered_large(number, 1000)))
-        .await;
-    until("the frames are on the disk", || {
-        run.of_sink("spool_frames") == 4000
-    })
-    .await;
-    let tapfile = fs::read_to_string(folder.path("Tapfile")).expect("a Tapfile");
-    fs::write(folder.path("Tapfile"), tapfile.replace("64MiB", "1MiB")).expect("written");
-    run.tapfan.signal(Signal::SIGHUP);
-    until("the log says it", || {
-        run.tapfan
-            .log()
-            .contains("the spool holds more than its new SIZE: nothing is deleted")
-    })
-    .await;
-    drop(collector);
-    sender.stop().await;
-    run.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_sinks_do_not_disturb_each_other() {
-    let folder = Folder::new();
-    let down = Collector::unix(folder.path("down"));
-    let up = Collector::unix(folder.path("up")).listening();
-    let sink = |collector: &Collector, name: &str| {
-        let path = PathBuf::from(folder.display(name));
-        let path = path.display();
-        format!(
-            "dnstap {} full 1 64 {{\n name {name}\n spool {path}-spool 1GiB\n}}\n",
-            collector.socket()
-        )
-    };
-    let router = Router::start(&format!(
-        "listen unix://{}\ndrain 1s\n{}{}",
-        folder.display("in"),
 /// Returns the number of the first frame that is not synced, which the checkpoint contains.
 fn synced(folder: &Path) -> u64 {
     let bytes = fs::read(folder.join("checkpoint")).expect("a checkpoint");
@@ -774,6 +774,50 @@ async fn deleted_segments_are_noticed_while_the_router_runs() {
     assert!(numbers_of(&collector.frames()).into_iter().eq(0..20));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_smaller_size_is_reported_if_the_spool_holds_more() {
+    let folder = Folder::new();
+    let collector = Collector::unix(folder.path("out"));
+    let sink = "out full {\n name a\n spool s 64MiB\n}";
+    let run = Run::start(&folder, "", sink).await;
+    let mut sender = Sender::open(&Target::Unix(folder.path("in")), Mode::Bidirectional).await;
+    sender
+        .send((0..4000).map(|number| numbered_large(number, 1000)))
+        .await;
+    until("the frames are on the disk", || {
+        run.of_sink("spool_frames") == 4000
+    })
+    .await;
+    let tapfile = fs::read_to_string(folder.path("Tapfile")).expect("a Tapfile");
+    fs::write(folder.path("Tapfile"), tapfile.replace("64MiB", "1MiB")).expect("written");
+    run.tapfan.signal(Signal::SIGHUP);
+    until("the log says it", || {
+        run.tapfan
+            .log()
+            .contains("the spool holds more than its new SIZE: nothing is deleted")
+    })
+    .await;
+    drop(collector);
+    sender.stop().await;
+    run.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_sinks_do_not_disturb_each_other() {
+    let folder = Folder::new();
+    let down = Collector::unix(folder.path("down"));
+    let up = Collector::unix(folder.path("up")).listening();
+    let sink = |collector: &Collector, name: &str| {
+        let path = PathBuf::from(folder.display(name));
+        let path = path.display();
+        format!(
+            "dnstap {} full 1 64 {{\n name {name}\n spool {path}-spool 1GiB\n}}\n",
+            collector.socket()
+        )
+    };
+    let router = Router::start(&format!(
+        "listen unix://{}\ndrain 1s\n{}{}",
+        folder.display("in"),
         sink(&down, "down"),
         sink(&up, "up")
     ));

@@ -81,36 +81,83 @@ impl Fault {
         Program(program.expect("strace"))
     }
 
-    async fn costs_no_frame(&self) {
-        let name = format!("{} {} {}", self.call, self.error, self.when);
-        let folder = Folder::new();
-        let collector = Collector::unix(folder.path("out")).listening();
-        // With `confirm kernel`, the sink writes each frame to the disk before it sends the frame.
+    fn name(&self) -> String {
+        format!("{} {} {}", self.call, self.error, self.when)
+    }
+
+    /// Starts the router under strace, and sends all frames.
+    async fn send(&self, folder: &Folder, collector: &Collector) -> Program {
+        // With `confirm finish`, the sink writes each frame to the disk before it sends the frame.
         let tapfile = format!(
-            "listen unix://{}\ndnstap {} full 1 64 {{\n name a\n confirm kernel\n spool {} 64MiB {{\n  sync 10ms\n  \
-             segment 64KiB\n }}\n}}\nadmin off\n",
+            "listen unix://{}\ndrain 1s\ndnstap {} full 1 64 {{\n name a\n confirm finish {{\n  idle 1s\n }}\n spool {} 64MiB \
+             {{\n  sync 10ms\n  segment 64KiB\n }}\n}}\nadmin off\n",
             folder.display("in"),
             collector.socket(),
             folder.display("spool"),
         );
         fs::write(folder.path("Tapfile"), tapfile).expect("written");
-        let program = self.inject(&folder);
-        let log = || fs::read_to_string(folder.path("log")).expect("a log");
-        until("the router runs", || log().contains("tapfan is running")).await;
+        let program = self.inject(folder);
+        until("the router runs", || {
+            log(folder).contains("tapfan is running")
+        })
+        .await;
         let mut sender = Sender::open(&Target::Unix(folder.path("in")), Mode::Bidirectional).await;
         for first in (0..FRAMES).step_by(100) {
             let frames = (first..first + 100).map(|number| numbered_large(number, 400));
             sender.send(frames).await;
         }
         sender.stop().await;
+        program
+    }
+
+    /// Checks that the router keeps as many frames on the disk at its end as it logs, even if calls have failed.
+    async fn keeps_what_it_says(&self) {
+        let (name, folder) = (self.name(), Folder::new());
+        let mut collector = Collector::unix(folder.path("out"));
+        let program = self.send(&folder, &collector).await;
+        program.ends_well().await;
+        let first = log(&folder);
+        let kept = first.split("kept=").nth(1).map_or("0", |rest| {
+            rest.split(|letter: char| !letter.is_ascii_digit())
+                .next()
+                .unwrap_or("0")
+        });
+        let kept: usize = kept.parse().expect("a number");
+        collector.listen();
+        let program = Command::new(env!("CARGO_BIN_EXE_tapfan"))
+            .arg("run")
+            .arg(folder.path("Tapfile"))
+            .stderr(File::create(folder.path("log")).expect("a log"))
+            .spawn();
+        let program = Program(program.expect("run"));
+        until("the router runs", || {
+            log(&folder).contains("tapfan is running")
+        })
+        .await;
+        collector.got(kept).await;
+        program.ends_well().await;
+        let numbers = numbers_of(&collector.frames());
+        assert!(
+            numbers.is_sorted() && numbers.len() == kept,
+            "{name}: {first}"
+        );
+        assert!(kept > 0, "{name}: {first}");
+    }
+
+    async fn costs_no_frame(&self) {
+        let (name, folder) = (self.name(), Folder::new());
+        let collector = Collector::unix(folder.path("out")).listening();
+        let program = self.send(&folder, &collector).await;
+        let log = || log(&folder);
         collector.got(usize::try_from(FRAMES).expect("few")).await;
+        // Some calls come only after the collector has confirmed the frames.
+        let has_logged = || log().contains("cannot write to the spool");
+        until("the failure is logged", || has_logged() || !self.must_log).await;
         program.ends_well().await;
         let numbers = numbers_of(&collector.frames());
         assert!(numbers.into_iter().eq(0..FRAMES), "{name}: {}", log());
         let calls = fs::read_to_string(folder.path("calls")).expect("the calls");
         assert!(calls.contains("(INJECTED)"), "{name}: no call failed");
-        let has_logged = log().contains("cannot write to the spool");
-        assert!(has_logged || !self.must_log, "{name}: {}", log());
         // The spool must not be damaged.
         let check = Command::new(env!("CARGO_BIN_EXE_tapfan"))
             .args(["spool", "check"])
@@ -119,6 +166,18 @@ impl Fault {
             .expect("run");
         let output = String::from_utf8_lossy(&check.stdout);
         assert!(check.status.success(), "{name}: {output}");
+    }
+}
+
+fn log(folder: &Folder) -> String {
+    fs::read_to_string(folder.path("log")).expect("a log")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs strace"]
+async fn errors_of_the_disk_cost_only_frames_that_are_counted() {
+    for fault in &FAULTS {
+        fault.keeps_what_it_says().await;
     }
 }
 
