@@ -62,7 +62,7 @@ const CHECK: &[Example] = &[
     ),
     example(
         "tapfan check --elsewhere --json edge.Tapfile",
-        "Checks the Tapfile of another machine in CI, and prints the result as JSON",
+        "Checks a Tapfile for another machine, and prints the result as JSON, for CI",
     ),
     example(
         "tapfan check Tapfile --sample capture.fstrm",

@@ -166,10 +166,12 @@ fn out_of_date(cert: &Path, span: Span) -> Option<Diagnostic> {
     let path = cert.display().to_string();
     let warning = Diagnostic::warning(format!("the certificate in {} {problem}", shown(&path)));
     let label = match validity.state(SystemTime::now()) {
-        ValidityState::Expired => "peers that verify it refuse connections here",
-        ValidityState::NotYetValid => "peers that verify it refuse connections here until then",
+        ValidityState::Expired => "peers that verify this certificate refuse the connection",
+        ValidityState::NotYetValid => {
+            "until then, peers that verify this certificate refuse the connection"
+        }
         ValidityState::ExpiresSoon | ValidityState::Valid => {
-            "peers that verify it refuse new connections after that"
+            "after that, peers that verify this certificate refuse new connections"
         }
     };
     let help = match validity.state(SystemTime::now()) {

@@ -4,8 +4,8 @@ use super::{message_type::MessageType, rewrite::DNS_MESSAGES, schema, wire::Fiel
 
 /// The type of a frame's message, and the place of its first DNS message.
 ///
-/// An edit that removes the DNS messages begins at that place. It does not have to read the fields before that place,
-/// which are most of the frame's fields.
+/// An edit that removes the DNS messages begins at that place. Most fields of a frame are before that place, and the edit
+/// does not have to read them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Outline {
     /// The type of the message.

@@ -225,7 +225,7 @@ impl Contents {
         self.pop_waiting(position)
     }
 
-    /// Records that the consumer has taken `held` out of the queue.
+    /// Notes that the consumer took `held` out of the queue.
     pub(super) fn is_taken(&mut self, held: &Held) {
         let Some(spooled) = self.spooled.as_mut().filter(|_| held.number.is_none()) else {
             return;

@@ -131,10 +131,10 @@ impl Shower {
                 warn!(listener, sink, %file, cause, "a certificate expires soon; renew it");
             }
             ValidityState::Expired => {
-                error!(listener, sink, %file, cause, "a certificate has expired, peers that verify it refuse connections; renew it");
+                error!(listener, sink, %file, cause, "a certificate has expired, so peers that verify it refuse connections; renew it");
             }
             ValidityState::NotYetValid => {
-                error!(listener, sink, %file, cause, "a certificate is not valid yet, peers that verify it refuse connections; is this machine's clock right?");
+                error!(listener, sink, %file, cause, "a certificate is not valid yet, so peers that verify it refuse connections; is this machine's clock right?");
             }
         }
     }

@@ -384,7 +384,7 @@ async fn mistakes_are_reported_before_anything_is_sent() {
         (
             vec!["--to", &away, "--rate", "5k"],
             2,
-            "write frames a second",
+            "write a number of frames per second",
         ),
         (
             vec!["--to", &away, "--rate", "1", "--speed", "1x"],

@@ -244,7 +244,7 @@ fn the_guide_has_the_limits_of_listeners_and_memory() {
         "do not count against `unfinished_frames`: up to {free} for each connection"
     ));
     guide.says(format!("unfinished_frames + {free} × connections + 2"));
-    guide.says(format!("memory + {free} × connections + 1"));
+    guide.says(format!("value of `memory` + {free} × connections + 1"));
 
     let handshake = of.time("src/config/model.rs", "HANDSHAKE_DEADLINE");
     guide.says(format!(

@@ -85,7 +85,7 @@ impl Scrape {
             .is_some_and(|last| last.error.is_some());
         to.gauges(
             "tapfan_config_last_reload_successful",
-            "0 if the last reload was refused and the router still runs an older configuration than its files contain; 1 otherwise.",
+            "0 if the last reload was refused, so that the router still runs an older configuration; 1 otherwise.",
             [(vec![], u64::from(!failed))],
         )?;
         to.gauges(

@@ -12,7 +12,7 @@ pub(super) struct Account {
     /// The ledger at the end of the drain.
     pub(super) ledger: Ledger,
     pub(super) tally: Tally,
-    /// Frames that tapfan had delivered, but that the collector had not yet read when it was killed.
+    /// Frames that tapfan had delivered, but that the killed collector had not read.
     pub(super) unread: u64,
 }
 

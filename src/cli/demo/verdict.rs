@@ -45,7 +45,7 @@ pub(super) fn conclude(
         match absence.unread {
             0 => screen.line(format_args!("It missed no frames.")),
             unread => screen.paragraph(format_args!(
-                "It missed {unread} frames: tapfan had delivered them, and {SIEM} had not read them when it was killed."
+                "It missed {unread} frames: tapfan had delivered them, but {SIEM} was killed before it could read them."
             )),
         }
     }

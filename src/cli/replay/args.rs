@@ -122,7 +122,8 @@ fn listener(text: &str) -> Result<Endpoint, String> {
 
 fn rate(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix("/s").unwrap_or(text);
-    positive(number).ok_or_else(|| "write frames a second, as in `5000` or `0.5`".to_owned())
+    positive(number)
+        .ok_or_else(|| "write a number of frames per second, as in `5000` or `0.5`".to_owned())
 }
 
 fn speed(text: &str) -> Result<f64, String> {

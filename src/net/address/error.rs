@@ -245,7 +245,7 @@ impl AddressError {
             Self::Space | Self::AfterPort(_) => {
                 "write the host, a colon, the port and nothing else"
             }
-            Self::UserInfo => "dnstap has no users; write only the host and the port",
+            Self::UserInfo => "a dnstap address has no user part; write only the host and the port",
             Self::UnknownScheme { .. } => {
                 "use `unix://`, `tcp://` or `tls://`; sinks also accept `tcp+srv://`, `tls+srv://` and `file://`"
             }
@@ -323,7 +323,7 @@ impl AddressError {
         }
     }
 
-    /// Corrects every mistake of an address, or returns the first mistake that has no correction.
+    /// Corrects every mistake in an address, or returns the first mistake that has no correction.
     fn corrected<T>(
         mut address: String,
         read: impl Fn(&str) -> Result<T, Self>,

@@ -106,8 +106,8 @@ impl Accounts {
         let offered = self.entries.iter().filter(|entry| entry.offered);
         let furthest = offered.min_by_key(|entry| {
             let oldest = entry.queue.oldest();
-            // `oldest` is `None` for an empty queue, and `None` is less than any time. The first element puts empty
-            // queues last.
+            // `oldest` is `None` for an empty queue, and `None` is less than any time. So the key begins with
+            // `is_none()`, which puts empty queues last.
             (oldest.is_none(), oldest)
         });
         furthest.map(|entry| Arc::clone(&entry.queue))
