@@ -22,6 +22,7 @@ BREAKS = [
     ("compose", "deploy/compose/compose.yaml", "[dump,", "[dumb,", "dumb"),
     ("compose", "deploy/compose/compose.yaml", "127.0.0.1:5300", "5300", "other machines"),
     ("compose", "deploy/compose/compose.yaml", "stop_grace_period: 15s", "stop_grace_period: 12s", "stop_grace_period 12"),
+    ("compose", "deploy/compose/compose.yaml", "mem_limit:", "memory_limit:", "memory_limit"),
     ("compose", "deploy/compose/Corefile", "dnstap.sock", "tap.sock", "Corefile"),
     ("compose", "deploy/compose/tapfan/Tapfile", "name collector", "mame collector", "mame"),
     ("units", "deploy/systemd/tapfan.service", "ProtectSystem=strict", "ProtectSystem=stricd", "protect system"),

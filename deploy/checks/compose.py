@@ -1,5 +1,6 @@
 """Checks of the compose file: its content, and whether its router reaches its collector."""
 
+import json
 import os
 import re
 import subprocess
@@ -7,16 +8,23 @@ import tempfile
 import time
 from pathlib import Path
 
+import jsonschema
 import yaml
 
 from .router import DEADLINE, free_port, stop
-from .tree import Failed, run
+from .tree import TOOLS, Failed, run
 
 
 def compose(tree):
-    """The compose file is safe and consistent, its Tapfile is valid, and its commands bring the sink up."""
+    """The compose file matches the schema of the compose specification. It is safe and consistent, its Tapfile is valid,
+    and its commands bring the sink up."""
     folder = tree.deploy / "compose"
-    services = yaml.safe_load((folder / "compose.yaml").read_text())["services"]
+    whole = yaml.safe_load((folder / "compose.yaml").read_text())
+    schema = json.loads((TOOLS / "compose-spec.json").read_text())
+    for problem in jsonschema.Draft202012Validator(schema).iter_errors(whole):
+        place = ".".join(str(step) for step in problem.absolute_path)
+        yield f"compose.yaml: {place}: {problem.message}"
+    services = whole["services"]
     router, collector = services["tapfan"], services["collector"]
     for name, service in services.items():
         if service["image"] != "tapfan" and not re.search("@sha256:[0-9a-f]{64}$", service["image"]):
