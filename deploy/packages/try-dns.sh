@@ -52,7 +52,8 @@ inside dpkg --install /tmp/tapfan.deb >"$work/dpkg" 2>&1 || fail "$(<"$work/dpkg
 sed --in-place 's|^listen unix:///run/tapfan/dnstap.sock$|& {\n    group bind\n}|' "$root/etc/tapfan/Tapfile"
 mkdir --parents "$root/etc/systemd/system/tapfan.service.d"
 printf '[Service]\nSupplementaryGroups=bind\n' >"$root/etc/systemd/system/tapfan.service.d/override.conf"
-inside tapfan check >"$work/check" 2>&1 || fail "$(<"$work/check")"
+# The unit creates /run/tapfan, so the folder of the socket does not exist yet.
+inside tapfan check --elsewhere >"$work/check" 2>&1 || fail "$(<"$work/check")"
 inside systemctl start tapfan.service
 within 20 inside tapfan status
 

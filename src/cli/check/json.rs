@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use serde::Serialize;
 
+use super::machine::{self, Start};
 use crate::config::{Config, Diagnostic, Diagnostics, Loaded, Section, Severity};
 
 #[derive(Serialize)]
@@ -12,6 +13,8 @@ struct Report<'a> {
     file: Option<String>,
     errors: usize,
     warnings: usize,
+    /// False if `run` by this user would not start.
+    starts: bool,
     problems: Vec<Problem<'a>>,
     /// `None` if there is an error.
     configuration: Option<Configuration>,
@@ -53,6 +56,7 @@ pub(super) fn report(path: &Path, loaded: &Loaded) -> String {
         file: Some(path.display().to_string()),
         errors: diagnostics.errors(),
         warnings: diagnostics.warnings(),
+        starts: !diagnostics.has_errors() && machine::start(diagnostics) != Start::Refused,
         problems: diagnostics
             .iter()
             .map(|it| problem(diagnostics, it))
@@ -79,6 +83,7 @@ pub(super) fn unread(path: Option<&Path>, why: &str) -> String {
         file,
         errors: 1,
         warnings: 0,
+        starts: false,
         problems: vec![problem],
         configuration: None,
     };
@@ -149,6 +154,7 @@ mod tests {
     fn the_settings_are_those_of_the_table() {
         let json = reported("listen @in\ndnstap @out full {\n name archive\n}\n");
         assert_eq!(json["errors"], 0);
+        assert_eq!(json["starts"], true);
         let configuration = &json["configuration"];
         assert_eq!(configuration["listeners"][0]["name"], "@in");
         let sink = &configuration["sinks"][0];
@@ -174,6 +180,7 @@ mod tests {
         let json = reported("listen @in\ndnstap @out {\n idenity a\n}\n");
         assert_eq!(json["errors"], 1);
         assert!(json["configuration"].is_null());
+        assert_eq!(json["starts"], false);
         let problem = &json["problems"][0];
         assert_eq!(problem["severity"], "error");
         assert_eq!(

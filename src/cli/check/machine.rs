@@ -31,12 +31,30 @@ struct Taken {
     of_routers: Vec<SocketAddr>,
 }
 
+/// Whether `tapfan run` by this user would start on this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Start {
+    Certain,
+    /// It would not start at this moment. The other process may leave the socket, or pass it to the router, as systemd
+    /// does.
+    WhenFree,
+    Refused,
+}
+
 /// The explanation in each warning about a condition that would keep `tapfan run` from starting.
 pub(super) const REFUSED: &str = "`tapfan run` by this user would not start";
 
-/// Returns false if a warning says that `tapfan run` would not start.
-pub(super) fn lets_run_start(diagnostics: &Diagnostics) -> bool {
-    !diagnostics.iter().any(|it| it.cause() == Some(REFUSED))
+/// The explanation in each warning about an address that another process uses.
+pub(super) const IN_USE: &str = "`tapfan run` would not start while another process has this address, unless that process is systemd and passes it to tapfan";
+
+/// Returns the result of the warnings of [`check`].
+pub(super) fn start(diagnostics: &Diagnostics) -> Start {
+    let each = diagnostics.iter().map(|problem| match problem.cause() {
+        Some(REFUSED) => Start::Refused,
+        Some(IN_USE) => Start::WhenFree,
+        _ => Start::Certain,
+    });
+    each.max().unwrap_or(Start::Certain)
 }
 
 /// Adds the warnings about this machine to a configuration that has no errors.
@@ -52,7 +70,7 @@ pub(super) fn check(loaded: &mut Loaded) {
         .any(|it| is_router(&it));
     for (index, listen) in config.listeners.iter().enumerate() {
         if let Err(error) = taken.check_listener(listen) {
-            loaded.warn(Part::Listener(index), error.to_string(), REFUSED);
+            loaded.warn(Part::Listener(index), error.to_string(), label(&error));
         }
     }
     for (index, sink) in config.sinks.iter().enumerate() {
@@ -75,8 +93,15 @@ pub(super) fn check(loaded: &mut Loaded) {
     }
     for (part, address) in admin_addresses(&config.admin) {
         if let Err(error) = taken.check_tcp(address) {
-            loaded.warn(part, error.to_string(), REFUSED);
+            loaded.warn(part, error.to_string(), label(&error));
         }
+    }
+}
+
+fn label(error: &BindError) -> &'static str {
+    match error {
+        BindError::InUse { .. } | BindError::PortInUse(_) => IN_USE,
+        _ => REFUSED,
     }
 }
 
@@ -238,5 +263,26 @@ mod tests {
             summary,
             "Tapfile has 2 warnings; `tapfan run` by this user would not start"
         );
+    }
+
+    /// systemd listens on the addresses of the socket unit, and passes them to the router.
+    #[test]
+    fn an_address_in_use_does_not_certainly_keep_the_router_from_starting() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        for part in ["listen", "admin", "probes"] {
+            let text = format!("listen @in\n{part} tcp://{address}\ndnstap @out");
+            let text = text
+                .replace("admin tcp://", "admin ")
+                .replace("probes tcp://", "probes ");
+            let mut loaded = config::parse("Tapfile".as_ref(), &text, &|_| None);
+            check(&mut loaded);
+            assert_eq!(start(&loaded.diagnostics), Start::WhenFree, "{part}");
+            let summary = super::super::summary("Tapfile".as_ref(), &loaded.diagnostics);
+            assert_eq!(
+                summary,
+                "Tapfile has 1 warning; `tapfan run` would not start while an address is in use"
+            );
+        }
     }
 }

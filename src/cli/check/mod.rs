@@ -11,6 +11,7 @@ use std::{
     process::ExitCode,
 };
 
+use self::machine::Start;
 use super::{BAD_CONFIGURATION, FAILED, eprint, fail, paint, print};
 use crate::{
     config::{self, Diagnostics, Loaded},
@@ -37,8 +38,8 @@ pub(crate) struct CheckArgs {
     sample: Option<PathBuf>,
 }
 
-/// Checks a configuration. Prints problems to stderr and settings to stdout. The exit status is 2 if the configuration
-/// has an error.
+/// Checks a configuration. Prints problems to stderr and settings to stdout. The exit status is the one that `run` would
+/// have: 2 if the configuration has an error, and 1 if this machine would certainly keep the router from starting.
 pub(crate) fn run(arguments: &CheckArgs) -> ExitCode {
     let path = match choose(arguments.file.as_deref().or(arguments.config.as_deref())) {
         Ok(path) => path,
@@ -64,6 +65,7 @@ pub(crate) fn run(arguments: &CheckArgs) -> ExitCode {
     };
     match print(result.as_bytes()) {
         Ok(()) if loaded.diagnostics.has_errors() => ExitCode::from(BAD_CONFIGURATION),
+        Ok(()) if machine::start(&loaded.diagnostics) == Start::Refused => ExitCode::from(FAILED),
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(FAILED, format_args!("cannot write to stdout: {error}")),
     }
@@ -137,13 +139,19 @@ fn summary(path: &Path, diagnostics: &Diagnostics) -> String {
     let warnings = count(diagnostics.warnings(), "warning");
     let path = path.display();
     match (diagnostics.has_errors(), diagnostics.warnings()) {
-        (true, 0) => format!("{path} has {errors}; the router would not start"),
-        (true, _) => format!("{path} has {errors} and {warnings}; the router would not start"),
-        (false, 0) => format!("{path} is good"),
-        (false, _) if !machine::lets_run_start(diagnostics) => {
-            format!("{path} has {warnings}; {}", machine::REFUSED)
+        (true, 0) => return format!("{path} has {errors}; the router would not start"),
+        (true, _) => {
+            return format!("{path} has {errors} and {warnings}; the router would not start");
         }
-        (false, _) => format!("{path} is good, with {warnings}"),
+        (false, 0) => return format!("{path} is good"),
+        (false, _) => {}
+    }
+    match machine::start(diagnostics) {
+        Start::Refused => format!("{path} has {warnings}; {}", machine::REFUSED),
+        Start::WhenFree => format!(
+            "{path} has {warnings}; `tapfan run` would not start while an address is in use"
+        ),
+        Start::Certain => format!("{path} is good, with {warnings}"),
     }
 }
 
@@ -214,7 +222,16 @@ mod tests {
             status("bad", "listen @in"),
             ExitCode::from(BAD_CONFIGURATION)
         );
+        // The Tapfile is good, but `run` cannot bind this socket.
         let missing = folder.path().join("missing");
+        let text = format!("listen {}/in.sock\ndnstap /s", missing.display());
+        assert_eq!(status("nowhere", &text), ExitCode::from(FAILED));
+        let elsewhere = CheckArgs {
+            file: Some(folder.path().join("nowhere")),
+            elsewhere: true,
+            ..CheckArgs::default()
+        };
+        assert_eq!(run(&elsewhere), ExitCode::SUCCESS);
         let arguments = CheckArgs {
             file: Some(missing),
             ..CheckArgs::default()
