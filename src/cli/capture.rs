@@ -36,6 +36,11 @@ pub(super) fn is_standard_input(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
+/// Returns whether the first bytes of a file are those of a compressed file.
+pub(super) fn is_compressed(head: &[u8]) -> bool {
+    head.starts_with(GZIP) || head.starts_with(ZSTD)
+}
+
 /// Decompresses a capture if it starts with the magic number of gzip or zstd. Blocks until the first bytes can be read.
 ///
 /// # Errors

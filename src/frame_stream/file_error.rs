@@ -35,6 +35,23 @@ pub enum FileError {
         /// The offset of the START that follows the capture.
         offset: u64,
     },
+    /// A capture that ends inside a frame, and is followed by another capture: its writer was killed, and a later one
+    /// appended to the file.
+    #[error(
+        "the capture ends inside the frame at byte {offset}; another capture begins at byte {next}"
+    )]
+    CutInside {
+        /// The offset of the frame's length.
+        offset: u64,
+        /// The offset of the START that follows.
+        next: u64,
+    },
+    /// The next capture after damage that was reported before.
+    #[error("reading continues with the capture that begins at byte {offset}")]
+    Resumed {
+        /// The offset of the START of that capture.
+        offset: u64,
+    },
     /// Bytes after STOP that are not the START of another capture.
     #[error("the bytes after STOP, from byte {offset} on, are not another capture")]
     AfterStop {

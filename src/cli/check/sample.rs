@@ -63,8 +63,16 @@ pub(super) fn tables(config: &Config, capture: &Path) -> Result<String, SampleEr
 
 fn first(file: impl Read) -> Result<Vec<Vec<u8>>, FileError> {
     let frames = FileReader::new(file)?.with_concatenated();
-    // A missing STOP is ignored, because another capture may follow in the same file.
-    let frames = frames.filter(|frame| !matches!(frame, Err(FileError::NoStop { .. })));
+    // After a capture that is cut short, the frames of the next capture follow.
+    let frames = frames.filter(|frame| {
+        let is_cut = |error: &FileError| {
+            matches!(
+                error,
+                FileError::NoStop { .. } | FileError::CutInside { .. }
+            )
+        };
+        !frame.as_ref().is_err_and(is_cut)
+    });
     let frames = frames.map_while(Result::ok).take(FRAMES);
     Ok(frames.map(|frame| frame.to_vec()).collect())
 }

@@ -38,10 +38,12 @@ enum Bytes {
 
 /// The reason why a capture cannot be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot open {name}: {source}")]
+#[error("cannot open {name}: {source}{}", self.hint())]
 pub(in crate::cli::dump) struct CannotOpen {
     name: String,
     source: io::Error,
+    /// True if it is a socket.
+    is_socket: bool,
 }
 
 /// Everything that a thread needs to send frames from captures to the pump: a channel, counts and a stop token. The
@@ -62,6 +64,8 @@ pub(super) enum Left {
     Read,
     /// The capture ended without STOP.
     CutShort,
+    /// It does not begin as a capture of dnstap.
+    NoCapture,
 }
 
 /// The error that stops an input: the pump, which passes frames to the outputs, has ended or wants no more frames.
@@ -109,7 +113,30 @@ impl Capture {
                 name,
                 bytes: Bytes::Open(bytes),
             }),
-            Err(source) => Err(CannotOpen { name, source }),
+            Err(source) => {
+                let is_socket = fs::metadata(path).is_ok_and(|it| it.file_type().is_socket());
+                Err(CannotOpen {
+                    name,
+                    source,
+                    is_socket,
+                })
+            }
+        }
+    }
+}
+
+// === impl CannotOpen ===
+
+impl CannotOpen {
+    /// Returns a hint for users of other tools, who expect that a path is the socket to listen on.
+    fn hint(&self) -> String {
+        let name = &self.name;
+        if self.is_socket {
+            format!("; it is a socket: to listen on it, write `-u {name}`")
+        } else if self.source.kind() == io::ErrorKind::NotFound {
+            format!("; to listen on a unix socket with this name, write `-u {name}`")
+        } else {
+            String::new()
         }
     }
 }
@@ -141,13 +168,13 @@ impl Files {
         bad: &mut u64,
     ) -> Result<Left, Stopped> {
         let mut batch = Batch::of_file();
-        let mut number = 0_u64;
+        let (mut number, mut left) = (0_u64, Left::Read);
         loop {
             if !batch.is_empty() && (batch.is_full() || !reader.is_next_buffered()) {
                 batch = self.send(batch)?;
             }
             let read = reader.next_frame();
-            if !matches!(read, Some(Err(FileError::NoStop { .. }))) {
+            if matches!(read, Some(Ok(_) | Err(FileError::FrameTooLong { .. }))) {
                 number += 1;
             }
             let problem = match read {
@@ -165,13 +192,11 @@ impl Files {
                 Some(Err(error @ FileError::FrameTooLong { .. })) => {
                     format!("frame {number}: {error}")
                 }
-                Some(Err(error @ FileError::NoStop { .. })) => {
-                    self.report_end(name, &error);
-                    continue;
-                }
+                // The frames of another capture may follow.
                 Some(Err(error)) => {
-                    self.send(batch)?;
-                    return Ok(self.report_end(name, &error));
+                    batch = self.send(batch)?;
+                    left = self.report_end(name, &error);
+                    continue;
                 }
             };
             *bad += 1;
@@ -181,26 +206,31 @@ impl Files {
             }
         }
         self.send(batch)?;
-        Ok(Left::Read)
+        Ok(left)
     }
 
-    /// Reports the error that ends a capture.
+    /// Reports the error that ends a capture, or one of the captures in a file.
     fn report_end(&self, name: &str, error: &FileError) -> Left {
         let is_early = matches!(
             error,
             FileError::CutShort { .. } | FileError::NotFrameStreams | FileError::AfterStop { .. }
         );
+        let is_told = matches!(error, FileError::Resumed { .. });
+        // With `-f`, a later process may continue the file of one that was killed.
+        let may_go_on = matches!(
+            error,
+            FileError::CutShort { .. } | FileError::NoStop { .. } | FileError::CutInside { .. }
+        );
         if self.grow && is_early && self.stop.is_cancelled() {
             // With `-f`, the capture is still growing, so an incomplete frame at its end is not an error.
-        } else if self.grow
-            && matches!(error, FileError::CutShort { .. } | FileError::NoStop { .. })
-        {
+        } else if is_told || (self.grow && may_go_on) {
             complain(format_args!("{name}: {error}"));
         } else {
             self.account.fail(format_args!("{name}: {error}"));
         }
         match error {
             FileError::CutShort { .. } => Left::CutShort,
+            FileError::NotFrameStreams | FileError::ContentType { .. } => Left::NoCapture,
             _ => Left::Read,
         }
     }

@@ -14,7 +14,7 @@ use nix::libc::O_NONBLOCK;
 use tokio_util::sync::CancellationToken;
 
 use super::files::{Files, Left, Stopped};
-use crate::cli::dump::account::complain;
+use crate::cli::{capture, dump::account::complain};
 
 /// A file that is still growing. A read at the end of the file waits for more data, until the file is truncated or
 /// another file has taken its place.
@@ -30,6 +30,13 @@ struct Growing {
     shortened: bool,
 }
 
+/// The input after a followed file.
+enum Next {
+    /// The file that took its place.
+    File,
+    Nothing,
+}
+
 /// The time between two checks of a file that has not grown.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -41,6 +48,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// its inputs.
 pub(in crate::cli::dump) fn follow(path: &Path, files: &Files) {
     let name = path.display().to_string();
+    let mut is_first = true;
     // The error that was reported last; `None` after the file was opened successfully.
     let mut reported = None;
     while !files.stop.is_cancelled() {
@@ -57,8 +65,9 @@ pub(in crate::cli::dump) fn follow(path: &Path, files: &Files) {
                     replaced: None,
                     shortened: false,
                 };
-                if follow_one(&name, growing, files).is_err() {
-                    return;
+                match follow_one(&name, growing, files, is_first) {
+                    Ok(Next::File) => is_first = false,
+                    Ok(Next::Nothing) | Err(Stopped) => return,
                 }
             }
             Err(error) => {
@@ -84,13 +93,30 @@ fn open(path: &Path) -> io::Result<File> {
     options.read(true).custom_flags(O_NONBLOCK).open(path)
 }
 
-fn follow_one(name: &str, mut growing: Growing, files: &Files) -> Result<(), Stopped> {
+/// Reads one file to its end, and waits until another file takes its place.
+fn follow_one(
+    name: &str,
+    mut growing: Growing,
+    files: &Files,
+    is_first: bool,
+) -> Result<Next, Stopped> {
     let mut bytes = BufReader::new(&mut growing);
-    // If the file is still empty when it is replaced, it is not reported as a broken capture.
     let left = match bytes.fill_buf() {
+        // If the file is still empty when it is replaced, it is not reported as a broken capture.
         Ok([]) => Left::Read,
+        Ok(head) if capture::is_compressed(head) => {
+            files.account.fail(format_args!(
+                "{name} is compressed, and -f follows only captures that are not compressed; without -f, a compressed capture is read to its end"
+            ));
+            Left::NoCapture
+        }
         _ => files.read_capture(name, bytes)?,
     };
+    // A file that replaces a capture may be something else for a while. But if the first file is no capture, the user
+    // has probably named the wrong file, and would wait for ever.
+    if is_first && left == Left::NoCapture {
+        return Ok(Next::Nothing);
+    }
     // Reading also ends at STOP or at an error. In both cases, this loop waits until another file takes the place of
     // this one.
     growing.replaced = None;
@@ -98,7 +124,7 @@ fn follow_one(name: &str, mut growing: Growing, files: &Files) -> Result<(), Sto
         thread::sleep(PAUSE);
     }
     if files.stop.is_cancelled() {
-        return Ok(());
+        return Ok(Next::Nothing);
     }
     if left == Left::CutShort && growing.shortened {
         files.account.shortened.fetch_add(1, Relaxed);
@@ -108,7 +134,7 @@ fn follow_one(name: &str, mut growing: Growing, files: &Files) -> Result<(), Sto
     } else {
         complain(format_args!("{name} was replaced, reading the new file"));
     }
-    Ok(())
+    Ok(Next::File)
 }
 
 // === impl Growing ===

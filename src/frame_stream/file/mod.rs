@@ -1,17 +1,21 @@
 //! Files in the format of Frame Streams: START, data frames, STOP. DNS servers write such files if their dnstap output
 //! is a file.
 
+mod damage;
+mod rewind;
+mod writer;
+
 use std::{
-    io::{self, BufReader, BufWriter, Read, Write},
+    io::{self, Read},
     iter::FusedIterator,
     mem,
 };
 
 use bytes::Bytes;
 
-use super::{
-    CONTENT_TYPE, Chunk, Control, ControlError, ControlKind, FileError, MAX_CONTROL_LENGTH,
-};
+use self::rewind::{Rewind, START_LENGTH};
+pub use self::writer::FileWriter;
+use super::{CONTENT_TYPE, Control, ControlError, ControlKind, FileError, MAX_CONTROL_LENGTH};
 
 /// An iterator over the data frames of a file.
 ///
@@ -32,23 +36,21 @@ use super::{
 /// ```
 #[derive(Debug)]
 pub struct FileReader<R> {
-    file: BufReader<R>,
+    file: Rewind<R>,
     offset: u64,
     frames: u64,
     max_frame: u32,
     /// True if another capture may follow STOP.
     concatenated: bool,
+    /// True after damage. The frames of the next capture, if there is one, come next.
+    lost: bool,
+    /// How often another capture was found inside a frame or after damage.
+    resumed: u32,
     ended: bool,
     /// The payload that was read last.
     payload: Vec<u8>,
     /// The offset of the length before the payload.
     payload_offset: u64,
-}
-
-/// A buffered writer of data frames. [`finish`](Self::finish) writes STOP.
-#[derive(Debug)]
-pub struct FileWriter<W: Write> {
-    file: BufWriter<W>,
 }
 
 /// The default limit of libfstrm.
@@ -63,11 +65,13 @@ impl<R: Read> FileReader<R> {
     /// If the file does not begin with START, does not contain dnstap, or cannot be read.
     pub fn new(file: R) -> Result<Self, FileError> {
         let mut reader = Self {
-            file: BufReader::with_capacity(1 << 16, file),
+            file: Rewind::new(file),
             offset: 0,
             frames: 0,
             max_frame: MAX_FRAME,
             concatenated: false,
+            lost: false,
+            resumed: 0,
             ended: false,
             payload: Vec::new(),
             payload_offset: 0,
@@ -89,9 +93,10 @@ impl<R: Read> FileReader<R> {
     }
 
     /// Lets the reader continue with the captures that follow. Each begins with its own START, as in the output of `cat`.
-    /// If a capture without STOP comes before another one, the reader returns [`FileError::NoStop`] and continues with the
-    /// next capture. If the bytes after STOP are not a capture, the reader returns [`FileError::AfterStop`] after the
-    /// last frame.
+    /// If a capture without STOP comes before another one, the reader returns [`FileError::NoStop`] or
+    /// [`FileError::CutInside`] and continues with the next capture. After any other damage, such as
+    /// [`FileError::AfterStop`], the reader searches for the next START. If there is one, the reader returns
+    /// [`FileError::Resumed`].
     #[cfg_attr(
         not(feature = "cli"),
         allow(
@@ -122,11 +127,25 @@ impl<R: Read> FileReader<R> {
         if self.ended {
             return None;
         }
-        let read = self.read_frame();
-        self.ended = !matches!(
-            read,
-            Ok(true) | Err(FileError::FrameTooLong { .. } | FileError::NoStop { .. })
-        );
+        let read = if mem::take(&mut self.lost) {
+            self.read_until_start()
+        } else {
+            self.read_frame()
+        };
+        self.ended = match read {
+            Ok(is_frame) => !is_frame,
+            Err(
+                FileError::FrameTooLong { .. }
+                | FileError::NoStop { .. }
+                | FileError::CutInside { .. }
+                | FileError::Resumed { .. },
+            ) => false,
+            Err(FileError::CutShort { .. } | FileError::Io(_)) => true,
+            Err(_) => {
+                self.lost = self.concatenated;
+                !self.lost
+            }
+        };
         match read {
             Ok(true) => Some(Ok(&self.payload)),
             Ok(false) => None,
@@ -146,7 +165,7 @@ impl<R: Read> FileReader<R> {
 
     /// Returns whether the next frame is already in memory. If so, reading it does not wait for the file.
     pub fn is_next_buffered(&self) -> bool {
-        let Some((length, behind)) = self.file.buffer().split_first_chunk() else {
+        let Some((length, behind)) = self.file.buffered().split_first_chunk() else {
             return false;
         };
         // Length 0 marks a control frame. It is skipped, and the frame after it may not be in memory yet.
@@ -208,17 +227,32 @@ impl<R: Read> FileReader<R> {
                 }
             }
             if length > self.max_frame {
-                self.skip(length)?;
+                // The START of another capture may begin in these bytes.
+                let bytes = length.to_be_bytes();
+                self.put_back(&bytes);
+                if self.skip(bytes.len() as u64 + u64::from(length))? {
+                    let next = self.offset - START_LENGTH;
+                    return Err(FileError::CutInside { offset, next });
+                }
                 return Err(FileError::FrameTooLong {
                     offset,
                     length: length.into(),
                     limit: self.max_frame,
                 });
             }
-            let mut payload = mem::take(&mut self.payload);
+            let (mut payload, begin) = (mem::take(&mut self.payload), self.offset);
             payload.resize(length as usize, 0);
             let filled = self.fill(&mut payload);
+            payload.truncate(usize::try_from(self.offset - begin).unwrap_or(usize::MAX));
             self.payload = payload;
+            let is_complete = match filled {
+                Ok(()) => true,
+                Err(FileError::CutShort { .. }) => false,
+                Err(error) => return Err(error),
+            };
+            if let Some(next) = self.capture_inside(is_complete)? {
+                return Err(FileError::CutInside { offset, next });
+            }
             filled?;
             self.payload_offset = offset;
             self.frames += 1;
@@ -231,14 +265,20 @@ impl<R: Read> FileReader<R> {
         let broken = |source| FileError::Control { offset, source };
         let length = self.read_number()?;
         let mut body = [0; MAX_CONTROL_LENGTH];
-        let body = body
-            .get_mut(..length as usize)
-            .ok_or_else(|| broken(ControlError::TooLong(length)))?;
+        let Some(body) = body.get_mut(..length as usize) else {
+            self.put_back(&length.to_be_bytes());
+            return Err(broken(ControlError::TooLong(length)));
+        };
         self.fill(body)?;
         match Control::parse(body) {
             Ok(control) => Ok(Some(control)),
             Err(ControlError::UnknownKind(_)) => Ok(None),
-            Err(source) => Err(broken(source)),
+            Err(source) => {
+                // The START of another capture may begin in these bytes.
+                self.put_back(body);
+                self.put_back(&length.to_be_bytes());
+                Err(broken(source))
+            }
         }
     }
 
@@ -250,27 +290,25 @@ impl<R: Read> FileReader<R> {
 
     fn fill(&mut self, mut buffer: &mut [u8]) -> Result<(), FileError> {
         while !buffer.is_empty() {
+            let read = self.read_some(buffer)?;
+            buffer = buffer.get_mut(read..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Reads at least one byte into `buffer`, which is not empty. Returns the number of bytes.
+    fn read_some(&mut self, buffer: &mut [u8]) -> Result<usize, FileError> {
+        loop {
             match self.file.read(buffer) {
                 Ok(0) => return Err(self.cut_short()),
                 Ok(read) => {
                     self.offset += read as u64;
-                    buffer = buffer.get_mut(read..).unwrap_or_default();
+                    return Ok(read);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(())
-    }
-
-    fn skip(&mut self, length: u32) -> Result<(), FileError> {
-        let mut payload = self.file.by_ref().take(length.into());
-        let skipped = io::copy(&mut payload, &mut io::sink())?;
-        self.offset += skipped;
-        if skipped < length.into() {
-            return Err(self.cut_short());
-        }
-        Ok(())
     }
 
     fn cut_short(&self) -> FileError {
@@ -301,89 +339,10 @@ impl<R: Read> Iterator for FileReader<R> {
 
 impl<R: Read> FusedIterator for FileReader<R> {}
 
-// === impl FileWriter ===
-
-impl<W: Write> FileWriter<W> {
-    /// Writes START.
-    ///
-    /// # Errors
-    /// If `file` cannot be written to.
-    pub fn new(file: W) -> Result<Self, FileError> {
-        let mut file = BufWriter::with_capacity(1 << 16, file);
-        file.write_all(&Control::start().encode())?;
-        Ok(Self { file })
-    }
-
-    /// Writes one data frame.
-    ///
-    /// # Errors
-    /// If `payload` is empty, if its length does not fit into 32 bits, or if the file cannot be written to.
-    pub fn write_frame(&mut self, payload: &[u8]) -> Result<(), FileError> {
-        if payload.is_empty() {
-            return Err(FileError::EmptyFrame);
-        }
-        let length = u32::try_from(payload.len()).map_err(|_| FileError::FrameTooLong {
-            offset: 0,
-            length: payload.len() as u64,
-            limit: u32::MAX,
-        })?;
-        self.file.write_all(&length.to_be_bytes())?;
-        self.file.write_all(payload)?;
-        Ok(())
-    }
-
-    /// Writes the data frames of `chunk`.
-    ///
-    /// # Errors
-    /// If the file cannot be written to.
-    pub fn write_chunk(&mut self, chunk: &Chunk) -> Result<(), FileError> {
-        self.write_wire(chunk.wire())
-    }
-
-    /// Writes bytes that are whole data frames, with their lengths.
-    ///
-    /// # Errors
-    /// If the file cannot be written to.
-    #[cfg_attr(
-        not(feature = "cli"),
-        allow(dead_code, reason = "`dump` writes whole batches")
-    )]
-    pub(crate) fn write_wire(&mut self, frames: &[u8]) -> Result<(), FileError> {
-        Ok(self.file.write_all(frames)?)
-    }
-
-    /// Returns the file that the buffer is flushed to.
-    #[cfg_attr(
-        not(feature = "cli"),
-        allow(dead_code, reason = "`dump` asks whether its file was renamed")
-    )]
-    pub(crate) fn get_ref(&self) -> &W {
-        self.file.get_ref()
-    }
-
-    /// Flushes the buffer to the file.
-    ///
-    /// # Errors
-    /// If the file cannot be written to.
-    pub fn flush(&mut self) -> Result<(), FileError> {
-        Ok(self.file.flush()?)
-    }
-
-    /// Writes STOP and returns the file. Without STOP, readers treat the file as cut short.
-    ///
-    /// # Errors
-    /// If the file cannot be written to.
-    pub fn finish(mut self) -> Result<W, FileError> {
-        self.file.write_all(&Control::stop().encode())?;
-        self.file
-            .into_inner()
-            .map_err(|error| error.into_error().into())
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{damage::RESUMED_AT_MOST, *};
+    use crate::{dnstap, frame_stream::Chunk};
 
     fn read(file: &[u8]) -> (Vec<Bytes>, Option<FileError>) {
         let mut frames = Vec::new();
@@ -412,11 +371,11 @@ mod tests {
     fn captures_of_real_servers_are_reproduced_byte_for_byte() {
         for (recorded, count) in [
             (
-                include_bytes!("../../tests/data/bind.fstrm").as_slice(),
+                include_bytes!("../../../tests/data/bind.fstrm").as_slice(),
                 4000,
             ),
-            (include_bytes!("../../tests/data/unbound.fstrm"), 4000),
-            (include_bytes!("../../tests/data/dnsdist.fstrm"), 3000),
+            (include_bytes!("../../../tests/data/unbound.fstrm"), 4000),
+            (include_bytes!("../../../tests/data/dnsdist.fstrm"), 3000),
         ] {
             let (frames, error) = read(recorded);
             assert!(error.is_none(), "{error:?}");
@@ -571,6 +530,112 @@ mod tests {
         let (frames, error) = read_all(&[cut, other].concat());
         assert_eq!(frames, ["abc"]);
         insta::assert_snapshot!(error.expect("not dnstap"), @r#"the file's content type is "\n", not "protobuf:dnstap.Dnstap""#);
+    }
+
+    /// Returns the frames of a file, and the errors.
+    fn read_on(file: &[u8]) -> (Vec<Bytes>, Vec<String>) {
+        let reader = FileReader::new(file).expect("START").with_concatenated();
+        let (mut frames, mut errors) = (Vec::new(), Vec::new());
+        for frame in reader {
+            match frame {
+                Ok(frame) => frames.push(frame),
+                Err(error) => errors.push(error.to_string()),
+            }
+        }
+        (frames, errors)
+    }
+
+    #[test]
+    fn a_capture_that_is_cut_inside_a_frame_does_not_hide_the_next_ones() {
+        let recorded = include_bytes!("../../../tests/data/dump/sample.fstrm").as_slice();
+        let (whole, _) = read(recorded);
+        let (first, second) = (file(&[&whole[0], &whole[1]]), file(&[&whole[2]]));
+        let start = Control::start().encode().len();
+        let ends = [
+            start + 4 + whole[0].len(),
+            start + 8 + whole[0].len() + whole[1].len(),
+        ];
+        for cut in start..first.len() {
+            let all = [&first[..cut], &second, &first].concat();
+            let (frames, errors) = read_on(&all);
+            let whole_frames = ends.iter().filter(|end| cut >= **end).count();
+            let tail = [&whole[2], &whole[0], &whole[1]];
+            assert!(
+                frames.ends_with(&tail.map(Clone::clone)),
+                "cut at {cut}: {errors:?}"
+            );
+            // A frame whose end belongs to the next capture may come before these frames.
+            let others = frames.len() - tail.len();
+            assert!(
+                frames[..others].starts_with(&whole[..whole_frames]),
+                "cut at {cut}"
+            );
+            assert!(others - whole_frames <= 1, "cut at {cut}: {errors:?}");
+            assert!(
+                !errors.is_empty() && errors.len() <= 2,
+                "cut at {cut}: {errors:?}"
+            );
+            let says_where = errors
+                .last()
+                .expect("an error")
+                .ends_with(&format!("byte {cut}"));
+            let is_without_stop =
+                errors[0].starts_with(&format!("the capture that ends at byte {cut}"));
+            assert!(says_where || is_without_stop, "cut at {cut}: {errors:?}");
+        }
+    }
+
+    #[test]
+    fn damage_does_not_hide_the_next_capture() {
+        let (one, other) = (file(&[b"abc"]), file(&[b"de"]));
+        let ready = Control::ready().encode();
+        let stop = Control::stop().encode().len();
+        for (damage, said) in [
+            (&b"rest of something"[..], "the bytes after STOP"),
+            (&[0; 600], "the bytes after STOP"),
+            (b"\0\0\0\0\0\0\xff\xff", "the bytes after STOP"),
+        ] {
+            let (frames, errors) = read_on(&[&one, damage, &other].concat());
+            assert_eq!(frames, ["abc", "de"], "{errors:?}");
+            assert!(errors[0].starts_with(said), "{errors:?}");
+            let begins = one.len() + damage.len();
+            let said = format!("reading continues with the capture that begins at byte {begins}");
+            assert_eq!(errors[1..], [said]);
+        }
+        let (frames, errors) = read_on(&[&one[..one.len() - stop], &ready, &other].concat());
+        assert_eq!(frames, ["abc", "de"], "{errors:?}");
+        assert_eq!(errors.len(), 2, "{errors:?}");
+    }
+
+    /// A DNS client can send a query that contains the bytes of START.
+    #[test]
+    fn a_start_inside_a_message_is_no_capture() {
+        let mut message = b"\x72".to_vec();
+        let start = Control::start().encode();
+        let inner = [
+            b"\x08\x05\x52",
+            &[u8::try_from(start.len()).expect("short")][..],
+            &start,
+        ]
+        .concat();
+        message.push(u8::try_from(inner.len()).expect("short"));
+        message.extend(inner);
+        message.extend(b"\x78\x01");
+        dnstap::validate(&message).expect("dnstap");
+        let (frames, errors) = read_on(&file(&[&message, b"next"]));
+        assert_eq!((frames.len(), errors.len()), (2, 0), "{errors:?}");
+    }
+
+    #[test]
+    fn a_file_of_starts_is_given_up_after_a_while() {
+        let piece = [&Control::start().encode()[..], b"\0\x0f\xff\xff"].concat();
+        let all = piece.repeat(3 * RESUMED_AT_MOST as usize);
+        let (frames, errors) = read_on(&all);
+        let inside = errors
+            .iter()
+            .filter(|error| error.contains("inside the frame"));
+        assert_eq!(inside.count(), RESUMED_AT_MOST as usize);
+        assert!(frames.len() < 10);
     }
 
     #[test]
