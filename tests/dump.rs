@@ -219,6 +219,112 @@ fn captures_in_one_file_are_all_read_and_what_else_follows_is_reported() {
 }
 
 #[test]
+fn a_file_that_is_no_capture_is_not_followed() {
+    let folder = TempDir::new().expect("a folder");
+    let (file, text) = (path(&folder, "in"), path(&folder, "out"));
+    let zstd = zstd::encode_all(fs::File::open(SAMPLE).expect("a capture"), 1).expect("memory");
+    let other = b"\0\0\0\0\0\0\0\x0d\0\0\0\x02\0\0\0\x01\0\0\0\x01\n";
+    for (bytes, said) in [
+        (&b"<html><body>"[..], "not a Frame Streams file"),
+        (
+            &zstd,
+            "is compressed, and -f follows only captures that are not compressed",
+        ),
+        (other, "content type"),
+    ] {
+        fs::write(&file, bytes).expect("written");
+        let running = Dump::start(folder.path(), &["-f", &file, "-w", &text, "-q"]);
+        let (status, stderr) = running.end();
+        assert_eq!(status, Some(1), "{stderr}");
+        assert!(stderr.contains(said), "{stderr}");
+    }
+}
+
+/// Users of other tools expect that the name of a socket is enough.
+#[test]
+fn the_path_of_a_socket_gets_a_hint_at_the_option_for_sockets() {
+    let folder = TempDir::new().expect("a folder");
+    let socket = path(&folder, "in.sock");
+    for follow in [&[][..], &["-f"]] {
+        let output = dump(&[follow, &[socket.as_str()]].concat());
+        assert_eq!(output.status.code(), Some(1));
+        let said = stderr(&output);
+        let hint = format!("to listen on a unix socket with this name, write `-u {socket}`");
+        assert!(said.contains(&hint), "{said}");
+    }
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("bound");
+    let output = dump(&[&socket]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    let hint = format!("it is a socket: to listen on it, write `-u {socket}`");
+    assert!(said.contains(&hint), "{said}");
+}
+
+#[test]
+fn captures_after_one_that_is_cut_inside_a_frame_are_read() {
+    let folder = TempDir::new().expect("a folder");
+    let bytes = fs::read(SAMPLE).expect("a capture");
+    let cut = &bytes[..bytes.len() - 20];
+    let file = path(&folder, "in.fstrm");
+    fs::write(&file, [cut, &bytes].concat()).expect("written");
+    let output = dump(&["--count", &file]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.stdout, b"89\n", "{}", stderr(&output));
+    let said = stderr(&output);
+    let next = format!("another capture begins at byte {}", cut.len());
+    assert!(said.contains(&next), "{said}");
+    // The same with two inputs.
+    let (first, second) = (path(&folder, "cut.fstrm"), SAMPLE);
+    fs::write(&first, cut).expect("written");
+    let output = dump(&["--count", "-r", &first, "-r", second]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.stdout, b"89\n", "{}", stderr(&output));
+}
+
+#[test]
+fn mistakes_in_arguments_get_a_sentence() {
+    let folder = TempDir::new().expect("a folder");
+    let socket = path(&folder, "in.sock");
+    for (arguments, said) in [
+        (
+            &["-u", &socket, "-u", &socket][..],
+            &*format!("the socket unix://{socket} is given twice; give each -u and each -l"),
+        ),
+        (
+            &["-l", "127.0.0.1:6000", "-l", "tls://127.0.0.1:6000"],
+            "-l tls:// needs --cert",
+        ),
+        (
+            &["-l", "127.0.0.1:6000", "-l", "tcp://127.0.0.1:6000"],
+            "the socket tcp://127.0.0.1:6000 is given twice",
+        ),
+        (
+            &[SAMPLE, "--qname", ""],
+            "a rule of `qname` is empty; write what it matches, or remove it",
+        ),
+        (
+            &[SAMPLE, "--rcode", "NOERROR,"],
+            "a rule of `rcode` is empty",
+        ),
+        (&[SAMPLE, "--client", "!"], "a rule of `client` is empty"),
+        (
+            &[SAMPLE, "-type", "client"],
+            "`-type` has one dash; write `--type`",
+        ),
+        (&["-unix", "a"], "`-unix` has one dash; write `--unix`"),
+        (
+            &[SAMPLE, "--limit", "ten"],
+            "write a whole number of at least 1",
+        ),
+    ] {
+        let output = dump(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let text = stderr(&output);
+        assert!(text.contains(said), "{text}");
+    }
+}
+
+#[test]
 fn a_fifo_without_a_writer_is_waited_for_until_a_signal() {
     let folder = TempDir::new().expect("a folder");
     let (fifo, text) = (path(&folder, "fifo"), path(&folder, "out"));
@@ -647,6 +753,28 @@ async fn senders_at_sockets_get_finish_and_their_frames_are_written() {
     let frames = FileReader::new(written.as_slice()).expect("a capture");
     assert_eq!(frames.filter_map(Result::ok).count(), 135);
     assert!(!Path::new(&socket).exists());
+}
+
+/// GNU `timeout` signals the process and then the process group of the process.
+#[tokio::test]
+async fn two_signals_of_the_same_moment_let_senders_end_their_streams() {
+    let folder = TempDir::new().expect("a folder");
+    let (socket, copy) = (path(&folder, "in.sock"), path(&folder, "copy.fstrm"));
+    let running = Dump::start(folder.path(), &["-u", &socket, "-w", &copy, "-v"]);
+    until("its socket", || running.stderr().contains("listening"));
+    let mut sender = UnixStream::connect(&socket).await.expect("listening");
+    open(&mut sender, TIMEOUT).await.expect("ACCEPT");
+    running.signal(Signal::SIGINT);
+    running.signal(Signal::SIGTERM);
+    let read = timeout(TIMEOUT, sender.read_u8()).await.expect("in time");
+    read.expect_err("the back channel is closed");
+    let bytes = fs::read(SAMPLE).expect("a capture");
+    let head = Control::start().encode().len();
+    sender.write_all(&bytes[head..]).await.expect("written");
+    drop(sender);
+    let (status, text) = running.end();
+    assert_eq!(status, Some(0), "{text}");
+    assert!(text.contains(&format!("{copy}: wrote 45")), "{text}");
 }
 
 /// As in golang-dnstap, `-t` limits the handshake. After the handshake, a sender may be silent for any time.

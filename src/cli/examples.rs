@@ -163,6 +163,10 @@ const SPOOL: &[Example] = &[
 
 const SPOOL_LIST: &[Example] = &[
     example(
+        "tapfan spool list",
+        "Lists the spools of the sinks in ./Tapfile, or else in /etc/tapfan/Tapfile",
+    ),
+    example(
         "tapfan spool list /var/lib/tapfan",
         "Lists the spools in the subfolders of this folder",
     ),

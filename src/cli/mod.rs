@@ -16,6 +16,7 @@ mod inherited;
 mod init;
 mod log;
 mod man;
+mod number;
 mod paint;
 mod readings;
 mod remote;
@@ -23,6 +24,7 @@ mod replay;
 mod run;
 mod senders;
 mod signals;
+mod single_dash;
 mod spool;
 mod status;
 mod tapfile;
@@ -116,6 +118,9 @@ const BAD_CONFIGURATION: u8 = 2;
 /// Runs the command line of this process and returns its exit status: 0 for success, 1 for a failure while running, 2 for
 /// bad usage or a bad configuration.
 pub fn main() -> ExitCode {
+    if let Some(mistake) = single_dash::find(std::env::args_os().skip(1)) {
+        return fail(BAD_CONFIGURATION, format_args!("{mistake}"));
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),

@@ -50,7 +50,7 @@ pub use crate::{
     extra::Template,
     net::{
         AddressError, Authority, ClientTls, Endpoint, FilePattern, FilePatternError, Host,
-        ResolverSettings, ServerTls, SrvName, TlsWords, UnixAddress, UnixPermissions,
+        ResolverSettings, ServerTls, ServerWords, SrvName, TlsWords, UnixAddress, UnixPermissions,
     },
 };
 

@@ -12,7 +12,7 @@ use super::{ListenAddress, filters::Filters, spool::Spool};
 use crate::{
     closed_set::closed_set,
     extra::Template,
-    net::{ClientTls, Endpoint, Host, ResolverSettings},
+    net::{ClientTls, Endpoint, Host, ResolverSettings, ServerWords},
 };
 
 /// A complete and checked configuration.
@@ -96,6 +96,8 @@ pub struct Listen {
     /// The `identity` for frames whose own identity is missing or empty. At most 256 bytes are useful: the memory of a
     /// chunk of short frames grows with this text.
     pub identity: Option<Bytes>,
+    /// The names of the TLS settings in error texts.
+    pub words: ServerWords,
 }
 
 /// Limits of one listener.
@@ -290,6 +292,7 @@ impl Listen {
                 handshake: HANDSHAKE_DEADLINE,
             },
             identity: None,
+            words: ServerWords::default(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{ClientTls, Endpoint, Listen, ListenAddress, Refresh};
+use super::{ClientTls, Endpoint, Listen, ListenAddress, Refresh, TlsWords};
 
 /// The servers to which tapfan connects because of a `connect` line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +28,10 @@ impl Remote {
         let tls = matches!(endpoint, Endpoint::Tls(_) | Endpoint::TlsSrv(_));
         Self {
             endpoint,
-            tls: tls.then(ClientTls::default),
+            tls: tls.then(|| ClientTls {
+                words: TlsWords::of_connect(),
+                ..ClientTls::default()
+            }),
             refresh: Refresh::default(),
         }
     }

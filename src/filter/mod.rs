@@ -101,6 +101,9 @@ impl Filter {
     /// # Errors
     /// If this kind of rule does not have the word.
     pub fn add(&mut self, kind: Kind, verdict: Verdict, word: &str) -> Result<(), BadRule> {
+        if word.is_empty() {
+            return Err(BadRule::Empty(kind.label()));
+        }
         match kind {
             Kind::Type => {
                 for number in words::types(word)? {

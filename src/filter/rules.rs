@@ -31,6 +31,9 @@ pub enum BadRule {
         /// The nearest known word.
         hint: Option<String>,
     },
+    /// A rule without words.
+    #[error("a rule of `{0}` is empty; write what it matches, or remove it")]
+    Empty(&'static str),
     /// A `!` before a word other than the first.
     #[error(
         "`!` stands before a whole rule, not before one of its words: write the rule `!{0}` in a separate option, before this option"

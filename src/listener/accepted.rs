@@ -4,16 +4,15 @@ use std::{
     io,
     net::SocketAddr,
     os::fd::{AsRawFd, RawFd},
-    sync::Arc,
     time::Duration,
 };
 
 use tokio::time::timeout;
 
-use super::ErrorReason;
+use super::{ErrorReason, Settings};
 use crate::{
     frame_stream::LooksLike,
-    net::{self, ServerConfig, Stream},
+    net::{self, ServerWords, Stream},
 };
 
 /// An accepted connection, before TLS.
@@ -29,10 +28,10 @@ pub(super) enum NoStream {
     NothingSent,
     #[error("the connection broke: {0}")]
     Broken(io::Error),
-    #[error("{}", net::server_failure(.0))]
-    Tls(io::Error),
+    #[error("{}", net::server_failure(.0, *.1))]
+    Tls(io::Error, ServerWords),
     #[error(
-        "this listener speaks TLS, but the sender began with {0}; turn TLS on at the sender, or write `listen tcp://`"
+        "this listener speaks TLS, but the sender began with {0}; turn TLS on at the sender, or give this listener an address with `tcp://`"
     )]
     NotTls(LooksLike),
     #[error("the TLS handshake was not complete after {0:?}")]
@@ -54,18 +53,15 @@ impl Accepted {
         }
     }
 
-    /// Performs the TLS handshake if there is one, within `deadline`.
-    pub(super) async fn into_stream(
-        self,
-        tls: Option<Arc<ServerConfig>>,
-        deadline: Duration,
-    ) -> Result<Stream, NoStream> {
+    /// Performs the TLS handshake if there is one, within the deadline of the listener.
+    pub(super) async fn into_stream(self, settings: &Settings) -> Result<Stream, NoStream> {
+        let (deadline, words) = (settings.limits.handshake, settings.words);
         let stream = match self {
             Self::Unix(stream) => return Ok(Stream::Unix(stream)),
             Self::Tcp(stream, _) => stream,
         };
         net::prepare_accepted(&stream).map_err(NoStream::Broken)?;
-        let Some(tls) = tls else {
+        let Some(tls) = settings.tls.clone() else {
             return Ok(stream.into());
         };
         let handshake = async {
@@ -78,7 +74,7 @@ impl Accepted {
             // TLS is started even if the first bytes are not TLS. The client then gets an alert, which it can log.
             net::accept_tls(tls, stream).await.map_err(|error| {
                 if opening[0] == TLS_HANDSHAKE || length < opening.len() {
-                    NoStream::Tls(error)
+                    NoStream::Tls(error, words)
                 } else {
                     NoStream::NotTls(LooksLike::from_first_bytes(opening))
                 }
@@ -118,7 +114,7 @@ impl From<&NoStream> for ErrorReason {
         match error {
             NoStream::NothingSent => Self::Probe,
             NoStream::Broken(_) => Self::Io,
-            NoStream::Tls(_) | NoStream::NotTls(_) | NoStream::Timeout(_) | NoStream::Drained => {
+            NoStream::Tls(..) | NoStream::NotTls(_) | NoStream::Timeout(_) | NoStream::Drained => {
                 Self::Tls
             }
         }

@@ -62,7 +62,7 @@ impl Connections {
             let intake = &open.0;
             let peer = accepted.peer();
             let limits = settings.limits;
-            let stream = accepted.into_stream(settings.tls.clone(), limits.handshake);
+            let stream = accepted.into_stream(&settings);
             let stream = intake.before_deadline(stream).await;
             match stream.unwrap_or(Err(NoStream::Drained)) {
                 Ok(stream) => connection::serve(intake, stream, limits).await,

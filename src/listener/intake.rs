@@ -13,7 +13,7 @@ use super::{
 use crate::{
     config::ListenLimits,
     memory::Budget,
-    net::{Descriptors, ServerConfig},
+    net::{Descriptors, ServerConfig, ServerWords},
     router::Router,
 };
 
@@ -60,6 +60,8 @@ pub(crate) struct Settings {
     pub limits: ListenLimits,
     /// The certificate and key; `None` without TLS.
     pub tls: Option<Arc<ServerConfig>>,
+    /// The names of the TLS settings in error texts.
+    pub words: ServerWords,
 }
 
 // === impl Intake ===

@@ -14,7 +14,7 @@ use crate::{
     config::{Listen, ListenAddress, ListenLimits},
     frame_stream::{Control, end_request},
     memory::Budget,
-    net::{Descriptors, Inherited, OwnListeners, ServerConfig},
+    net::{Descriptors, Inherited, OwnListeners, ServerConfig, ServerWords},
     router::{Limits, Queues, Router},
 };
 
@@ -42,6 +42,7 @@ fn listener_with(
             handshake: Duration::from_secs(5),
         },
         identity: None,
+        words: ServerWords::default(),
     };
     let router = Router::new([Arc::clone(&queue)]);
     let budgets = Budgets {
@@ -52,6 +53,7 @@ fn listener_with(
     let settings = Settings {
         limits: listen.limits,
         tls,
+        words: listen.words,
     };
     let listener = Listener::bind(
         &listen,

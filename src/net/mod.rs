@@ -29,7 +29,7 @@ pub use socket::{Keepalive, UserTimeout};
 pub use stream::Stream;
 #[cfg(feature = "tls")]
 pub use tls::server_name;
-pub use tls::{ClientTls, ServerTls, TlsError, TlsWords};
+pub use tls::{ClientTls, ServerTls, ServerWords, TlsError, TlsWords};
 
 pub(crate) use address::UNIX_PATH_LIMIT;
 pub(crate) use bind::{Admitted, BoundUnix, PermissionChange, bind_tcp, bind_unix};

@@ -130,6 +130,7 @@ fn settings(listen: &Listen) -> Settings {
     Settings {
         limits: listen.limits,
         tls: None,
+        words: listen.words,
     }
 }
 

@@ -307,6 +307,7 @@ impl PlannedListener {
         let settings = || Settings {
             limits: listen.limits,
             tls: material.server_tls.clone(),
+            words: listen.words,
         };
         let old = running
             .listeners

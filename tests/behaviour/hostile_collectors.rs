@@ -38,11 +38,11 @@ async fn a_wrong_answer_to_the_handshake_is_reported_and_retried() {
     for (answer, said) in [
         (
             b"HTTP/1.1 400 Bad Request\r\n".as_slice(),
-            "expected ACCEPT, found HTTP; a web server listens on this port: which port does the collector use for dnstap?",
+            "expected ACCEPT, found HTTP; a web server listens on this port: which port is for dnstap?",
         ),
         (
             b"\x15\x03\x03\0\x02\x02\x46",
-            "expected ACCEPT, found TLS; the collector uses TLS on this port: write tls:// instead of tcp://",
+            "expected ACCEPT, found TLS; the peer uses TLS on this port: write tls:// instead of tcp://",
         ),
         (
             b"\xff\xff\xff\xff\xff\xff\xff\xff",

@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    io::Write as _,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     time::{SystemTime, UNIX_EPOCH},
@@ -30,7 +30,7 @@ use crate::{
     sender,
     traffic::{numbered, numbers_of, recorded},
     wait::{until, with_timeout},
-    wire::{self, ACCEPT, READY, START, STOP},
+    wire::{self, ACCEPT, FINISH, READY, START, STOP},
 };
 
 fn data(name: &str) -> PathBuf {
@@ -216,7 +216,7 @@ async fn a_broken_capture_is_sent_as_far_as_it_goes_and_reported() {
     let mut cut = fs::read(capture(&folder, "cut", 100)).expect("a file");
     cut.truncate(cut.len() - STOP.len() - 3);
     fs::write(folder.path("cut"), cut).expect("written");
-    let mut command = command([folder.path("cut"), "/no/such/capture".into()]);
+    let mut command = command([folder.path("cut")]);
     command
         .arg("--to")
         .arg(folder.path("in"))
@@ -228,12 +228,37 @@ async fn a_broken_capture_is_sent_as_far_as_it_goes_and_reported() {
         said.contains("without a STOP, after 99 whole frames"),
         "{said}"
     );
+    router.drain().await;
+    assert!(numbers_of(&collector.frames()).into_iter().eq(0..99));
+}
+
+/// A listener must see nothing of a replay whose captures are misspelt.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_capture_that_cannot_be_used_is_reported_before_the_replay_connects() {
+    let folder = Folder::new();
+    let listener = UnixListener::bind(folder.path("in")).expect("free");
+    fs::write(folder.path("page"), "<html>").expect("written");
+    let mut command = command([
+        capture(&folder, "good", 1),
+        "/no/such/capture".into(),
+        folder.path("page"),
+    ]);
+    command.arg("--to").arg(folder.path("in"));
+    let output = run(command).await;
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
     assert!(
         said.contains("tapfan: /no/such/capture: No such file"),
         "{said}"
     );
-    router.drain().await;
-    assert!(numbers_of(&collector.frames()).into_iter().eq(0..99));
+    assert!(
+        said.contains("page: not a Frame Streams file: it does not begin with START"),
+        "{said}"
+    );
+    assert!(output.stdout.is_empty());
+    let listener = listener.into_std().expect("a socket");
+    let nothing = listener.accept().expect_err("the replay did not connect");
+    assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -287,7 +312,7 @@ async fn a_second_signal_ends_a_replay_without_finish_as_a_failure() {
     command.arg("--to").arg(folder.path("in"));
     command.args(["--loop", "0", "--rate", "2000"]);
     let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let child = command.spawn().expect("run");
+    let mut child = command.spawn().expect("run");
     let (mut stream, _) = listener.accept().await.expect("a connection");
     stream.write_all(ACCEPT).await.expect("written");
     let mut got = Vec::new();
@@ -299,7 +324,15 @@ async fn a_second_signal_ends_a_replay_without_finish_as_a_failure() {
     while !got.ends_with(STOP) {
         stream.read_buf(&mut got).await.expect("STOP");
     }
-    kill(pid, Signal::SIGINT).expect("sent");
+    // A signal that comes shortly after the first one is the same request.
+    until("a second signal ends the replay", || {
+        let is_running = child.try_wait().expect("a child").is_none();
+        if is_running {
+            kill(pid, Signal::SIGINT).expect("sent");
+        }
+        !is_running
+    })
+    .await;
     let output = spawn_blocking(move || child.wait_with_output());
     let output = with_timeout("the replay ends", output);
     let output = output.await.expect("no panic").expect("its output");
@@ -313,6 +346,38 @@ async fn a_second_signal_ends_a_replay_without_finish_as_a_failure() {
         line.ends_with("; interrupted; did not end cleanly, see the errors\n"),
         "{line}"
     );
+}
+
+/// GNU `timeout` signals the process and then the process group of the process.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_signals_of_the_same_moment_end_a_replay_in_order() {
+    let folder = Folder::new();
+    let listener = UnixListener::bind(folder.path("in")).expect("free");
+    let mut command = command([capture(&folder, "capture", 100)]);
+    command.arg("--to").arg(folder.path("in"));
+    command.args(["--loop", "0", "--rate", "2000"]);
+    let child = command.stdout(Stdio::piped()).spawn().expect("run");
+    let (mut stream, _) = listener.accept().await.expect("a connection");
+    stream.write_all(ACCEPT).await.expect("written");
+    let mut got = Vec::new();
+    while got.len() < READY.len() + START.len() + 100 {
+        stream.read_buf(&mut got).await.expect("frames");
+    }
+    let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
+    kill(pid, Signal::SIGINT).expect("sent");
+    kill(pid, Signal::SIGTERM).expect("sent");
+    while !got.ends_with(STOP) {
+        assert!(
+            stream.read_buf(&mut got).await.expect("STOP") > 0,
+            "no STOP"
+        );
+    }
+    stream.write_all(FINISH).await.expect("written");
+    let output = spawn_blocking(move || child.wait_with_output());
+    let output = with_timeout("the replay ends", output);
+    let output = output.await.expect("no panic").expect("its output");
+    let line = printed(&output);
+    assert!(line.ends_with("; interrupted; FINISH received\n"), "{line}");
 }
 
 /// Accepts one stream on the socket `path`, sends `answer` at its start, and closes the connection

@@ -293,6 +293,10 @@ fn the_guide_has_the_limits_of_files_and_the_page() {
     guide.says(format!(
         "In each lookup of a name, tapfan waits up to {hosts} for `/etc/resolv.conf`"
     ));
+    let same = of.time("src/cli/signals.rs", "SAME_REQUEST");
+    guide.says(format!(
+        "SIGTERM or SIGINT within {same} of the previous one is the same request"
+    ));
     guide.says(format!(
         "expire within {} days",
         of.time("src/net/tls/validity.rs", "SOON").days()

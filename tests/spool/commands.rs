@@ -126,6 +126,53 @@ fn capture(path: &Path) -> Vec<Frame> {
 }
 
 #[test]
+fn without_a_folder_list_and_check_take_the_spools_of_the_tapfile() {
+    let spools = Spools::new();
+    spools.write("siem");
+    spools.write("archive");
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = |command: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_tapfan"))
+            .args(["spool", command])
+            .current_dir(folder.path())
+            .output()
+            .expect("runs");
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        (
+            output.status.code(),
+            text(output.stdout),
+            text(output.stderr),
+        )
+    };
+    let tapfile = |spool: &str| {
+        let text = format!(
+            "listen @in\ndnstap tls://s.example:1 full {{\n cert /no/such\n key /no/such\n name siem\n {spool}\n}}\n"
+        );
+        fs::write(folder.path().join("Tapfile"), text).expect("written");
+    };
+    tapfile(&format!("spool {} 1GiB", spools.path("siem").display()));
+    for command in ["list", "check"] {
+        let (status, stdout, stderr) = run(command);
+        assert_eq!(status, Some(0), "{stderr}");
+        assert!(stdout.contains("siem"), "{stdout}");
+        assert!(!stdout.contains("archive"), "{stdout}");
+    }
+    for (text, said) in [
+        ("", "no sink of ./Tapfile has a spool yet"),
+        ("x", "has errors"),
+    ] {
+        tapfile(text);
+        let (status, _, stderr) = run("list");
+        assert_eq!(status, Some(2), "{stderr}");
+        assert!(stderr.contains(said), "{stderr}");
+        assert!(
+            stderr.contains("name their folder, as in `/var/lib/tapfan`"),
+            "{stderr}"
+        );
+    }
+}
+
+#[test]
 fn list_shows_every_spool_and_changes_nothing() {
     let spools = Spools::new();
     spools.write("siem");

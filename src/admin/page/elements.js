@@ -24,9 +24,21 @@ export function put(element, name, value) {
   else if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value);
 }
 
-/** Sets the text if it differs. Text that is not set again needs no layout and stays selected. */
+/**
+ * Sets the text if it differs. Text that is not set again needs no layout and stays selected. The messages of the router
+ * quote words in backticks; such words become code.
+ */
 export function say(element, text) {
-  if (element.textContent !== text) element.textContent = text;
+  if (element.said === text) return;
+  element.said = text;
+  const parts = String(text ?? "").split("`");
+  // Backticks come in pairs, so there is an even number of them and an odd number of parts.
+  if (parts.length < 3 || parts.length % 2 === 0) element.textContent = text;
+  else element.replaceChildren(...parts.map((part, place) => (place % 2 === 0 ? part : quoted(element, part))));
+}
+
+function quoted(parent, text) {
+  return parent.namespaceURI === SVG ? svg("tspan", { class: "code" }, text) : html("code", {}, text);
 }
 
 /** Shows or hides an element. */

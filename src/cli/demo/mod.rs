@@ -16,6 +16,7 @@ mod verdict;
 
 use std::{
     error::Error,
+    io,
     net::Ipv4Addr,
     path::Path,
     process::ExitCode,
@@ -46,7 +47,7 @@ use self::{
     traffic::Traffic,
     verdict::conclude,
 };
-use super::{FAILED, fail, signals::Signals};
+use super::{FAILED, fail, number::number, signals::Signals};
 use crate::{
     admin::Server,
     config::{self, AdminAddress},
@@ -58,7 +59,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(super) struct DemoArgs {
     /// The length of the demo in seconds, without the drain
-    #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u64).range(2..=3600))]
+    #[arg(long, value_name = "N", default_value_t = 12, value_parser = number::<u64>(2..=3600))]
     seconds: u64,
     /// Continues the traffic until SIGINT or SIGTERM, so that you can look at the page
     #[arg(long)]
@@ -73,8 +74,14 @@ struct Play {
     absence: Absence,
 }
 
-/// The signals that end the demo: SIGINT and SIGTERM.
-type End = Signals<()>;
+/// The requests to end the demo, by SIGINT or SIGTERM.
+#[derive(Default)]
+struct End {
+    /// Ends the traffic. Also cancelled when the traffic has ended by itself.
+    traffic: CancellationToken,
+    /// Ends the drain early.
+    drain: CancellationToken,
+}
 
 type Failure = Box<dyn Error>;
 
@@ -96,8 +103,7 @@ pub(super) fn run(args: &DemoArgs) -> ExitCode {
 
 /// Runs the demo and returns whether the counts of the router and of the collectors agree.
 async fn play(length: Duration, keep: bool) -> Result<bool, Failure> {
-    let mut end =
-        End::new([SignalKind::interrupt(), SignalKind::terminate()].map(|kind| (kind, ())))?;
+    let end = End::on_signals()?;
     let folder = Folder::new()?;
     let traffic = Arc::new(Traffic::new()?);
     let mut collectors = Collectors::new(folder.path(), &traffic)?;
@@ -133,12 +139,14 @@ async fn play(length: Duration, keep: bool) -> Result<bool, Failure> {
         changes,
         absence: Absence::default(),
     };
-    play.perform(length, keep, &mut sender, &mut end).await?;
+    play.perform(length, keep, &mut sender, &end.traffic)
+        .await?;
+    end.traffic.cancel();
     let text = "the server ends its stream, and tapfan drains";
     play.screen.event(format_args!("{text}"));
     stop.cancel();
     let sent = sender.await??;
-    Ok(play.finish(sent, end).await)
+    Ok(play.finish(sent, end.drain).await)
 }
 
 fn introduce(screen: &Screen, traffic: &Traffic, tapfile: &str, length: Duration) {
@@ -190,6 +198,24 @@ fn show_change(screen: &Screen, change: &Change, absence: &mut Absence) {
     }
 }
 
+// === impl End ===
+
+impl End {
+    /// Installs the handlers of the signals. A task receives the signals, so that none of them waits while the demo
+    /// restarts a collector.
+    fn on_signals() -> io::Result<Self> {
+        let ends = [SignalKind::interrupt(), SignalKind::terminate()].map(|kind| (kind, ()));
+        let mut signals = Signals::new(ends)?;
+        let end = Self::default();
+        let (traffic, drain) = (end.traffic.clone(), end.drain.clone());
+        spawn(async move {
+            signals.next_after(&traffic).await;
+            drain.cancel();
+        });
+        Ok(end)
+    }
+}
+
 // === impl Play ===
 
 impl Play {
@@ -200,7 +226,7 @@ impl Play {
         length: Duration,
         keep: bool,
         sender: &mut JoinHandle<Result<u64, SenderError>>,
-        end: &mut End,
+        end: &CancellationToken,
     ) -> Result<(), Failure> {
         let start = time::Instant::now();
         let [leaves, returns] = absence_in(length);
@@ -214,7 +240,7 @@ impl Play {
             };
             select! {
                 biased;
-                () = end.next() => {
+                () = end.cancelled() => {
                     self.screen.event(format_args!("received a signal"));
                     break;
                 }
@@ -252,8 +278,8 @@ impl Play {
             .await
     }
 
-    /// Drains the router and prints the accounts. A signal ends the drain early.
-    async fn finish(self, sent: u64, mut end: End) -> bool {
+    /// Drains the router and prints the accounts. `hurry` ends the drain early.
+    async fn finish(self, sent: u64, hurry: CancellationToken) -> bool {
         let Self {
             screen,
             collectors,
@@ -261,12 +287,6 @@ impl Play {
             mut changes,
             mut absence,
         } = self;
-        let hurry = CancellationToken::new();
-        let second = hurry.clone();
-        spawn(async move {
-            end.next().await;
-            second.cancel();
-        });
         let start = Instant::now();
         let report = router.drain(hurry).await;
         let drained_in = start.elapsed();

@@ -6,13 +6,17 @@ use clap::{Args, ValueHint};
 
 use super::format::Chosen;
 use crate::{
+    cli::number::number,
     config::{
         AddressEdit, Config, FilterFileError, FilterRule, Filters, Listen, ListenAddress,
         SampleSettings, Sink, Verdict,
         quantity::{self, QuantityError},
     },
     filter::{BadRule, Filter, Kind, Sample, Screen},
-    net::{BindAddress, ClientTls, Endpoint, ServerTls, TlsWords, UnixAddress, UnixPermissions},
+    net::{
+        BindAddress, ClientTls, Endpoint, ServerTls, ServerWords, TlsWords, UnixAddress,
+        UnixPermissions,
+    },
 };
 
 /// Arguments of `tapfan dump`.
@@ -144,7 +148,7 @@ pub(super) struct FilterArgs {
     #[arg(long, value_name = "WORDS", value_delimiter = ',', value_parser = ["ecs", "cookie"])]
     strip: Vec<String>,
     /// Stops after this number of frames.
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = number::<NonZeroU64>(1..=u64::MAX))]
     pub(super) limit: Option<NonZeroU64>,
 }
 
@@ -181,6 +185,7 @@ impl InputArgs {
             };
             let mut listen = Listen::new(name, address);
             listen.limits.handshake = timeout;
+            listen.words = ServerWords::OPTIONS;
             listen
         };
         unix.chain(others).map(named).collect()
@@ -355,6 +360,7 @@ fn client_address(text: &str) -> Result<AddressEdit, String> {
 
 /// The options for collectors with TLS. `--cert` and `--key` are for the listeners.
 const TLS_WORDS: TlsWords = TlsWords {
+    peer: "collector",
     client: None,
     ..TlsWords::OPTIONS
 };
@@ -451,6 +457,25 @@ mod tests {
         received fatal alert: CertificateRequired; the collector requires a client certificate: this command cannot send one, but `tapfan run` can, with `cert` and `key`
         received fatal alert: HandshakeFailure; either the collector requires a client certificate (this command cannot send one, but `tapfan run` can, with `cert` and `key`), or it has no TLS version or cipher in common with tapfan; the collector's log says which
         received fatal alert: UnknownCA; the collector probably requires a client certificate: this command cannot send one, but `tapfan run` can, with `cert` and `key`
+        ");
+    }
+
+    #[test]
+    fn errors_of_senders_with_tls_name_the_options_of_dump() {
+        use rustls::{AlertDescription, CertificateError, Error};
+        let failures = [
+            Error::NoCertificatesPresented,
+            Error::InvalidCertificate(CertificateError::UnknownIssuer),
+            Error::AlertReceived(AlertDescription::UnknownCA),
+        ];
+        let said = failures.map(|error| {
+            let error = std::io::Error::new(std::io::ErrorKind::InvalidData, error);
+            crate::net::server_failure(&error, ServerWords::OPTIONS)
+        });
+        insta::assert_snapshot!(said.join("\n"), @"
+        peer sent no certificates; `--client-ca` requires a client certificate: configure one at the sender, or remove `--client-ca`
+        invalid peer certificate: UnknownIssuer; the sender's certificate must be signed by an authority in `--client-ca`
+        received fatal alert: UnknownCA; the sender refuses this listener's certificate: the sender must trust the authority that signed `--cert`, and expect a name that `--cert` contains
         ");
     }
 

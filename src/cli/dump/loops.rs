@@ -24,6 +24,15 @@ pub(super) fn check(args: &DumpArgs) -> Result<(), String> {
             ));
         }
     }
+    for (number, listen) in listeners.iter().enumerate() {
+        let mut before = listeners.iter().take(number);
+        if before.any(|other| is_same_socket(&other.address, &listen.address)) {
+            return Err(format!(
+                "the socket {} is given twice; give each -u and each -l an address of its own",
+                listen.name
+            ));
+        }
+    }
     let files = &args.output.chosen.files;
     for (number, file) in files.iter().enumerate() {
         let mut before = files.iter().take(number);
@@ -57,6 +66,25 @@ fn is_at(endpoint: &Endpoint, listen: &Listen) -> bool {
         return dialled == bound || real(dialled).is_some_and(|path| real(bound) == Some(path));
     }
     leads_to(endpoint, &listen.address)
+}
+
+/// Returns whether two listeners would bind the same socket.
+fn is_same_socket(one: &ListenAddress, other: &ListenAddress) -> bool {
+    match (one, other) {
+        (
+            ListenAddress::Unix(UnixAddress::Path(one), _),
+            ListenAddress::Unix(UnixAddress::Path(other), _),
+        ) => {
+            let real = |path: &Path| real_path(path).ok();
+            one == other || real(one).is_some_and(|path| real(other) == Some(path))
+        }
+        (ListenAddress::Unix(one, _), ListenAddress::Unix(other, _)) => one == other,
+        (
+            ListenAddress::Tcp(one) | ListenAddress::Tls(one, _),
+            ListenAddress::Tcp(other) | ListenAddress::Tls(other, _),
+        ) => one == other && one.port() != 0,
+        _ => false,
+    }
 }
 
 /// Returns whether two outputs would write to the same regular file, which may not exist yet.

@@ -128,12 +128,13 @@ fn next_steps(path: &Path, draft: &Draft) -> String {
     }
     for (found, socket) in &draft.servers {
         let recipe = found.server.recipe();
-        let lines = recipe.lines_for(&socket.display().to_string());
+        let socket = socket.display().to_string();
+        let (lines, permission) = (recipe.lines_for(&socket), recipe.permission(&socket));
         let (name, file) = (recipe.name, recipe.file);
-        let note = recipe.note_below();
+        let below = recipe.note_below() + &permission;
         parts.push(format!(
             "\n{name} runs here. Add to {file}, and restart it:\n\n{lines}{}",
-            note.trim_end()
+            below.trim_end()
         ));
     }
     if draft.servers.is_empty() {
@@ -234,6 +235,28 @@ mod tests {
         assert!(output.status.success(), "{output:?}");
         let about = fs::metadata(&created).expect("a folder");
         assert_eq!(about.permissions().mode() & 0o777, 0o755);
+    }
+
+    #[test]
+    fn the_commands_for_apparmor_name_the_sockets_of_the_tapfile() {
+        let mut machine = Machine::look();
+        machine.runtime = "/run".into();
+        machine.servers = [Server::Bind, Server::Unbound, Server::Knot]
+            .map(|server| machine::Found {
+                server,
+                group: None,
+                may_enter: true,
+            })
+            .into();
+        let draft = Draft::new(&machine);
+        let text = next_steps(Path::new("Tapfile"), &draft);
+        for (socket, profile) in [("bind", "usr.sbin.named"), ("unbound", "usr.sbin.unbound")] {
+            let socket = format!("/run/tapfan/{socket}.sock");
+            let rule = format!("\necho \"{socket} rw,\" >> /etc/apparmor.d/local/{profile}\n");
+            assert!(text.contains(&rule), "{text}");
+            assert!(draft.text.contains(&format!("listen unix://{socket}")));
+        }
+        assert_eq!(text.matches("apparmor_parser").count(), 2, "{text}");
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub(super) struct Recipe {
     pub(super) tapfile: &'static str,
     /// Further steps and facts for the user. README.md has the same sentences. Empty if there are none.
     pub(super) note: &'static str,
+    /// The `AppArmor` profile of the server on Debian and Ubuntu, if there is one.
+    pub(super) profile: Option<&'static str>,
 }
 
 /// The path of the socket in the recipes.
@@ -59,7 +61,18 @@ impl Recipe {
             ..
         } = self;
         let note = self.note_below();
-        format!("In {file}:\n\n{lines}{note}\nIn the Tapfile:\n\n{tapfile}")
+        let permission = self.permission(SOCKET);
+        format!("In {file}:\n\n{lines}{note}{permission}\nIn the Tapfile:\n\n{tapfile}")
+    }
+
+    /// Returns the commands with which `AppArmor` lets the server use the socket, with an empty line before them.
+    pub(super) fn permission(&self, socket: &str) -> String {
+        let Some(profile) = self.profile else {
+            return String::new();
+        };
+        format!(
+            "\necho \"{socket} rw,\" >> /etc/apparmor.d/local/{profile}\napparmor_parser -r /etc/apparmor.d/{profile}\n"
+        )
     }
 
     /// Returns the note with an empty line before it.
@@ -96,6 +109,7 @@ dnstap tls://siem.example.net:6443 full 4 8 {
     note: "The option `group` names the group of the process `coredns`. Leave the option out if CoreDNS runs as root.
 Write `full` in the Corefile: without it, CoreDNS leaves out the DNS messages, and no sink can get them.
 CoreDNS 1.14.4 and later can also wait for tapfan: see `connect` in docs/configuration.md.",
+    profile: None,
 };
 
 const BIND: Recipe = Recipe {
@@ -116,6 +130,7 @@ dnstap tcp://collector.example.net:6000 full
     note: "Add the three `dnstap` lines to your own `options` block. On Debian, this block is in the file
 `named.conf.options`. `rndc reconfig` applies the change without a restart.
 On Debian and Ubuntu, AppArmor must allow the connection (docs/guide.md#unix-sockets-and-permissions).",
+    profile: Some("usr.sbin.named"),
 };
 
 const UNBOUND: Recipe = Recipe {
@@ -139,6 +154,7 @@ dnstap tcp://collector.example.net:6000 full
 ",
     note: "If Unbound has a `chroot`, the socket must be inside it.
 On Debian and Ubuntu, AppArmor must allow the connection (docs/guide.md#unix-sockets-and-permissions).",
+    profile: Some("usr.sbin.unbound"),
 };
 
 const KNOT: Recipe = Recipe {
@@ -161,6 +177,7 @@ template:
 dnstap tcp://collector.example.net:6000 full
 ",
     note: "On Debian, the module is in the package `knot-module-dnstap`.",
+    profile: None,
 };
 
 const DNSDIST: Recipe = Recipe {
@@ -180,6 +197,7 @@ dnstap tcp://collector.example.net:6000 full
 ",
     note: "Put these lines above all other rules: after a rule that answers or drops a query, dnsdist applies no further
 rules to that query.",
+    profile: None,
 };
 
 const RECURSOR: Recipe = Recipe {
@@ -194,6 +212,7 @@ const RECURSOR: Recipe = Recipe {
 dnstap tcp://collector.example.net:6000 full
 ",
     note: "The Recursor taps the queries that it sends to other servers, and the responses of these servers.",
+    profile: None,
 };
 
 const KUBERNETES: Recipe = Recipe {
@@ -215,6 +234,7 @@ dnstap tcp://collector.dns-obs.svc.cluster.local.:6000 full {
     note: "Instead of `10.96.0.60`, write the ClusterIP of the Service, because the cluster's CoreDNS cannot resolve
 names of the cluster. To see it:
 `kubectl --namespace dns-obs get service tapfan --output jsonpath='{.spec.clusterIP}'`",
+    profile: None,
 };
 
 #[cfg(test)]
@@ -259,6 +279,16 @@ mod tests {
     }
 
     #[test]
+    fn the_guide_has_the_same_commands_for_apparmor() {
+        let guide = include_str!("../../../docs/guide.md");
+        for recipe in [&BIND, &UNBOUND] {
+            for command in recipe.permission(SOCKET).lines() {
+                assert!(guide.contains(command), "{command}");
+            }
+        }
+    }
+
+    #[test]
     fn the_tapfile_of_a_recipe_is_good_and_the_server_writes_to_its_listener() {
         for server in Server::value_variants() {
             let recipe = server.recipe();
@@ -269,6 +299,9 @@ mod tests {
                 assert!(recipe.lines.contains(SOCKET), "{}", recipe.name);
                 assert!(recipe.tapfile.contains(SOCKET), "{}", recipe.name);
                 assert!(recipe.lines_for("/x").contains("/x"), "{}", recipe.name);
+                let mentions = recipe.note.contains("AppArmor");
+                assert_eq!(recipe.profile.is_some(), mentions, "{}", recipe.name);
+                assert_eq!(recipe.permission("/x").contains("/x rw,"), mentions);
             }
         }
     }

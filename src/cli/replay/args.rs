@@ -5,7 +5,10 @@ use std::{path::PathBuf, str::FromStr, time::Duration};
 use clap::{Args, ValueEnum};
 
 use super::pace::Pace;
-use crate::net::{ClientTls, Endpoint, TlsWords};
+use crate::{
+    cli::number::number,
+    net::{ClientTls, Endpoint, TlsWords},
+};
 
 /// Arguments of `tapfan replay`.
 #[derive(Debug, Args)]
@@ -25,10 +28,10 @@ pub(in crate::cli) struct ReplayArgs {
     #[arg(long, value_name = "Nx", value_parser = speed)]
     speed: Option<f64>,
     /// Sends all captures N times; 0 repeats them until SIGINT.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = number::<u64>(0..=u64::MAX))]
     pub(super) r#loop: u64,
     /// Spreads the frames over N connections.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = number::<u16>(1..=1024))]
     pub(super) connections: u16,
     /// Sets the times in each frame to the time at which it is sent; the time between query and response stays the
     /// same.

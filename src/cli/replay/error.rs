@@ -70,6 +70,9 @@ pub(super) enum ReplayError {
     /// The thread that reads the captures could not be started, or failed.
     #[error("cannot read the captures: {0}")]
     Thread(io::Error),
+    /// The handlers of signals could not be installed.
+    #[error("cannot install signal handlers: {0}")]
+    Signals(io::Error),
     /// A connection's task failed.
     #[error("a connection failed because of a bug in tapfan; please report it")]
     Fault,

@@ -18,13 +18,7 @@ use std::{
     sync::Arc,
 };
 
-use tokio::{
-    runtime, select,
-    signal::unix::{SignalKind, signal},
-    sync::Mutex,
-    task::JoinSet,
-    time::Instant,
-};
+use tokio::{runtime, select, signal::unix::SignalKind, sync::Mutex, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::args::ReplayArgs;
@@ -35,7 +29,7 @@ use self::{
     progress::Account,
     target::Target,
 };
-use super::{BAD_CONFIGURATION, FAILED, eprint};
+use super::{BAD_CONFIGURATION, FAILED, eprint, signals::Signals};
 
 /// The result of a replay.
 struct Outcome {
@@ -53,6 +47,12 @@ pub(super) fn run(args: &ReplayArgs) -> ExitCode {
             return ExitCode::from(BAD_CONFIGURATION);
         }
     };
+    // Nothing is sent if the user has misspelt the name of a capture.
+    let unusable = pieces::unusable(&args.captures);
+    if !unusable.is_empty() {
+        unusable.iter().for_each(report);
+        return ExitCode::from(FAILED);
+    }
     let runtime = match runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -126,6 +126,7 @@ async fn replay(args: &ReplayArgs, target: Target) -> Result<Outcome, ReplayErro
     for _ in 0..args.connections {
         streams.push(connection.open().await?);
     }
+    let mut signals = end_signals()?;
     let start = Instant::now();
     let mut connections = JoinSet::new();
     for stream in streams {
@@ -147,7 +148,8 @@ async fn replay(args: &ReplayArgs, target: Target) -> Result<Outcome, ReplayErro
     };
     let is_aborted = select! {
         () = ended => false,
-        () = stop_on_signals(&stop) => true,
+        // The first request ends the streams cleanly, and the second one ends the replay.
+        () = signals.next_after(&stop) => true,
         () = progress::show(Arc::clone(&sent), start) => false,
     };
     if is_aborted {
@@ -168,24 +170,11 @@ async fn replay(args: &ReplayArgs, target: Target) -> Result<Outcome, ReplayErro
     })
 }
 
-/// Ends the streams cleanly at the first SIGINT or SIGTERM. Returns at the second signal.
-async fn stop_on_signals(stop: &CancellationToken) {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::terminate()),
-    ) else {
-        return std::future::pending().await;
-    };
-    for _ in 0..2 {
-        select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        if stop.is_cancelled() {
-            return;
-        }
-        stop.cancel();
-    }
+/// Installs the handlers of SIGINT and SIGTERM. This must happen before the first frame is sent, and after all connections
+/// are open: until then, a signal ends the process.
+fn end_signals() -> Result<Signals<()>, ReplayError> {
+    let ends = [SignalKind::interrupt(), SignalKind::terminate()].map(|kind| (kind, ()));
+    Signals::new(ends).map_err(ReplayError::Signals)
 }
 
 fn report(error: &ReplayError) {

@@ -1,6 +1,7 @@
 //! The captures, which a separate thread cuts into pieces. Each piece holds many frames.
 
 use std::{
+    fs,
     io::Read,
     path::{Path, PathBuf},
     sync::mpsc::{Receiver, Sender, channel},
@@ -60,6 +61,30 @@ const AHEAD: usize = 4;
 
 /// If the replay has a pace, a piece contains the frames that are due within this time.
 const SLICE: Duration = Duration::from_millis(10);
+
+/// Returns the problems with captures of which nothing can be sent: those that cannot be opened or are no captures.
+/// Looks only at files, because the bytes of a pipe can be read only once.
+pub(super) fn unusable(captures: &[PathBuf]) -> Vec<ReplayError> {
+    let unusable = |path: &PathBuf| {
+        if is_piped(path) {
+            return None;
+        }
+        let opened = capture::open(path).and_then(capture::decompressed);
+        let source = match opened {
+            Ok(bytes) => FileReader::new(bytes).err()?,
+            Err(error) => error.into(),
+        };
+        let name = capture::name(path);
+        Some(ReplayError::Capture { name, source })
+    };
+    captures.iter().filter_map(unusable).collect()
+}
+
+/// Returns whether `path` is neither a file nor a folder. It may be missing.
+fn is_piped(path: &Path) -> bool {
+    let about = fs::metadata(path);
+    capture::is_standard_input(path) || about.is_ok_and(|it| !it.is_file() && !it.is_dir())
+}
 
 // === impl Pieces ===
 

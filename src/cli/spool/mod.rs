@@ -15,8 +15,12 @@ use std::{
 
 use clap::{Args, Subcommand, ValueHint};
 
-use super::{FAILED, examples, fail};
-use crate::spool::{Folder, Inspection, Overview, Owner, SpoolError};
+use super::{BAD_CONFIGURATION, FAILED, check::choose, examples, fail};
+use crate::{
+    config,
+    files::read_in_time,
+    spool::{Folder, Inspection, Overview, Owner, SpoolError},
+};
 
 /// Arguments of `tapfan spool`.
 #[derive(Debug, Args)]
@@ -52,9 +56,10 @@ struct OneArgs {
 /// A folder with spools.
 #[derive(Debug, Args)]
 struct ManyArgs {
-    /// The folder of a spool, or a folder whose subfolders are spools
+    /// The folder of a spool, or a folder whose subfolders are spools; by default, the spools of ./Tapfile, or else of
+    /// /etc/tapfan/Tapfile
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
-    folder: PathBuf,
+    folder: Option<PathBuf>,
 }
 
 /// A spool that was found.
@@ -105,8 +110,15 @@ impl OneArgs {
 impl ManyArgs {
     /// Finds the spools. Returns an error if there is none.
     fn find(&self) -> Result<Vec<Found>, ExitCode> {
-        let folder = self.folder.display();
-        match in_folder(&self.folder) {
+        let Some(folder) = &self.folder else {
+            return of_tapfile().map_err(|error| {
+                let hint = "to look at other spools, name their folder, as in `/var/lib/tapfan`";
+                fail(BAD_CONFIGURATION, format_args!("{error}; {hint}"))
+            });
+        };
+        let found = in_folder(folder);
+        let folder = folder.display();
+        match found {
             Ok(found) if found.is_empty() => Err(fail(
                 FAILED,
                 format_args!("there is no spool in {folder} or in its subfolders"),
@@ -115,6 +127,30 @@ impl ManyArgs {
             Err(error) => Err(fail(FAILED, format_args!("cannot read {folder}: {error}"))),
         }
     }
+}
+
+/// Returns the spools of the sinks in the Tapfile at a default path.
+fn of_tapfile() -> Result<Vec<Found>, String> {
+    let path = choose(None).map_err(|error| error.to_string())?;
+    let shown = path.display().to_string();
+    // The certificates and users of the Tapfile do not matter here.
+    let read = move || config::load_elsewhere(&path, &config::process_environment);
+    let loaded = read_in_time(read).map_err(|error| format!("cannot read {shown}: {error}"))?;
+    let Some(config) = loaded.config else {
+        return Err(format!("{shown} has errors, which `tapfan check` lists"));
+    };
+    let folders = config.sinks.into_iter().filter_map(|sink| sink.spool);
+    let folders = folders.map(|spool| spool.folder);
+    let found: Vec<_> = folders.filter_map(found_in).collect();
+    if found.is_empty() {
+        return Err(format!("no sink of {shown} has a spool yet"));
+    }
+    Ok(found)
+}
+
+fn found_in(folder: PathBuf) -> Option<Found> {
+    let opened = open(&folder).transpose()?;
+    Some(Found { folder, opened })
 }
 
 /// Returns the spools in a folder and in its subfolders, in the order of their paths.
@@ -128,11 +164,7 @@ fn in_folder(folder: &Path) -> io::Result<Vec<Found>> {
     }
     folders.push(folder.to_owned());
     folders.sort();
-    let found = folders.into_iter().filter_map(|folder| {
-        let opened = open(&folder).transpose()?;
-        Some(Found { folder, opened })
-    });
-    Ok(found.collect())
+    Ok(folders.into_iter().filter_map(found_in).collect())
 }
 
 fn open(folder: &Path) -> Result<Option<Inspection>, SpoolError> {

@@ -86,6 +86,13 @@ pub(super) fn table(status: &RouterStatus, sinks: &[&SinkStatus], paint: Paint) 
         let refused = paint.alarm("The last reload was refused");
         // Writing to a string does not fail.
         let _ = writeln!(text, "\n{refused}, {since} ago: {}", paint::lines(error));
+        let applied = status.reloads.last_success.map_or_else(String::new, |at| {
+            format!("; it was applied {} ago", age(status.now.since(at)))
+        });
+        let _ = writeln!(
+            text,
+            "The configuration in use is older than the file{applied}."
+        );
     }
     text
 }

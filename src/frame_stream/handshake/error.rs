@@ -155,15 +155,11 @@ impl LooksLike {
     fn hint(self, awaited: Awaited) -> &'static str {
         let of_collector = matches!(awaited, Awaited::Accept | Awaited::Room(_));
         match (self, of_collector) {
-            (Self::Tls, true) => {
-                "; the collector uses TLS on this port: write tls:// instead of tcp://"
-            }
+            (Self::Tls, true) => "; the peer uses TLS on this port: write tls:// instead of tcp://",
             (Self::Tls, false) => {
-                "; the sender uses TLS but this listener does not: turn off TLS at the sender, or write `listen tls://` with `cert` and `key`"
+                "; the sender uses TLS but this listener does not: turn off TLS at the sender, or give this listener an address with `tls://`"
             }
-            (Self::Http, true) => {
-                "; a web server listens on this port: which port does the collector use for dnstap?"
-            }
+            (Self::Http, true) => "; a web server listens on this port: which port is for dnstap?",
             (Self::Http, false) => {
                 "; this listener accepts only dnstap: point browsers, Prometheus and health checks to the address of `admin` or `probes`"
             }

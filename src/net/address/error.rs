@@ -247,7 +247,7 @@ impl AddressError {
             }
             Self::UserInfo => "a dnstap address has no user part; write only the host and the port",
             Self::UnknownScheme { .. } => {
-                "use `unix://`, `tcp://` or `tls://`; sinks also accept `tcp+srv://`, `tls+srv://` and `file://`"
+                "use `unix://`, `tcp://` or `tls://`; an address to connect to can also be `tcp+srv://` or `tls+srv://`, and a sink `file://`"
             }
             Self::UnwantedScheme { .. } => "write only the address and the port",
             Self::EmptyPath => "add the path, as in `unix:///run/tapfan/dnstap.sock`",
@@ -274,7 +274,7 @@ impl AddressError {
     fn host_advice(&self) -> &'static str {
         match self {
             Self::MissingHost => "write a name or an address before the port",
-            Self::MissingPort => "dnstap has no default port; add a colon and the collector's port",
+            Self::MissingPort => "dnstap has no default port; add a colon and the port",
             Self::PortNotNumber(_) | Self::PortZero | Self::PortTooLarge(_) => {
                 "ports go from 1 to 65535"
             }

@@ -71,10 +71,12 @@ pub enum BindError {
     #[error("there is no user \"{0}\"; write the name or number of a user")]
     UnknownUser(String),
     /// No such group.
-    #[error("there is no group \"{0}\"; write the name or number of a group")]
+    #[error(
+        "there is no group \"{0}\"; write the name or number of a group to which the user of tapfan belongs (with systemd, name the group in `SupplementaryGroups=` of the unit)"
+    )]
     UnknownGroup(String),
     /// The socket's owner or group could not be changed.
-    #[error("cannot change the owner or group of the socket {}: {source}; only root can change the owner, and other users can only choose one of their own groups", path.display())]
+    #[error("cannot change the owner or group of the socket {}: {source}; only root can change the owner, and another user can choose only one of its own groups (with systemd, name the group in `SupplementaryGroups=` of the unit)", path.display())]
     Ownership {
         /// The path.
         path: PathBuf,

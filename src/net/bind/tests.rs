@@ -204,7 +204,7 @@ async fn errors_for_paths_that_cannot_be_bound() {
     nobody.owner = None;
     nobody.group = Some("no such group".to_owned());
     let error = bind_unix(&UnixAddress::Path(path.clone()), &nobody).expect_err("unknown");
-    insta::assert_snapshot!(error, @r#"there is no group "no such group"; write the name or number of a group"#);
+    insta::assert_snapshot!(error, @r#"there is no group "no such group"; write the name or number of a group to which the user of tapfan belongs (with systemd, name the group in `SupplementaryGroups=` of the unit)"#);
     assert!(!path.exists(), "nothing is left behind");
 }
 

@@ -8,7 +8,7 @@ use std::{io, path::Path, sync::Arc};
 
 use tokio::net::TcpStream;
 
-use super::{ClientTls, ServerTls, TlsError, TlsWords, Validity};
+use super::{ClientTls, ServerTls, ServerWords, TlsError, TlsWords, Validity};
 use crate::net::{Host, Stream};
 
 /// The configuration of a sink's sessions.
@@ -67,7 +67,7 @@ pub(crate) fn client_failure(error: &io::Error, _: TlsWords) -> String {
     error.to_string()
 }
 
-pub(crate) fn server_failure(error: &io::Error) -> String {
+pub(crate) fn server_failure(error: &io::Error, _: ServerWords) -> String {
     error.to_string()
 }
 

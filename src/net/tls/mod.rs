@@ -21,7 +21,10 @@ pub(crate) use self::{
     },
     validity::{Validity, ValidityState},
 };
-pub use self::{error::TlsError, words::TlsWords};
+pub use self::{
+    error::TlsError,
+    words::{ServerWords, TlsWords},
+};
 
 /// The TLS settings of a listener; files in PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]

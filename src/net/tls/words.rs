@@ -8,6 +8,8 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TlsWords {
+    /// The party to which tapfan connects.
+    pub(crate) peer: &'static str,
     /// The setting of [`ClientTls::ca`](super::ClientTls::ca).
     pub(crate) ca: &'static str,
     /// The setting of [`ClientTls::skip_verify`](super::ClientTls::skip_verify).
@@ -19,11 +21,24 @@ pub struct TlsWords {
     pub(crate) client: Option<&'static str>,
 }
 
+/// The names of the TLS settings of a listener, as its operator writes them.
+///
+/// The default is the options of the Tapfile. `tapfan dump` has options of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServerWords {
+    /// The setting of [`ServerTls::cert`](super::ServerTls::cert).
+    pub(crate) cert: &'static str,
+    /// The setting of [`ServerTls::client_ca`](super::ServerTls::client_ca).
+    pub(crate) client_ca: &'static str,
+}
+
 // === impl TlsWords ===
 
 impl Default for TlsWords {
     fn default() -> Self {
         Self {
+            peer: "collector",
             ca: "ca",
             skip_verify: "skipverify",
             server_name: "server_name",
@@ -32,13 +47,44 @@ impl Default for TlsWords {
     }
 }
 
+impl TlsWords {
+    /// Returns the options of a `connect` line, which connects to DNS servers.
+    pub(crate) fn of_connect() -> Self {
+        Self {
+            peer: "server",
+            ..Self::default()
+        }
+    }
+}
+
 #[cfg(feature = "cli")]
 impl TlsWords {
-    /// The options of a command that connects to one peer, such as `tapfan replay`.
+    /// The options of `tapfan replay`, which connects to a listener.
     pub(crate) const OPTIONS: Self = Self {
+        peer: "listener",
         ca: "--ca",
         skip_verify: "--skip-verify",
         server_name: "--server-name",
         client: Some("`--cert` and `--key`"),
+    };
+}
+
+// === impl ServerWords ===
+
+impl Default for ServerWords {
+    fn default() -> Self {
+        Self {
+            cert: "cert",
+            client_ca: "client_ca",
+        }
+    }
+}
+
+#[cfg(feature = "cli")]
+impl ServerWords {
+    /// The options of `tapfan dump`.
+    pub(crate) const OPTIONS: Self = Self {
+        cert: "--cert",
+        client_ca: "--client-ca",
     };
 }

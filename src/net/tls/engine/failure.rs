@@ -9,7 +9,7 @@ use std::{
 use rustls::{CertificateError, Error, OtherError};
 
 use super::{
-    super::TlsWords,
+    super::{ServerWords, TlsWords},
     hint::{client_hint, of_rustls, server_hint},
     refusal::{is_version_1, refusal},
 };
@@ -29,14 +29,15 @@ pub(crate) fn client_failure(error: &io::Error, words: TlsWords) -> String {
     collector_said(error) + &collector_hint(error, words)
 }
 
-/// Describes why TLS failed on a connection that a sender dialled, and what to do about it.
-pub(crate) fn server_failure(error: &io::Error) -> String {
+/// Describes why TLS failed on a connection that a sender dialled, and what to do about it. `words` are the names of the
+/// listener's settings.
+pub(crate) fn server_failure(error: &io::Error, words: ServerWords) -> String {
     if let Some(Error::InvalidCertificate(why)) = of_rustls(error)
         && let Some(said) = refusal(why)
     {
         return said + sender_remedy(why);
     }
-    format!("{error}{}", server_hint(error))
+    format!("{error}{}", server_hint(error, words))
 }
 
 /// Returns the kind of an error of TLS; `None` for any other I/O error.
@@ -84,6 +85,7 @@ fn collector_said(error: &io::Error) -> String {
 
 fn collector_hint(error: &io::Error, words: TlsWords) -> String {
     let TlsWords {
+        peer,
         ca,
         skip_verify,
         server_name,
@@ -100,14 +102,16 @@ fn collector_hint(error: &io::Error, words: TlsWords) -> String {
         )) => return format!("; set `{server_name}` to a name in the certificate"),
         Some(Error::InvalidCertificate(CertificateError::Other(other))) if is_version_1(other) => {
             return format!(
-                "; make a certificate of version 3 (with extensions) for the collector, or read about `{skip_verify}`"
+                "; make a certificate of version 3 (with extensions) for the {peer}, or read about `{skip_verify}`"
             );
         }
         Some(Error::InvalidCertificate(CertificateError::Other(other))) if is_authority(other) => {
-            "; this is the certificate of an authority; make one for the collector, with basicConstraints=CA:FALSE"
+            return format!(
+                "; this is the certificate of an authority; make one for the {peer}, with basicConstraints=CA:FALSE"
+            );
         }
         Some(Error::InvalidCertificate(CertificateError::ExpiredContext { .. })) => {
-            "; renew it at the collector"
+            return format!("; renew it at the {peer}");
         }
         Some(Error::InvalidCertificate(CertificateError::NotValidYetContext { .. })) => {
             "; are the clocks of this host and of the certificate's issuer right?"
@@ -164,7 +168,12 @@ mod tests {
             },
             CertificateError::Other(version_1),
         ]
-        .map(|why| server_failure(&io::Error::other(Error::InvalidCertificate(why))));
+        .map(|why| {
+            server_failure(
+                &io::Error::other(Error::InvalidCertificate(why)),
+                ServerWords::default(),
+            )
+        });
         insta::assert_snapshot!(said.join("\n"), @"
         the certificate expired 2022-01-08, 2.7 years ago; renew it at the sender
         the certificate is not valid before 2024-11-13, in 40 days; are the clocks of this host and of the certificate's issuer right?

@@ -6,7 +6,7 @@ use std::io;
 
 use rustls::{AlertDescription, Error};
 
-use super::super::TlsWords;
+use super::super::{ServerWords, TlsWords};
 
 /// Returns a hint about an error on a connection that we dialled.
 pub(crate) fn client_hint(error: &io::Error, words: TlsWords) -> String {
@@ -17,54 +17,58 @@ pub(crate) fn client_hint(error: &io::Error, words: TlsWords) -> String {
 }
 
 /// Returns a hint about an error on a connection that a sender dialled.
-pub(super) fn server_hint(error: &io::Error) -> &'static str {
+pub(super) fn server_hint(error: &io::Error, words: ServerWords) -> String {
+    let client_ca = words.client_ca;
     match of_rustls(error) {
-        Some(Error::AlertReceived(alert)) => sender_alert(*alert),
-        Some(Error::NoCertificatesPresented) => {
-            "; `client_ca` requires a client certificate: configure one at the sender, or remove `client_ca`"
-        }
+        Some(Error::AlertReceived(alert)) => sender_alert(*alert, words),
+        Some(Error::NoCertificatesPresented) => format!(
+            "; `{client_ca}` requires a client certificate: configure one at the sender, or remove `{client_ca}`"
+        ),
         Some(Error::InvalidCertificate(_)) => {
-            "; the sender's certificate must be signed by an authority in `client_ca`"
+            format!("; the sender's certificate must be signed by an authority in `{client_ca}`")
         }
-        _ => "",
+        _ => String::new(),
     }
 }
 
 /// Returns a hint about an alert from a collector. TLS 1.2 has no alert for a missing client certificate: OpenSSL sends
 /// `handshake_failure`, and Go sends `bad_certificate`. TLS 1.3 has `certificate_required`.
 fn collector_alert(alert: AlertDescription, words: TlsWords) -> String {
-    let client = words.client;
+    let TlsWords {
+        peer,
+        client,
+        server_name,
+        ..
+    } = words;
     match alert {
         AlertDescription::HandshakeFailure => {
             let how = client.unwrap_or(NO_CLIENT_CERTIFICATE);
             format!(
-                "; either the collector requires a client certificate ({how}), or it has no TLS version or cipher in common with tapfan; the collector's log says which"
+                "; either the {peer} requires a client certificate ({how}), or it has no TLS version or cipher in common with tapfan; the {peer}'s log says which"
             )
         }
         AlertDescription::CertificateRequired | AlertDescription::NoCertificate => match client {
             Some(client) => {
-                format!("; the collector requires a client certificate: set {client}")
+                format!("; the {peer} requires a client certificate: set {client}")
             }
             None => {
-                format!("; the collector requires a client certificate: {NO_CLIENT_CERTIFICATE}")
+                format!("; the {peer} requires a client certificate: {NO_CLIENT_CERTIFICATE}")
             }
         },
         alert if refuses_certificate(alert) => match client {
             Some(client) => format!(
-                "; the collector refuses tapfan's client certificate, or got none: check {client}, and which authorities the collector trusts"
+                "; the {peer} refuses tapfan's client certificate, or got none: check {client}, and which authorities the {peer} trusts"
             ),
             None => format!(
-                "; the collector probably requires a client certificate: {NO_CLIENT_CERTIFICATE}"
+                "; the {peer} probably requires a client certificate: {NO_CLIENT_CERTIFICATE}"
             ),
         },
-        AlertDescription::ProtocolVersion => {
-            "; the collector supports neither TLS 1.2 nor 1.3, the versions that tapfan supports"
-                .to_owned()
-        }
-        AlertDescription::UnrecognisedName => format!(
-            "; the collector does not have the requested name: set `{}`",
-            words.server_name
+        AlertDescription::ProtocolVersion => format!(
+            "; the {peer} supports neither TLS 1.2 nor 1.3, the versions that tapfan supports"
         ),
+        AlertDescription::UnrecognisedName => {
+            format!("; the {peer} does not have the requested name: set `{server_name}`")
+        }
         _ => String::new(),
     }
 }
@@ -73,15 +77,19 @@ fn collector_alert(alert: AlertDescription, words: TlsWords) -> String {
 const NO_CLIENT_CERTIFICATE: &str =
     "this command cannot send one, but `tapfan run` can, with `cert` and `key`";
 
-fn sender_alert(alert: AlertDescription) -> &'static str {
+fn sender_alert(alert: AlertDescription, words: ServerWords) -> String {
     match alert {
         alert if refuses_certificate(alert) => {
-            "; the sender refuses this listener's certificate: the sender must trust the authority that signed `cert`, and expect a name that `cert` contains"
+            let cert = words.cert;
+            format!(
+                "; the sender refuses this listener's certificate: the sender must trust the authority that signed `{cert}`, and expect a name that `{cert}` contains"
+            )
         }
         AlertDescription::HandshakeFailure | AlertDescription::ProtocolVersion => {
             "; the sender has no TLS version (1.2 or 1.3) or cipher in common with tapfan"
+                .to_owned()
         }
-        _ => "",
+        _ => String::new(),
     }
 }
 
@@ -144,7 +152,7 @@ mod tests {
             let error = alert(said);
             for (hint, words) in [
                 (client_hint(&error, TlsWords::default()), to_sink),
-                (server_hint(&error).to_owned(), to_listener),
+                (server_hint(&error, ServerWords::default()), to_listener),
             ] {
                 assert_eq!(hint.is_empty(), words.is_empty(), "{said:?}: {hint}");
                 assert!(hint.contains(words), "{said:?}: {hint}");
@@ -153,6 +161,7 @@ mod tests {
         let other = io::Error::other("no alert");
         assert_eq!(client_hint(&other, TlsWords::default()), "");
         let missing = io::Error::other(Error::NoCertificatesPresented);
-        assert!(server_hint(&missing).contains("`client_ca` requires"));
+        let hint = server_hint(&missing, ServerWords::default());
+        assert!(hint.contains("`client_ca` requires"), "{hint}");
     }
 }
