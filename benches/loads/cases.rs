@@ -49,7 +49,7 @@ pub(crate) enum Edit {
 /// The default of `confirm`.
 const WRITTEN: &str = "written";
 
-pub(crate) const ALL: [Case; 46] = [
+pub(crate) const ALL: [Case; 45] = [
     idle(),
     idle().from(1000),
     rate(10, 1),
@@ -101,12 +101,11 @@ pub(crate) const ALL: [Case; 46] = [
         .over(Transport::Tcp)
         .confirming("finish")
         .spooled(),
-    bulk().over(Transport::Tcp).confirming("finish").spooled(),
 ];
 
 /// Pairs of cases whose costs are compared: the cost of the first case of a pair with that of the
 /// second.
-pub(crate) const COMPARED: [[Case; 2]; 12] = [
+pub(crate) const COMPARED: [[Case; 2]; 11] = [
     [bulk().to(1).edit(Edit::NoWire), bulk().to(1)],
     [
         bulk().to(3).edit(Edit::NoWireIdentity),
@@ -147,10 +146,6 @@ pub(crate) const COMPARED: [[Case; 2]; 12] = [
             .confirming("finish")
             .spooled(),
         rate(20_000, 1).over(Transport::Tcp),
-    ],
-    [
-        bulk().over(Transport::Tcp).confirming("finish").spooled(),
-        bulk().over(Transport::Tcp),
     ],
 ];
 
