@@ -91,13 +91,16 @@ impl Tapfile {
             diagnostics,
             files,
             digest,
+            screens,
             ..
         } = config::load(&self.path, &config::process_environment);
         // The digest is computed before the certificates and keys are read for use. If a file changes in between, the
-        // next read computes another digest, so the change is noticed.
-        let digest = of_all(digest, &files);
+        // next read computes another digest, so the change is noticed. The files of filters were read before. So the
+        // digest of what was read is included, too.
+        let digests = screens.iter().flatten().map(|screen| screen.digest);
+        let digest = of_all(digest, digests, &files);
         Read {
-            prepared: config.map(Prepared::new),
+            prepared: config.map(|config| Prepared::with_filters(config, screens)),
             digest,
             absolute_path: absolute(&self.path).ok(),
             files,
@@ -169,11 +172,12 @@ impl Read {
     }
 }
 
-/// Returns a digest of the configuration. `texts` is the digest of the texts that were parsed; this function adds the
-/// current contents of `files`.
-fn of_all(texts: u64, files: &[PathBuf]) -> u64 {
+/// Returns a digest of the configuration. `texts` is the digest of the texts that were parsed, and `filters` has the
+/// digests of the files of the filters. This function adds the current contents of `files`.
+fn of_all(texts: u64, filters: impl Iterator<Item = u64>, files: &[PathBuf]) -> u64 {
     let mut digest = DefaultHasher::new();
     texts.hash(&mut digest);
+    filters.for_each(|it| it.hash(&mut digest));
     for file in files {
         (file, contents(file)).hash(&mut digest);
     }
@@ -182,9 +186,36 @@ fn of_all(texts: u64, files: &[PathBuf]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{fs, io::Write as _, os::fd::AsRawFd as _};
 
     use super::*;
+    use crate::{
+        net::Inherited,
+        supervisor::{Supervisor, View},
+    };
+
+    #[test]
+    fn a_pipe_with_a_key_is_read_only_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("Tapfile");
+        let (pipe, mut writer) = std::io::pipe().expect("a pipe");
+        let text = format!(
+            "admin off\nlisten @in\ndnstap @out {{\n client_address pseudonym /dev/fd/{}\n}}",
+            pipe.as_raw_fd()
+        );
+        fs::write(&path, text).expect("written");
+        let key = "0123456789abcdeffedcba98765432101032547698badcfeefcdab8967452301";
+        writer.write_all(key.as_bytes()).expect("written");
+        drop(writer);
+        let mut read = Tapfile { path, drawn: None }.read_here();
+        let prepared = read.prepared.take().expect("no errors");
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().build().expect("a runtime");
+        let started = runtime.block_on(async {
+            Supervisor::start_with(Inherited::default(), View::new(), prepared)
+        });
+        assert_eq!(started.map(|it| it.sinks().len()).ok(), Some(1));
+    }
 
     #[test]
     fn only_the_first_few_of_many_errors_are_named() {

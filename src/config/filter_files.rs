@@ -118,9 +118,28 @@ fn contents(file: &Path, limit: usize) -> Result<Vec<u8>, FilterFileError> {
     })
 }
 
+impl FilterFileError {
+    /// Returns the file that cannot be used; `None` if the error is not in a file.
+    pub(super) fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Unreadable { file, .. } | Self::Names { file, .. } | Self::Key { file, .. } => {
+                Some(file)
+            }
+            Self::Rule(_) | Self::NoPseudonyms => None,
+        }
+    }
+}
+
 impl Filters {
     /// Reads the files, and returns the filter. Blocks while it reads.
     pub(crate) fn read(&self) -> Result<ReadScreen, FilterFileError> {
+        let mut errors = Vec::new();
+        let screen = self.read_all(&mut errors);
+        errors.into_iter().next().map_or(Ok(screen), Err)
+    }
+
+    /// Does the same as [`read`](Self::read), but continues after an error. The filter lacks what could not be read.
+    pub(super) fn read_all(&self, errors: &mut Vec<FilterFileError>) -> ReadScreen {
         let mut digest = DefaultHasher::new();
         let mut screen = Screen::default();
         for FilterRule {
@@ -129,27 +148,27 @@ impl Filters {
             words,
         } in &self.rules
         {
-            match words {
-                RuleWords::Listed(words) => {
-                    for word in words {
-                        screen.filter.add(*kind, *verdict, word)?;
-                    }
-                }
+            let added = match words {
+                RuleWords::Listed(words) => words.iter().try_for_each(|word| {
+                    let added = screen.filter.add(*kind, *verdict, word);
+                    added.map_err(FilterFileError::from)
+                }),
                 RuleWords::NamesIn(file) => {
-                    add_names(&mut screen.filter, *verdict, file)?.hash(&mut digest);
+                    add_names(&mut screen.filter, *verdict, file).map(|list| list.hash(&mut digest))
                 }
-            }
+            };
+            errors.extend(added.err());
         }
         if let Some(sample) = &self.sample {
             let key = match &sample.key {
-                None => SampleKey::of_process(),
-                Some(file) => {
-                    let (key, text) = sample_key(file)?;
+                None => Ok(SampleKey::of_process()),
+                Some(file) => sample_key(file).map(|(key, text)| {
                     text.hash(&mut digest);
                     key
-                }
+                }),
             };
-            screen.sample = Some(Sample::new(sample.one_in, key));
+            let key = key.map_err(|error| errors.push(error));
+            screen.sample = key.ok().map(|key| Sample::new(sample.one_in, key));
         }
         screen.limit = self.limit.map(RateLimit::new);
         screen.privacy.strip_ecs = self.strip_ecs;
@@ -163,17 +182,22 @@ impl Filters {
             }),
             #[cfg(feature = "pseudonym")]
             Some(AddressEdit::Pseudonym(file)) => {
-                let (pseudonyms, text) = pseudonyms(file)?;
-                text.hash(&mut digest);
-                Some(ClientAddress::Pseudonym(pseudonyms.into()))
+                let read = pseudonyms(file).map_err(|error| errors.push(error));
+                read.ok().map(|(pseudonyms, text)| {
+                    text.hash(&mut digest);
+                    ClientAddress::Pseudonym(pseudonyms.into())
+                })
             }
             #[cfg(not(feature = "pseudonym"))]
-            Some(AddressEdit::Pseudonym(_)) => return Err(FilterFileError::NoPseudonyms),
+            Some(AddressEdit::Pseudonym(_)) => {
+                errors.push(FilterFileError::NoPseudonyms);
+                None
+            }
         };
-        Ok(ReadScreen {
+        ReadScreen {
             screen,
             digest: digest.finish(),
-        })
+        }
     }
 }
 
@@ -260,9 +284,10 @@ mod tests {
         let (loaded, text) = load(false);
         assert_eq!(text, "");
         let filters = &loaded.config.expect("no errors").sinks[0].filters;
-        let read = filters.read().expect("good files");
-        assert!(!read.screen.is_noop());
+        // What was read for the check is used, because a pipe can be read only once.
+        let read = loaded.screens.expect("no errors");
+        assert!(!read[0].screen.is_noop());
         write("names", "example.net\n", 0o644);
-        assert_ne!(filters.read().expect("good files").digest, read.digest);
+        assert_ne!(filters.read().expect("good files").digest, read[0].digest);
     }
 }

@@ -2,6 +2,8 @@
 
 use std::{fmt, num::NonZeroU32, path::PathBuf};
 
+#[cfg(feature = "tap")]
+use crate::filter::Filter;
 pub use crate::filter::{Kind as RuleKind, Verdict};
 
 /// The settings that choose a sink's frames and edit them. By default, a sink gets all frames as they are.
@@ -88,6 +90,21 @@ impl Filters {
         use RuleKind::{Qname, Qtype, Rcode};
         let of_message = |rule: &FilterRule| matches!(rule.kind, Qname | Qtype | Rcode);
         self.sample.is_some() || self.rules.iter().any(of_message)
+    }
+
+    /// Returns the filter with only the rules for message types.
+    #[cfg(feature = "tap")]
+    pub(crate) fn of_types(&self) -> Filter {
+        let mut filter = Filter::default();
+        for rule in &self.rules {
+            if let (RuleKind::Type, RuleWords::Listed(words)) = (rule.kind, &rule.words) {
+                for word in words {
+                    // A word that does not exist is an error when the sink starts.
+                    let _ = filter.add(rule.kind, rule.verdict, word);
+                }
+            }
+        }
+        filter
     }
 
     /// Returns the number N of `sample 1/N`, or 1 without a sample.

@@ -74,6 +74,10 @@ pub struct Loaded {
     pub files: Vec<PathBuf>,
     /// A digest of the texts that were read. It serves to notice changes and is not cryptographic.
     pub digest: u64,
+    /// The filters of the sinks in `config`, with the contents of their files. `None` if the files were not read. They are
+    /// kept for the router, because a long list of names takes seconds to read.
+    #[cfg_attr(not(feature = "cli"), allow(dead_code))]
+    pub(crate) screens: Option<Vec<ReadScreen>>,
     /// The place of each directive of `config` in the Tapfile.
     #[cfg_attr(not(feature = "cli"), allow(dead_code))]
     places: Places,
@@ -135,6 +139,7 @@ fn load_with(path: &Path, environment: &dyn Fn(&str) -> Option<String>, needs: N
                 ),
                 files: vec![path.to_owned()],
                 digest: 0,
+                screens: None,
                 places: Places::default(),
             }
         }
@@ -218,11 +223,10 @@ fn understand(
     let statements = parser::parse(tokens, &mut problems);
     let file = path.display().to_string();
     let mut understood = directives::understand(&file, &statements, purpose, &mut problems);
+    let mut screens = None;
     match needs {
         Needs::Check => {
-            needs::check(&understood.needs, &mut problems);
-            let config = understood.config.as_ref();
-            problems.extend(config.and_then(|config| room::check(&file, config)));
+            screens = check_here(&file, &understood, &mut problems);
         }
         Needs::Elsewhere => {
             let place = |problem: &Diagnostic| problem.place();
@@ -233,7 +237,7 @@ fn understand(
                 }
             }
             let mut unmet = Vec::new();
-            needs::check(&understood.needs, &mut unmet);
+            needs::check(&understood.needs, None, &mut unmet);
             unmet.iter_mut().for_each(Diagnostic::weaken);
             problems.extend(unmet);
         }
@@ -245,7 +249,7 @@ fn understand(
     let digest = sources.digest();
     let diagnostics = Diagnostics::new(sources, problems);
     if diagnostics.has_errors() {
-        understood.config = None;
+        (understood.config, screens) = (None, None);
     }
     Loaded {
         config: understood.config,
@@ -253,8 +257,27 @@ fn understand(
         diagnostics,
         files,
         digest,
+        screens,
         places: understood.places,
     }
+}
+
+/// Checks the requirements on this machine. Returns the filters of the sinks with the contents of their files.
+fn check_here(
+    file: &str,
+    understood: &directives::Understood,
+    problems: &mut Vec<Diagnostic>,
+) -> Option<Vec<ReadScreen>> {
+    let config = understood.config.as_ref();
+    let mut errors = Vec::new();
+    let screens = config.map(|config| {
+        let sinks = config.sinks.iter();
+        sinks.map(|it| it.filters.read_all(&mut errors)).collect()
+    });
+    let errors = screens.is_some().then_some(errors.as_slice());
+    needs::check(&understood.needs, errors, problems);
+    problems.extend(config.and_then(|config| room::check(file, config)));
+    screens
 }
 
 // === impl Loaded ===

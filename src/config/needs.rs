@@ -49,8 +49,12 @@ pub(super) enum What {
     Apart(PathBuf, Vec<(PathBuf, Span)>),
 }
 
-/// Reports requirements that are not met.
-pub(super) fn check(needs: &[Need], problems: &mut Vec<Diagnostic>) {
+/// Reports requirements that are not met. If the files of the filters were read already, `filters` has their errors.
+pub(super) fn check(
+    needs: &[Need],
+    filters: Option<&[FilterFileError]>,
+    problems: &mut Vec<Diagnostic>,
+) {
     for Need { what, span } in needs {
         let problem = match what {
             What::File(path) => files::open(path).err().map(|error| {
@@ -67,16 +71,9 @@ pub(super) fn check(needs: &[Need], problems: &mut Vec<Diagnostic>) {
                 (Ok(_), None) => None,
                 (Err(error), _) => unusable(error, *span),
             },
-            What::Names(file) => {
-                let names = filter_files::add_names(&mut Filter::default(), Verdict::Keep, file);
-                names.err().map(|error| unusable_filter(&error, *span))
+            What::Names(_) | What::SampleKey(_) | What::PseudonymKey(_) => {
+                filter_file(what, *span, filters)
             }
-            What::SampleKey(file) => key(filter_files::sample_key(file), file, *span),
-            #[cfg(feature = "pseudonym")]
-            What::PseudonymKey(file) => key(filter_files::pseudonyms(file), file, *span),
-            // Another check reports that the program has no pseudonyms.
-            #[cfg(not(feature = "pseudonym"))]
-            What::PseudonymKey(_) => None,
             What::Apart(sink, listeners) => in_a_circle(sink, listeners, *span),
             What::User(name) => known(name, |name| {
                 unistd::User::from_name(name).map(|user| user.is_some())
@@ -101,11 +98,35 @@ pub(super) fn check(needs: &[Need], problems: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Returns the error for a key that cannot be used, or a warning if other users can read it.
-fn key<T>(read: Result<T, FilterFileError>, file: &Path, span: Span) -> Option<Diagnostic> {
-    if let Err(error) = read {
-        return Some(unusable_filter(&error, span));
-    }
+/// Returns the problem of a file of a filter. `known` has the errors of all these files if they were read already.
+fn filter_file(what: &What, span: Span, known: Option<&[FilterFileError]>) -> Option<Diagnostic> {
+    let read = || match what {
+        What::Names(file) => {
+            filter_files::add_names(&mut Filter::default(), Verdict::Keep, file).err()
+        }
+        What::SampleKey(file) => filter_files::sample_key(file).err(),
+        #[cfg(feature = "pseudonym")]
+        What::PseudonymKey(file) => filter_files::pseudonyms(file).err(),
+        // Another check reports that the program has no pseudonyms.
+        _ => None,
+    };
+    let (file, is_key) = match what {
+        What::Names(file) => (file, false),
+        What::SampleKey(file) | What::PseudonymKey(file) => (file, true),
+        _ => return None,
+    };
+    let problem = match known {
+        Some(errors) => {
+            let error = errors.iter().find(|error| error.file() == Some(file));
+            error.map(|error| unusable_filter(error, span))
+        }
+        None => read().map(|error| unusable_filter(&error, span)),
+    };
+    problem.or_else(|| open_key(file, span).filter(|_| is_key))
+}
+
+/// Returns a warning if other users can read a key.
+fn open_key(file: &Path, span: Span) -> Option<Diagnostic> {
     let path = file.display().to_string();
     filter_files::is_open_to_others(file).then(|| {
         let message = format!("other users can read the key in {}", shown(&path));

@@ -40,7 +40,8 @@ impl<'a> Facts<'a> {
         }
     }
 
-    pub(super) fn message_type(&self) -> MessageType {
+    /// Returns the type of the message; unknown for a frame without a message.
+    pub(crate) fn message_type(&self) -> MessageType {
         self.outline.message_type
     }
 

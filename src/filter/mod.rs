@@ -169,7 +169,7 @@ impl Filter {
 
     /// Returns whether the rules for message types let this type pass.
     #[inline]
-    fn wants(&self, of: MessageType) -> bool {
+    pub(crate) fn wants(&self, of: MessageType) -> bool {
         self.unwanted_types >> (of as u8) & 1 == 0
     }
 

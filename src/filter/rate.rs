@@ -3,6 +3,7 @@
 use std::{
     num::NonZeroU32,
     str::FromStr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,7 +14,7 @@ use crate::lock::Mutex;
 #[derive(Debug)]
 pub struct RateLimit {
     rate: NonZeroU32,
-    bucket: Mutex<Bucket>,
+    bucket: Arc<Mutex<Bucket>>,
 }
 
 #[derive(Debug)]
@@ -44,13 +45,21 @@ impl RateLimit {
         };
         Self {
             rate,
-            bucket: Mutex::new(bucket),
+            bucket: Arc::new(Mutex::new(bucket)),
         }
     }
 
     /// Returns the limit, in frames per second.
     pub(crate) fn rate(&self) -> NonZeroU32 {
         self.rate
+    }
+
+    /// Uses the bucket of a limit that this limit replaces, so that the replacement allows no second burst. Does nothing
+    /// if the two rates differ.
+    pub(crate) fn continue_from(&mut self, replaced: &Self) {
+        if self.rate == replaced.rate {
+            self.bucket = Arc::clone(&replaced.bucket);
+        }
     }
 
     /// Takes a token for each of up to `frames` frames. Returns the number of tokens that were there.

@@ -200,6 +200,17 @@ fn a_part_of_a_chunk_keeps_only_its_own_memory() {
 }
 
 #[test]
+fn a_list_may_begin_with_a_byte_order_mark() {
+    let added = |list: &[u8]| Filter::default().add_names(Verdict::Drop, list);
+    assert_eq!(added(b"\xef\xbb\xbfexample.org\r\nexample.net\r\n"), Ok(2));
+    assert_eq!(added(b"\xef\xbb\xbf# names\nexample.org"), Ok(1));
+    assert_eq!(added(b"\xef\xbb\xbf"), Ok(0));
+    let error =
+        added(b"example.org\n\xef\xbb\xbfexample.net").expect_err("it is not at the beginning");
+    assert_eq!(error.line, 2);
+}
+
+#[test]
 fn an_error_in_a_list_does_not_show_a_whole_secret() {
     let key = "339b2e19a0c1d2e3".repeat(4);
     let error = Filter::default().add_names(Verdict::Drop, key.as_bytes());

@@ -21,8 +21,8 @@ use crate::{
     config::{Listen, ListenAddress},
     frame_stream::ListenerId,
     net::{
-        BindError, BoundUnix, Inherited, OwnListener, OwnListeners, OwnPlace, PermissionChange,
-        TlsError,
+        BindError, BoundUnix, Inherited, OwnListener, OwnListeners, OwnName, OwnPlace,
+        PermissionChange, TlsError,
     },
     router::Router,
 };
@@ -44,6 +44,8 @@ pub(crate) struct Handle {
     pub(super) settings: Arc<ArcSwap<Settings>>,
     /// `None` if the socket has no file, or if this process did not create the file.
     pub(super) path: Option<Arc<SocketPath>>,
+    /// The name among the sockets of this router; `None` without a socket.
+    pub(super) own: Option<OwnName>,
     pub(super) welcome: Arc<Welcome>,
 }
 
@@ -103,13 +105,14 @@ impl Listener {
         Ok(Self {
             socket,
             inherited,
-            own,
             handle: Handle {
+                own: Some(own.name().clone()),
                 intake: Arc::new(intake),
                 settings: Arc::new(ArcSwap::from_pointee(settings)),
                 path,
                 welcome: Arc::new(Welcome::new(&listen.address, inherited)),
             },
+            own,
         })
     }
 
@@ -136,6 +139,7 @@ impl Listener {
             settings,
             path,
             welcome,
+            own: _,
         } = handle;
         let address = address.map(tracing::field::display);
         let from = inherited.then_some("inherited");
@@ -274,6 +278,9 @@ impl Handle {
     /// connections keep their settings.
     pub(crate) fn replace(&self, listen: &Listen, settings: Settings) {
         self.intake.listener.replace(listen);
+        if let Some(own) = &self.own {
+            own.replace(Arc::clone(&listen.name));
+        }
         self.settings.store(Arc::new(settings));
     }
 }

@@ -43,6 +43,7 @@ impl Handle {
             intake: Arc::new(intake),
             settings: Arc::new(ArcSwap::from_pointee(settings)),
             path: None,
+            own: None,
             welcome: Arc::new(Welcome::new(&listen.address, false)),
         }
     }

@@ -37,7 +37,7 @@ pub(crate) use bind::{Admitted, BoundUnix, PermissionChange, bind_tcp, bind_unix
 pub(crate) use bind::{probe_tcp, probe_unix};
 pub(crate) use descriptors::{Descriptors, DescriptorsShort, Incoming};
 pub(crate) use liveness::Liveness;
-pub(crate) use own::{OwnListener, OwnListeners, OwnPlace, real_path, takes_all};
+pub(crate) use own::{OwnListener, OwnListeners, OwnName, OwnPlace, real_path, takes_all};
 pub(crate) use patience::Patience;
 pub(crate) use peer_check::PeerCheck;
 pub(crate) use peer_process::PeerProcess;

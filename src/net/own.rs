@@ -7,7 +7,10 @@ use std::{
     os::{linux::net::SocketAddrExt, unix::fs::MetadataExt},
     path::{Path, PathBuf},
     process,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use tokio::net::{TcpStream, UnixStream};
@@ -25,6 +28,12 @@ pub(crate) struct OwnListeners(Arc<Mutex<Vec<Entry>>>);
 /// A listener's entry in its [`OwnListeners`]. Dropping it removes the entry.
 #[derive(Debug)]
 pub(crate) struct OwnListener {
+    name: OwnName,
+}
+
+/// The name of a listener in its [`OwnListeners`].
+#[derive(Debug, Clone)]
+pub(crate) struct OwnName {
     all: OwnListeners,
     id: u64,
 }
@@ -54,13 +63,13 @@ pub(crate) enum OwnPlace {
 impl OwnListeners {
     /// Adds a listener. Call this before the listener can be reached, so that a sink that reaches it is always noticed.
     pub(crate) fn add(&self, name: Arc<str>, place: OwnPlace) -> OwnListener {
-        let mut entries = self.0.lock();
-        let id = entries.last().map_or(0, |last| last.id + 1);
-        entries.push(Entry { id, name, place });
-        drop(entries);
+        // A number is never used again, because the name of a listener can outlive its entry.
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let id = NEXT.fetch_add(1, Relaxed);
+        self.0.lock().push(Entry { id, name, place });
+        let all = self.clone();
         OwnListener {
-            all: self.clone(),
-            id,
+            name: OwnName { all, id },
         }
     }
 
@@ -108,16 +117,37 @@ impl OwnListener {
     /// Records the address that the listener was actually bound to, for example with the port that the system chose
     /// instead of port 0.
     pub(crate) fn bound_to(&self, address: SocketAddr) {
-        let mut entries = self.all.0.lock();
-        if let Some(entry) = entries.iter_mut().find(|entry| entry.id == self.id) {
-            entry.place = OwnPlace::Tcp(address);
-        }
+        self.name
+            .change(|entry| entry.place = OwnPlace::Tcp(address));
+    }
+
+    /// Returns the name of the listener, which can be changed while the listener runs.
+    pub(crate) fn name(&self) -> &OwnName {
+        &self.name
     }
 }
 
 impl Drop for OwnListener {
     fn drop(&mut self) {
-        self.all.0.lock().retain(|entry| entry.id != self.id);
+        let OwnName { all, id } = &self.name;
+        all.0.lock().retain(|entry| entry.id != *id);
+    }
+}
+
+// === impl OwnName ===
+
+impl OwnName {
+    /// Gives the listener another name. Does nothing if the listener is gone.
+    pub(crate) fn replace(&self, name: Arc<str>) {
+        self.change(|entry| entry.name = name);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Entry)) {
+        let mut entries = self.all.0.lock();
+        entries
+            .iter_mut()
+            .find(|entry| entry.id == self.id)
+            .map(change);
     }
 }
 
@@ -241,8 +271,15 @@ mod tests {
             assert_eq!(reached(own).await.as_deref(), Some("a"), "{own}");
         }
         assert_eq!(reached("other").await, None, "a collector in this process");
+        let name = listener.name().clone();
+        name.replace("b".into());
+        assert_eq!(reached("own").await.as_deref(), Some("b"));
         drop(listener);
         assert_eq!(reached("own").await, None, "it is gone");
+        // The late change of a name concerns no other listener.
+        let _later = all.add("c".into(), unix(&path("own")));
+        name.replace("d".into());
+        assert_eq!(reached("own").await.as_deref(), Some("c"));
     }
 
     #[tokio::test]

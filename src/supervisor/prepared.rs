@@ -29,9 +29,23 @@ impl Prepared {
     /// Reads the files that `config` names. Blocks while it reads. Files that cannot be used are reported later, when
     /// the router is started or changed with the result.
     pub fn new(config: Config) -> Self {
+        let screens = config.sinks.iter().map(|it| it.filters.read());
+        Self::with(screens.collect(), config)
+    }
+
+    /// Does the same as [`new`](Self::new), with filters that were read when the configuration was checked.
+    #[cfg(feature = "cli")]
+    pub(crate) fn with_filters(config: Config, screens: Option<Vec<ReadScreen>>) -> Self {
+        match screens {
+            Some(screens) => Self::with(screens.into_iter().map(Ok).collect(), config),
+            None => Self::new(config),
+        }
+    }
+
+    fn with(screens: Vec<Result<ReadScreen, FilterFileError>>, config: Config) -> Self {
         Self {
             sinks: config.sinks.iter().map(Material::of_sink).collect(),
-            screens: config.sinks.iter().map(|it| it.filters.read()).collect(),
+            screens,
             listeners: config.listeners.iter().map(Material::of_listener).collect(),
             config,
         }

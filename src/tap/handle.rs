@@ -29,7 +29,8 @@ impl Handle {
         Self(Some(Arc::clone(intake)))
     }
 
-    /// Returns whether any sink wants messages of this type. If not, the server does not need to build such a message.
+    /// Returns whether any sink wants messages of this type. If not, the server does not need to build such a message. A
+    /// sink does not want the types that its option `types` leaves out.
     ///
     /// The call is cheap: it reads one number. It also returns false if there are no sinks, and after the drain.
     #[inline]

@@ -70,6 +70,8 @@ struct Slots {
 /// The parts of messages that the sinks want.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Wanted {
+    /// The message types, as a bit set. The bit of a type is at the type's number.
+    pub(super) types: u32,
     pub(super) wire: bool,
     pub(super) metadata: bool,
 }
@@ -91,12 +93,24 @@ const _: () = assert!(MessageType::ALL.len() < METADATA.trailing_zeros() as usiz
 // === impl Wanted ===
 
 impl Wanted {
+    /// Returns all message types, without their wire bytes and metadata.
+    #[cfg(feature = "proto")]
+    pub(super) fn all_types() -> Self {
+        Self {
+            types: types(|_| true),
+            wire: false,
+            metadata: false,
+        }
+    }
+
     pub(super) fn by(sinks: &[Sink]) -> Self {
+        let filters: Vec<_> = sinks.iter().map(|sink| sink.filters.of_types()).collect();
         let any_extra = |wants: fn(&Template) -> bool| {
             let extras = sinks.iter().filter_map(|sink| sink.edits.extra.as_ref());
             extras.into_iter().any(wants)
         };
         Self {
+            types: types(|of| filters.iter().any(|filter| filter.wants(of))),
             wire: sinks.iter().any(|it| it.full || it.filters.need_wire())
                 || any_extra(Template::needs_wire),
             metadata: any_extra(Template::needs_metadata),
@@ -105,19 +119,23 @@ impl Wanted {
 
     fn bits(self) -> u32 {
         let bit = |is_wanted, bit| if is_wanted { bit } else { 0 };
-        bit(self.wire, WIRE) | bit(self.metadata, METADATA)
+        self.types | bit(self.wire, WIRE) | bit(self.metadata, METADATA)
     }
+}
+
+/// Returns the set of the message types of the schema that `are_wanted`.
+fn types(are_wanted: impl Fn(MessageType) -> bool) -> u32 {
+    let all = MessageType::ALL.into_iter();
+    let wanted = all.filter(|of| *of != MessageType::Unknown && are_wanted(*of));
+    wanted.fold(0, |bits, of| bits | 1 << of.number())
 }
 
 // === impl Intake ===
 
 impl Intake {
     pub(super) fn new(head: Head, router: Router, source: Source, wanted: Wanted) -> Self {
-        let types = MessageType::ALL.iter().map(|of| of.number());
-        let types = types.filter(|number| *number != MessageType::Unknown.number());
-        let types = types.fold(0, |bits, number| bits | 1 << number);
         Self {
-            wanted: AtomicU32::new(types | wanted.bits()),
+            wanted: AtomicU32::new(wanted.bits()),
             head,
             router,
             source,
@@ -343,10 +361,13 @@ mod tests {
         tap::Handle,
     };
 
-    const ALL: Wanted = Wanted {
-        wire: true,
-        metadata: true,
-    };
+    fn all() -> Wanted {
+        Wanted {
+            wire: true,
+            metadata: true,
+            ..Wanted::all_types()
+        }
+    }
 
     struct Way {
         intake: Arc<Intake>,
@@ -364,7 +385,7 @@ mod tests {
             let source = Source::within(&Budget::default(), "tap".into(), "test");
             let head = Head::new(b"ns1", b"");
             Self {
-                intake: Arc::new(Intake::new(head, router, source, ALL)),
+                intake: Arc::new(Intake::new(head, router, source, all())),
                 queue: queues.one(),
                 queues,
             }

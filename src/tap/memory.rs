@@ -82,6 +82,7 @@ impl MemoryTap {
         let wanted = Wanted {
             wire: true,
             metadata: true,
+            ..Wanted::all_types()
         };
         Self {
             intake: Arc::new(Intake::new(head, router, source, wanted)),

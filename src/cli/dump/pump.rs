@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{account::Account, batch::Batch, output::Worker, stats::Stats};
 use crate::{
-    dnstap::{MessageType, RawFrame},
+    dnstap::RawFrame,
     filter::{Facts, Sample, Screen},
 };
 
@@ -154,10 +154,9 @@ impl Pump {
                 wanted.push(frame);
                 continue;
             }
-            let message = raw.message.map(|message| message.message_type());
             edited.clear();
-            let message_type = message.unwrap_or(MessageType::Unknown);
-            if privacy.append(frame, message_type, &mut edited).is_ok() {
+            let edit = privacy.append(frame, facts.message_type(), &mut edited);
+            if edit.is_ok() {
                 wanted.push(&edited);
             }
         }
@@ -173,6 +172,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::filter::ClientAddress;
 
     fn pump() -> Pump {
         let mut pump = Pump::new(Arc::default(), CancellationToken::new(), Arc::default());
@@ -184,6 +184,19 @@ mod tests {
         let mut batch = Batch::of_file();
         batch.push(b"\x72\x02\x08\x05\x78\x01");
         batch
+    }
+
+    #[test]
+    fn a_message_in_a_frame_of_another_kind_is_edited_like_one_of_unknown_type() {
+        // A RESOLVER_QUERY from 192.0.2.77, in a frame whose kind is not that of a message.
+        const FRAME: &[u8] = b"\x72\x08\x08\x03\x22\x04\xc0\0\x02\x4d\x78\x02";
+        let mut pump = pump();
+        pump.screen.privacy.client_address = Some(ClientAddress::Remove);
+        let mut batch = Batch::of_file();
+        batch.push(FRAME);
+        let (wanted, _) = pump.wanted(batch);
+        let frames: Vec<_> = wanted.frames().collect();
+        assert_eq!(frames, [b"\x72\x02\x08\x03\x78\x02"]);
     }
 
     /// A batch rarely arrives exactly when the sockets end, so the test runs many rounds.

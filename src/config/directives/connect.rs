@@ -10,13 +10,13 @@ use super::{
         parser::Statement,
         quantity::Time,
     },
-    Findings, bad_address, check_relative, dnstap, features, guesses,
+    Findings, dnstap, endpoint, guesses,
     listen::{IDENTITY, MAX_FRAME, NAME},
-    only_argument, options,
+    only_argument, options, placeholder,
     row::{Row, Scope, Value},
     server_name::server_name,
 };
-use crate::net::{ClientTls, Endpoint, UnixAddress};
+use crate::net::{ClientTls, Endpoint};
 
 pub(super) const OPTIONS: &[Row<Listen>] = &[
     Row {
@@ -133,27 +133,14 @@ pub(super) fn read<'a>(statement: &'a Statement, findings: &mut Findings<'_>) ->
         findings.report(problem);
         return None;
     }
-    let endpoint = socket
-        .text
-        .parse()
-        .map_err(|error| findings.report(bad_address(socket, &error)))
-        .ok();
-    match &endpoint {
-        Some(Endpoint::Unix(address)) => check_relative(socket, address, findings),
-        Some(Endpoint::File(_)) => {
-            let problem = socket.error("no DNS server waits at a file", "this is a file");
-            findings.report(problem.help("to send the frames of a file, run `tapfan replay`"));
-            return None;
-        }
-        _ => {}
-    }
-    if let Some(endpoint) = &endpoint {
-        features::check_sink(endpoint, socket, findings);
+    let endpoint = endpoint(socket, findings);
+    if let Some(Endpoint::File(_)) = &endpoint {
+        let problem = socket.error("no DNS server waits at a file", "this is a file");
+        findings.report(problem.help("to send the frames of a file, run `tapfan replay`"));
+        return None;
     }
     let known = endpoint.is_some();
-    // If the address is wrong, a placeholder takes its place, so that the options are still read and their problems
-    // reported.
-    let endpoint = endpoint.unwrap_or(Endpoint::Unix(UnixAddress::Abstract("".into())));
+    let endpoint = endpoint.unwrap_or_else(placeholder);
     let mut listen = Listen::to(socket.text.as_str(), endpoint);
     options.apply(&mut listen, known.then_some(socket), findings);
     if let Some(tls) = tls(&listen) {
@@ -251,6 +238,7 @@ mod tests {
             "connect tcp://192.0.2.1:6000 { skipverify }",
             "connect tls://dns.example:6443 { cert a }",
             "connect tls://dns.example:6443 { tls_ca a }",
+            "connect tls://dns.example:6443 {\n sni b\n label c\n}",
             "connect @in\nconnect unix://@in",
             "connect tcp://192.0.2.1:6000\nconnect tcp://192.0.2.1:6000",
             "listen tcp://0.0.0.0:6000\nconnect tcp://localhost:6000",

@@ -3,8 +3,8 @@
 use super::{super::lexer::Token, Findings};
 use crate::net::{BindAddress, Endpoint};
 
-/// Reports an error if the address of a sink needs a feature that the program lacks.
-pub(super) fn check_sink(endpoint: &Endpoint, socket: &Token, findings: &mut Findings<'_>) {
+/// Reports an error if the address of a sink or of `connect` needs a feature that the program lacks.
+pub(super) fn check_endpoint(endpoint: &Endpoint, socket: &Token, findings: &mut Findings<'_>) {
     if matches!(endpoint, Endpoint::Tls(_) | Endpoint::TlsSrv(_)) {
         require_tls(socket, findings);
     }

@@ -12,7 +12,7 @@ use super::{
 };
 
 /// Names that other programs use for an option of a sink, each with the name of that option in a Tapfile.
-const SINK_WORDS: [(&str, &str); 34] = [
+const SINK_WORDS: [(&str, &str); 22] = [
     ("source", "from"),
     ("sources", "from"),
     ("listener", "from"),
@@ -33,18 +33,6 @@ const SINK_WORDS: [(&str, &str); 34] = [
     ("ack", "confirm"),
     ("acks", "confirm"),
     ("acknowledgements", "confirm"),
-    ("insecure", "skipverify"),
-    ("insecure_skip_verify", "skipverify"),
-    ("tls_insecure", "skipverify"),
-    ("tls_ca", "ca"),
-    ("ca_file", "ca"),
-    ("cacert", "ca"),
-    ("tls_cert", "cert"),
-    ("cert_file", "cert"),
-    ("tls_key", "key"),
-    ("key_file", "key"),
-    ("sni", "server_name"),
-    ("tls_server_name", "server_name"),
     ("timeout", "write_timeout"),
     ("compression", "compress"),
 ];
@@ -65,32 +53,34 @@ const CONFIRM_WORDS: [(&str, &str); 11] = [
 ];
 
 /// Names that other programs use for an option of a listener, each with the name of that option in a Tapfile.
-const LISTENER_WORDS: [(&str, &str); 11] = [
-    ("label", "name"),
-    ("server_id", "identity"),
+const LISTENER_WORDS: [(&str, &str); 5] = [
     ("ca", "client_ca"),
     ("tls_ca", "client_ca"),
-    ("tls_cert", "cert"),
-    ("cert_file", "cert"),
-    ("tls_key", "key"),
-    ("key_file", "key"),
     ("user", "owner"),
     ("permissions", "mode"),
     ("chmod", "mode"),
 ];
 
-/// Names that other programs use for an option of `connect`, each with the name of that option in a Tapfile.
-const SERVER_WORDS: [(&str, &str); 11] = [
+/// Like [`LISTENER_WORDS`], for the options that `listen` and `connect` have in common.
+const SOURCE_WORDS: [(&str, &str); 2] = [("label", "name"), ("server_id", "identity")];
+
+/// Like [`LISTENER_WORDS`], for the certificate of a listener, of a sink, or of `connect`.
+const CERTIFICATE_WORDS: [(&str, &str); 4] = [
+    ("tls_cert", "cert"),
+    ("cert_file", "cert"),
+    ("tls_key", "key"),
+    ("key_file", "key"),
+];
+
+/// Like [`LISTENER_WORDS`], for the verification of the peer to which a sink or `connect` connects.
+const VERIFICATION_WORDS: [(&str, &str); 8] = [
     ("insecure", "skipverify"),
     ("insecure_skip_verify", "skipverify"),
     ("tls_insecure", "skipverify"),
     ("tls_ca", "ca"),
     ("ca_file", "ca"),
     ("cacert", "ca"),
-    ("tls_cert", "cert"),
-    ("cert_file", "cert"),
-    ("tls_key", "key"),
-    ("key_file", "key"),
+    ("sni", "server_name"),
     ("tls_server_name", "server_name"),
 ];
 
@@ -287,15 +277,16 @@ pub(super) fn option(
     value: Option<&Token>,
 ) -> Option<Diagnostic> {
     let directive = statement.name.text.as_str();
-    let words: &[(&str, &str)] = match directive {
-        "dnstap" => &SINK_WORDS,
-        "listen" => &LISTENER_WORDS,
-        "connect" => &SERVER_WORDS,
-        "confirm" => &CONFIRM_WORDS,
+    let words: &[&[(&str, &str)]] = match directive {
+        "dnstap" => &[&SINK_WORDS, &CERTIFICATE_WORDS, &VERIFICATION_WORDS],
+        "listen" => &[&LISTENER_WORDS, &SOURCE_WORDS, &CERTIFICATE_WORDS],
+        "connect" => &[&SOURCE_WORDS, &CERTIFICATE_WORDS, &VERIFICATION_WORDS],
+        "confirm" => &[&CONFIRM_WORDS],
         _ => return None,
     };
     let text = word.text.as_str();
-    if let Some((_, right)) = words.iter().find(|(other, _)| *other == text) {
+    let mut words = words.iter().copied().flatten();
+    if let Some((_, right)) = words.find(|(other, _)| *other == text) {
         let problem = word
             .error(
                 format!("unknown option `{text}`"),

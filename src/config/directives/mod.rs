@@ -32,7 +32,7 @@ use super::{
     needs::Need,
     parser::Statement,
 };
-use crate::net::{AddressError, UnixAddress};
+use crate::net::{AddressError, Endpoint, UnixAddress};
 #[cfg(feature = "cli")]
 pub(crate) use describe::Section;
 use row::{Row, listed};
@@ -211,6 +211,28 @@ fn left_over(directive: &Token, word: &Token) -> Diagnostic {
         format!("`{}` does not take `{}`", directive.text, shown(&word.text)),
         "this is left over",
     )
+}
+
+/// Parses the SOCKET to which a sink or `connect` connects. Returns `None` if it cannot be parsed.
+fn endpoint(socket: &Token, findings: &mut Findings<'_>) -> Option<Endpoint> {
+    let endpoint = match socket.text.parse() {
+        Ok(endpoint) => endpoint,
+        Err(error) => {
+            findings.report(bad_address(socket, &error));
+            return None;
+        }
+    };
+    if let Endpoint::Unix(address) = &endpoint {
+        check_relative(socket, address, findings);
+    }
+    features::check_endpoint(&endpoint, socket, findings);
+    Some(endpoint)
+}
+
+/// Returns an endpoint that takes the place of a SOCKET that cannot be parsed. With it, the options are still read, so
+/// that their problems are reported.
+fn placeholder() -> Endpoint {
+    Endpoint::Unix(UnixAddress::Abstract("".into()))
 }
 
 /// Returns the error for an address that cannot be parsed.

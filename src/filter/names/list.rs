@@ -17,13 +17,15 @@ pub struct BadList {
 
 impl Names {
     /// Adds a rule for each name of a list. Each line of the list has one name. Empty lines, and text from `#` to the
-    /// end of a line, are ignored. Returns the number of names.
+    /// end of a line, are ignored, and so is a byte order mark at the beginning. Returns the number of names.
     pub(in crate::filter) fn add_list(
         &mut self,
         verdict: Verdict,
         list: &[u8],
     ) -> Result<usize, BadList> {
         self.note(verdict);
+        // Some editors put a byte order mark at the beginning of a file.
+        let list = list.strip_prefix(b"\xef\xbb\xbf").unwrap_or(list);
         let lines = list.split(|byte| *byte == b'\n').count();
         self.suffixes.reserve(lines, list.len());
         let mut names = 0;

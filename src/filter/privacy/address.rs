@@ -65,34 +65,49 @@ impl<'a> Edit<'a> {
     }
 
     /// Edits the address in a Client Subnet option. The option may contain only the first bytes of the address. The
-    /// bits after the prefix that the option claims are set to zero, as RFC 7871 demands.
+    /// bits after the prefix that the option claims are set to zero, as RFC 7871 demands. If the option is malformed,
+    /// each of its bytes may be a part of an address, so an edit sets the whole option to zero.
     pub(super) fn apply_to_subnet(self, option: &mut [u8]) {
-        if matches!(self, Self::Keep) {
-            return;
+        if !matches!(self, Self::Keep) && self.edit_subnet(option).is_none() {
+            option.fill(0);
         }
-        let Some((head, address)) = option.split_first_chunk_mut::<SUBNET_HEAD>() else {
-            return option.fill(0);
-        };
-        let prefix = head[2];
+    }
+
+    /// Does the same as [`apply_to_subnet`](Self::apply_to_subnet), but returns `None` if the option is malformed.
+    fn edit_subnet(self, option: &mut [u8]) -> Option<()> {
+        let (head, address) = option.split_first_chunk_mut::<SUBNET_HEAD>()?;
+        let [high, low, prefix, _] = *head;
         let mut whole = [0; 16];
-        let (whole, width) = match u16::from_be_bytes([head[0], head[1]]) {
-            IPV4 => (&mut whole[..4], 32),
-            IPV6 => (&mut whole[..], 128),
-            _ => return address.fill(0),
+        let (edit, whole) = match u16::from_be_bytes([high, low]) {
+            IPV4 => (self, &mut whole[..4]),
+            IPV6 if address.len() == 4 => (self.strictest(), &mut whole[..]),
+            IPV6 => (self, &mut whole[..]),
+            _ => return None,
         };
-        let Some(known) = whole.get_mut(..address.len()) else {
-            return address.fill(0);
-        };
-        known.copy_from_slice(address);
-        self.apply(whole);
-        if prefix < width {
-            Self::Truncate {
-                ipv4: prefix,
-                ipv6: prefix,
-            }
-            .apply_plainly(whole);
+        // An address that is shorter than its prefix may belong to the other family.
+        if address.len() * 8 < prefix.into() {
+            return None;
         }
+        whole.get_mut(..address.len())?.copy_from_slice(address);
+        edit.apply(whole);
+        let claimed = Self::Truncate {
+            ipv4: prefix,
+            ipv6: prefix,
+        };
+        claimed.apply_plainly(whole);
         address.copy_from_slice(&whole[..address.len()]);
+        Some(())
+    }
+
+    /// Returns the edit for an address whose family is in doubt: four bytes of an IPv6 address may be an IPv4 address.
+    fn strictest(self) -> Self {
+        match self {
+            Self::Truncate { ipv4, ipv6 } => Self::Truncate {
+                ipv4,
+                ipv6: ipv6.min(ipv4),
+            },
+            other => other,
+        }
     }
 
     /// Edits an address by its length alone, so an IPv4-mapped IPv6 address is edited like any other IPv6 address.
@@ -205,15 +220,42 @@ mod tests {
                 b"\0\x02\x30\0\x20\x01\x0d\xb8\0\x01",
                 b"\0\x02\x30\0\x20\x01\x0d\xb8\0\0",
             ),
-            // Too long for IPv4, an unknown family, and too short.
-            (b"\0\x01\x20\0abcde", b"\0\x01\x20\0\0\0\0\0\0"),
-            (b"\0\x03\x20\0abcd", b"\0\x03\x20\0\0\0\0\0"),
-            (b"abc", b"\0\0\0"),
+            // Four bytes of an IPv6 address may be an IPv4 address. Five bytes may not.
+            (b"\0\x02\x20\0abcd", b"\0\x02\x20\0ab\0\0"),
+            (b"\0\x02\x28\0abcde", b"\0\x02\x28\0abcd\0"),
         ] {
             assert_eq!(subnet(edit, option), expected, "{option:02x?}");
             assert_eq!(subnet(Edit::Keep, option), option);
             let zero = subnet(Edit::Zero, option);
+            assert_eq!(zero[..SUBNET_HEAD], option[..SUBNET_HEAD]);
             assert!(zero.iter().skip(SUBNET_HEAD).all(|byte| *byte == 0));
+        }
+    }
+
+    #[test]
+    fn no_byte_of_a_malformed_client_subnet_is_left() {
+        let edit = Edit::Truncate { ipv4: 24, ipv6: 48 };
+        for option in [
+            // An IPv4 address in an option for IPv6, with the prefix of an IPv6 address.
+            b"\0\x02\x38\0\xc0\0\x02\x4d".as_slice(),
+            b"\0\x02\x80\0\xc0\0\x02\x4d",
+            // An IPv6 address in an option for IPv4.
+            b"\0\x01\x30\0\x20\x01\x0d\xb8\0\x01",
+            b"\0\x01\x20\0abcde",
+            // A prefix that is too long for the family, and a prefix that is longer than the address.
+            b"\0\x01\x21\0abcd",
+            b"\0\x02\x81\0abcdefghijklmnop",
+            b"\0\x01\x18\0ab",
+            // Unknown families, one of which is the beginning of an address.
+            b"\0\x03\x20\0abcd",
+            b"\xc0\0\x02\x4d",
+            b"\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01",
+            b"abc",
+        ] {
+            for edit in [edit, Edit::Zero] {
+                assert_eq!(subnet(edit, option), vec![0; option.len()], "{option:02x?}");
+            }
+            assert_eq!(subnet(Edit::Keep, option), option);
         }
     }
 }

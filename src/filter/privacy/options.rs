@@ -21,6 +21,9 @@ const OPT: u16 = 41;
 /// The length of the header of a message, in bytes.
 const HEADER: usize = 12;
 
+/// The length of a question after its name, in bytes: type and class.
+const QUESTION_TAIL: usize = 4;
+
 /// The length of a record between its name and its data, in bytes: type, class, TTL and length.
 const RECORD_HEAD: usize = 10;
 
@@ -45,8 +48,10 @@ struct Record {
 
 /// Calls `edit` with the data of each option that identifies a client, in every OPT record.
 ///
-/// Bytes that cannot be read may contain such an option, too. So, from the first record that is cut off or malformed,
-/// all bytes are set to zero. The bytes after the last record are also set to zero.
+/// Bytes that cannot be read may contain such an option, too. So, from the first question or record that is cut off or
+/// malformed, all bytes are set to zero. The bytes after the last record are also set to zero. If nothing can be read
+/// after the header, the header may be something else, so it is set to zero, too. Only a header that claims no records
+/// may stand alone.
 pub(super) fn each_option(octets: &mut [u8], mut edit: impl FnMut(Code, &mut [u8])) {
     let mut walk = Walk::new(octets);
     while let Some(record) = walk.next(octets) {
@@ -55,7 +60,12 @@ pub(super) fn each_option(octets: &mut [u8], mut edit: impl FnMut(Code, &mut [u8
             edit_options(options.unwrap_or_default(), &mut edit);
         }
     }
-    octets.get_mut(walk.at..).unwrap_or_default().fill(0);
+    let start = if walk.has_read_nothing(octets) {
+        0
+    } else {
+        walk.at
+    };
+    octets.get_mut(start..).unwrap_or_default().fill(0);
 }
 
 /// Edits the options in the data of an OPT record. Bytes that are not a whole option are set to zero.
@@ -86,26 +96,24 @@ impl Walk {
         let count = |at: usize| octets.get(at..).and_then(<[u8]>::first_chunk);
         let count = |at| count(at).map_or(0, |bytes| u16::from_be_bytes(*bytes));
         Self {
-            at: if octets.len() < HEADER { 0 } else { HEADER },
+            at: HEADER,
             questions: count(4),
             records: [6, 8, 10].map(|at| u32::from(count(at))).iter().sum(),
         }
     }
 
+    /// Returns whether no question and no record was read, although the message is longer than a header, or its header
+    /// claims some.
+    fn has_read_nothing(&self, octets: &[u8]) -> bool {
+        self.at == HEADER && (octets.len() != HEADER || self.questions > 0 || self.records > 0)
+    }
+
     /// Moves past the next record, and returns it. Does not move if there is none, or if it cannot be read.
     fn next(&mut self, octets: &[u8]) -> Option<Record> {
-        if self.at < HEADER {
-            return None;
-        }
         while let Some(left) = self.questions.checked_sub(1) {
-            let end = name_end(octets, self.at)?;
-            // A message may end after the name or the type of its question, but not within its type or its class.
-            self.at = match octets.len().checked_sub(end)? {
-                0 | 2 => octets.len(),
-                4.. => end + 4,
-                _ => return None,
-            };
-            self.questions = left;
+            let end = name_end(octets, self.at)? + QUESTION_TAIL;
+            octets.get(..end)?;
+            (self.at, self.questions) = (end, left);
         }
         let left = self.records.checked_sub(1)?;
         let head = name_end(octets, self.at)?;
@@ -122,13 +130,18 @@ impl Walk {
     }
 }
 
-/// Returns the place after the name that begins at `at`.
-fn name_end(octets: &[u8], mut at: usize) -> Option<usize> {
+/// Returns the place after the name that begins at `start`. A pointer must point to a place between the header and the
+/// name.
+fn name_end(octets: &[u8], start: usize) -> Option<usize> {
+    let mut at = start;
     loop {
         match *octets.get(at)? {
             0 => return Some(at + 1),
             length @ 1..=63 => at += 1 + usize::from(length),
-            0xc0.. => return octets.get(at + 1).map(|_| at + 2),
+            high @ 0xc0.. => {
+                let target = u16::from_be_bytes([high & 0x3f, *octets.get(at + 1)?]);
+                return (HEADER..start).contains(&target.into()).then_some(at + 2);
+            }
             _ => return None,
         }
     }
@@ -191,13 +204,7 @@ mod tests {
 
     #[test]
     fn a_message_that_claims_more_records_than_it_has_stays_unchanged() {
-        for parts in [
-            &[QUESTION, ANSWER][..],
-            &[QUESTION],
-            &[&QUESTION[..8]],
-            &[&QUESTION[..10]],
-            &[],
-        ] {
+        for parts in [&[QUESTION, ANSWER][..], &[QUESTION]] {
             let mut octets = message([1, 5, 5, 5], parts);
             let before = octets.clone();
             assert_eq!(crossed(&mut octets), []);
@@ -210,7 +217,6 @@ mod tests {
         let opt = opt(b"\0\x08\0\x02ab");
         let whole = message([1, 1, 0, 1], &[QUESTION, ANSWER, &opt]);
         let starts = [
-            12,
             12 + QUESTION.len(),
             12 + QUESTION.len() + ANSWER.len(),
             whole.len(),
@@ -218,14 +224,8 @@ mod tests {
         for end in 0..whole.len() {
             let mut octets = whole[..end].to_vec();
             crossed(&mut octets);
-            let kept = starts
-                .iter()
-                .copied()
-                .filter(|start| *start <= end)
-                .max()
-                .unwrap_or(0);
-            // A question may end early.
-            let kept = if [20, 22].contains(&end) { end } else { kept };
+            let kept = starts.iter().copied().filter(|start| *start <= end).max();
+            let kept = kept.unwrap_or(0);
             assert_eq!(octets[..kept], whole[..kept], "{end}");
             assert!(
                 octets[kept..].iter().all(|byte| *byte == 0),
@@ -235,6 +235,36 @@ mod tests {
         let mut octets = [whole.as_slice(), b"rest"].concat();
         crossed(&mut octets);
         assert!(octets.ends_with(b"xx\0\0\0\0"));
+    }
+
+    #[test]
+    fn a_header_stays_only_before_something_readable_or_alone() {
+        let header = message([0, 0, 0, 0], &[]);
+        let question = message([1, 0, 0, 0], &[b"\0\0\x01\0\x01"]);
+        for whole in [header, question] {
+            let mut octets = whole.clone();
+            crossed(&mut octets);
+            assert_eq!(octets, whole);
+        }
+        let address = b"\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\xc0\x0c\0\x01";
+        for other in [
+            address.to_vec(),
+            address[..15].to_vec(),
+            // The identifier, the flags, and a claim.
+            message([1, 0, 0, 0], &[]),
+            message([0, 0, 0, 1], &[]),
+            // A name that is only a pointer to itself, and one that points to the header.
+            message([1, 0, 0, 0], &[b"\xc0\x0c\0\x01\0\x01"]),
+            message([1, 0, 0, 0], &[b"\xc0\0\0\x01\0\x01"]),
+            // A question without its class, and one without its type.
+            message([1, 0, 0, 0], &[b"\x01a\0\0\x01"]),
+            message([1, 0, 0, 0], &[b"\x02ab\0"]),
+            b"192.0.2.77, port 5353".to_vec(),
+        ] {
+            let mut octets = other.clone();
+            crossed(&mut octets);
+            assert_eq!(octets, vec![0; other.len()], "{other:02x?}");
+        }
     }
 
     #[test]

@@ -161,8 +161,14 @@ impl Queues {
         }
     }
 
-    /// Sets the filter of the sink, from the next chunk on. Frames that are already in a queue stay there as they are.
-    pub(crate) fn set_screen(&self, screen: Screen) {
+    /// Sets the filter of the sink, from the next chunk on. Frames that are already in a queue stay there as they are. If
+    /// the limit on the rate stays the same, it also counts the frames that passed before.
+    pub(crate) fn set_screen(&self, mut screen: Screen) {
+        let replaced = self.screen.load_full();
+        let replaced = replaced.as_ref().and_then(|screen| screen.limit.as_ref());
+        if let (Some(limit), Some(replaced)) = (&mut screen.limit, replaced) {
+            limit.continue_from(replaced);
+        }
         let screen = (!screen.is_noop()).then(|| Arc::new(screen));
         let has_screen = screen.is_some();
         self.screen.store(screen);

@@ -263,6 +263,34 @@ fn each_queue_counts_the_frames_that_the_filter_of_the_sink_excludes() {
 }
 
 #[test]
+fn a_new_filter_with_the_same_limit_allows_no_second_burst() {
+    let screen = |limit: &str| {
+        let mut screen = only_queries();
+        screen.limit = Some(limit.parse().expect("a rate"));
+        screen
+    };
+    let queues = Queues::new(LIMITS);
+    queues.set_screen(screen("2/s"));
+    queues.offer(&chunk(&[5, 5, 5]));
+    let limited = || queues.ledger().excluded(Exclusion::RateLimited);
+    assert_eq!(limited(), 1);
+    queues.set_screen(screen("2/s"));
+    queues.offer(&chunk(&[5]));
+    // At most one token comes in half a second, so a slow machine may let this frame pass.
+    assert!(
+        limited() == 2
+            || queues
+                .oldest()
+                .is_some_and(|it| it.elapsed().as_millis() >= 500)
+    );
+    // Another limit begins with a burst.
+    queues.set_screen(screen("3/s"));
+    let before = limited();
+    queues.offer(&chunk(&[5, 5, 5]));
+    assert_eq!(limited(), before);
+}
+
+#[test]
 fn a_filter_works_while_memory_is_short_and_its_edits_count() {
     let memory = Budget::new(64 << 10);
     let queues = Arc::new(Queues::new(LIMITS));

@@ -18,10 +18,10 @@ use super::{
         needs::{Need, What},
         parser::Statement,
     },
-    Findings, bad_address, check_relative, features, guesses,
+    Findings, endpoint, guesses,
     options::{self, Options},
+    placeholder,
 };
-use crate::net::{Endpoint, UnixAddress};
 
 #[cfg(feature = "cli")]
 pub(super) use confirm::OPTIONS as CONFIRM;
@@ -75,21 +75,9 @@ pub(super) fn read<'a>(statement: &'a Statement, findings: &mut Findings<'_>) ->
         findings.report(problem);
         return None;
     }
-    let endpoint = socket
-        .text
-        .parse()
-        .map_err(|error| findings.report(bad_address(socket, &error)))
-        .ok();
-    if let Some(Endpoint::Unix(address)) = &endpoint {
-        check_relative(socket, address, findings);
-    }
-    if let Some(endpoint) = &endpoint {
-        features::check_sink(endpoint, socket, findings);
-    }
+    let endpoint = endpoint(socket, findings);
     let known = endpoint.is_some();
-    // If the address is wrong, a placeholder takes its place, so that the options are still read and their problems
-    // reported.
-    let endpoint = endpoint.unwrap_or(Endpoint::Unix(UnixAddress::Abstract("".into())));
+    let endpoint = endpoint.unwrap_or_else(placeholder);
     let mut sink = Sink::new(socket.text.as_str(), endpoint);
     arguments::read(&mut sink, &statement.name, rest, findings);
     options.apply(&mut sink, known.then_some(socket), findings);
