@@ -64,6 +64,7 @@ pub mod admin;
 pub mod cli;
 mod closed_set;
 mod coalescing;
+mod collectors;
 pub mod config;
 mod dialer;
 #[cfg_attr(

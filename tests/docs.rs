@@ -98,7 +98,8 @@ fn every_tapfile_parses_without_a_warning() {
             seen += 1;
             // A snippet may contain only listeners or only sinks. In that case the test adds the missing kind.
             let mut text = block.text.clone();
-            if !text.contains("listen ") {
+            let has = |word: &str| block.text.lines().any(|line| line.starts_with(word));
+            if !has("listen ") && !has("connect ") {
                 text.push_str("\nlisten @docs\n");
             }
             if !text.contains("dnstap ") {

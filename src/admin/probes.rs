@@ -53,7 +53,8 @@ fn readiness(status: &RouterStatus, when: ReadyWhen) -> (bool, String) {
     }
     let lost = lost_listeners(status);
     let sinks: Vec<_> = status.sinks.iter().filter(|sink| !sink.removed).collect();
-    let is_degraded = |sink: &&&SinkStatus| sink.state != SinkState::Up;
+    let is_degraded =
+        |sink: &&&SinkStatus| !matches!(sink.state, SinkState::Up | SinkState::Waiting);
     let degraded: Vec<_> = sinks.iter().filter(is_degraded).collect();
     let asked = match when {
         ReadyWhen::Always => None,

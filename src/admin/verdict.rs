@@ -176,14 +176,29 @@ fn of_sinks(status: &RouterStatus, sinks: &[Judged<'_>]) -> (VerdictWord, String
         VerdictWord::Degraded => "Not every endpoint is connected".to_owned(),
         // Only a router can have the words `NotListening` and `NoSenders`. A sink never has them.
         VerdictWord::NotListening | VerdictWord::NoSenders | VerdictWord::Ok => {
-            if status.listeners.iter().all(|one| one.connections == 0) {
-                let sentence = "Every sink is connected, but no DNS server is connected";
-                return (VerdictWord::NoSenders, sentence.to_owned());
-            }
-            "Every sink is getting its taps".to_owned()
+            let is_waiting = |one: &Judged<'_>| one.sink.state == State::Waiting;
+            let waits = has(is_waiting).then(|| {
+                let one = "waits for a collector";
+                who(&is_waiting, one, "wait for collectors")
+            });
+            return of_good_sinks(status, waits);
         }
     };
     (word, sentence)
+}
+
+/// Returns the verdict on sinks without a problem. `waits` says which of them wait for a collector.
+fn of_good_sinks(status: &RouterStatus, waits: Option<String>) -> (VerdictWord, String) {
+    if status.listeners.iter().all(|one| one.connections == 0) {
+        let sentence = "Every sink is connected, but no DNS server is connected";
+        return (VerdictWord::NoSenders, sentence.to_owned());
+    }
+    let sentence = "Every sink is getting its taps";
+    let sentence = waits.map_or_else(
+        || sentence.to_owned(),
+        |waits| format!("{sentence}; {waits}"),
+    );
+    (VerdictWord::Ok, sentence)
 }
 
 // === impl Judged ===
@@ -200,6 +215,11 @@ impl<'a> Judged<'a> {
                 VerdictWord::Draining,
                 "removed from the configuration; draining".to_owned(),
             ),
+            _ if sink.not_listening.is_some() => (
+                VerdictWord::Down,
+                "no collector can connect: its socket file is gone".to_owned(),
+            ),
+            State::Waiting => (VerdictWord::Ok, "no collector is connected".to_owned()),
             _ if is_up => of_one_that_is_up(sink, lately, oldest),
             State::Draining => (VerdictWord::Draining, "draining".to_owned()),
             State::Stopped => (VerdictWord::Draining, "stopped".to_owned()),

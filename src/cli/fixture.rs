@@ -118,6 +118,8 @@ pub(super) fn sink(name: &str, endpoint: &str) -> SinkStatus {
     SinkStatus {
         name: name.to_owned(),
         configured: endpoint.to_owned(),
+        address: None,
+        not_listening: None,
         from: Vec::new(),
         mode: SinkMode::Full,
         removed: false,

@@ -1,9 +1,9 @@
-//! The sockets that `tapfan run` inherits from systemd, with warnings about sockets that no `listen` line uses.
+//! The sockets that `tapfan run` inherits from systemd, with warnings about sockets that no line of the Tapfile uses.
 
 use tracing::{error, warn};
 
 use crate::{
-    config::{Config, ListenAddress},
+    config::{Config, ListenAddress, Sink},
     net::Inherited,
 };
 
@@ -25,8 +25,10 @@ impl Unused {
     /// unused.
     pub(super) fn warn(&mut self, inherited: &Inherited, config: &Config) {
         let (mut unix, mut tcp) = (Vec::new(), Vec::new());
-        for listen in &config.listeners {
-            match &listen.address {
+        let sinks: Vec<_> = config.sinks.iter().filter_map(Sink::bound).collect();
+        let listeners = config.listeners.iter().map(|listen| &listen.address);
+        for address in listeners.chain(&sinks) {
+            match address {
                 ListenAddress::Unix(address, _) => unix.push(address),
                 ListenAddress::Tcp(address) | ListenAddress::Tls(address, _) => tcp.push(*address),
                 ListenAddress::Remote(_) => {}
@@ -34,7 +36,7 @@ impl Unused {
         }
         let unused = inherited.unused(&unix, &tcp);
         for socket in unused.iter().filter(|socket| !self.0.contains(socket)) {
-            warn!(%socket, "no `listen` line names this inherited socket; senders that connect to it get no answer");
+            warn!(%socket, "no line of the Tapfile names this inherited socket; programs that connect to it get no answer");
         }
         self.0 = unused;
     }

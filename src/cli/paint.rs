@@ -31,7 +31,7 @@ impl Paint {
     /// Returns the word for a state, in the state's colour.
     pub(super) fn state(self, state: State) -> String {
         let code = match state {
-            State::Up => "32",
+            State::Up | State::Waiting => "32",
             State::Backoff => "31",
             State::Resolving | State::Connecting | State::Handshaking => "33",
             State::Draining | State::Stopped => "2",

@@ -7,6 +7,7 @@
 //! together.
 
 mod braces;
+mod collectors;
 mod diagnostics;
 mod directives;
 mod environment;
@@ -27,6 +28,7 @@ mod spool;
 
 use std::path::{Path, PathBuf};
 
+pub use collectors::CollectorSettings;
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 #[cfg(feature = "cli")]
 pub(crate) use directives::{Section, leads_to, manual};
@@ -49,8 +51,9 @@ use crate::files::waiting_for;
 pub use crate::{
     extra::Template,
     net::{
-        AddressError, Authority, ClientTls, Endpoint, FilePattern, FilePatternError, Host,
-        ResolverSettings, ServerTls, ServerWords, SrvName, TlsWords, UnixAddress, UnixPermissions,
+        AddressError, Authority, BindAddress, ClientTls, Endpoint, FilePattern, FilePatternError,
+        Host, ResolverSettings, ServerTls, ServerWords, SrvName, TlsWords, UnixAddress,
+        UnixPermissions,
     },
 };
 

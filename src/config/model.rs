@@ -8,11 +8,11 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{ListenAddress, filters::Filters, spool::Spool};
+use super::{CollectorSettings, ListenAddress, filters::Filters, spool::Spool};
 use crate::{
     closed_set::closed_set,
     extra::Template,
-    net::{ClientTls, Endpoint, Host, ResolverSettings, ServerWords},
+    net::{BindAddress, ClientTls, Endpoint, Host, ResolverSettings, ServerWords},
 };
 
 /// A complete and checked configuration.
@@ -121,9 +121,11 @@ const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
 pub struct Sink {
     /// The `sink` label in logs and metrics. It is unique in a configuration.
     pub name: Arc<str>,
-    /// The address of the collector.
+    /// The address of the collector, or the socket at which the sink waits for collectors.
     pub endpoint: Endpoint,
-    /// The TLS settings. `Some` exactly if `endpoint` uses TLS.
+    /// The TLS settings. `Some` exactly if `endpoint` uses TLS. A sink that waits for collectors is the server of the TLS
+    /// session, so it needs `client`, its certificate. If `ca` is set, collectors must have a certificate that `ca` has
+    /// signed.
     pub tls: Option<ClientTls>,
     /// True if the sink keeps `query_message` and `response_message`.
     pub full: bool,
@@ -153,6 +155,9 @@ pub struct Sink {
     pub spool: Option<Spool>,
     /// The settings for files. They have no effect unless `endpoint` is a file.
     pub files: FileSettings,
+    /// The settings for collectors that connect to the sink. They have no effect unless `endpoint` is
+    /// [`Listen`](Endpoint::Listen).
+    pub collectors: CollectorSettings,
 }
 
 /// The settings for the files of a sink.
@@ -318,7 +323,10 @@ impl AdminAddress {
 impl Sink {
     /// Creates a sink at `endpoint`, with the defaults of all other settings.
     pub fn new(name: impl Into<Arc<str>>, endpoint: Endpoint) -> Self {
-        let tls = matches!(endpoint, Endpoint::Tls(_) | Endpoint::TlsSrv(_));
+        let tls = matches!(
+            endpoint,
+            Endpoint::Tls(_) | Endpoint::TlsSrv(_) | Endpoint::Listen(BindAddress::Tls(_))
+        );
         Self {
             name: name.into(),
             endpoint,
@@ -337,6 +345,7 @@ impl Sink {
             finish: FinishBounds::default(),
             spool: None,
             files: FileSettings::default(),
+            collectors: CollectorSettings::default(),
         }
     }
 }

@@ -77,6 +77,8 @@ closed_set! {
         Up => "up",
         /// Waiting for the next attempt.
         Backoff => "backoff",
+        /// Waiting for collectors to connect. None is connected.
+        Waiting => "waiting",
         /// Sending the frames that are left in its queue. Then the sink or endpoint ends.
         Draining => "draining",
         /// Ended.
@@ -156,6 +158,7 @@ impl Health {
             }
             Event::Renewed { endpoint, .. } => self.endpoint = Some(endpoint.to_owned()),
             Event::NotRenewed { attempt, .. } => self.fail(attempt.to_string(), now),
+            Event::Refused(error) => self.fail(error.to_owned(), now),
             Event::Draining => self.enter(State::Draining, now),
             Event::Stopped => self.change(State::Stopped, now),
             Event::DoesNotConfirm => self.degraded = true,
@@ -169,6 +172,7 @@ impl Health {
             | Event::Removed
             | Event::Left { .. }
             | Event::Divided
+            | Event::Waiting
             | Event::Resolved { .. }
             | Event::LookupFailed { .. }
             | Event::FileCompleted { .. }
@@ -193,6 +197,7 @@ impl Health {
                     self.count_end(&Disconnect::OwnListener);
                 }
             }
+            Event::Refused(_) => self.failed_connects += 1,
             Event::Lost { cause, .. } | Event::Ended(cause) => self.count_end(cause),
             Event::Stalled => self.write_stalls += 1,
             Event::Started
@@ -209,6 +214,7 @@ impl Health {
             | Event::Removed
             | Event::Left { .. }
             | Event::Divided
+            | Event::Waiting
             | Event::Resolved { .. }
             | Event::LookupFailed { .. }
             | Event::FileCompleted { .. }

@@ -85,6 +85,10 @@ pub(crate) enum Event<'a> {
     Left { endpoint: &'a str, lost: u64 },
     /// The sink now uses several endpoints at the same time. Their addresses have not been looked up yet.
     Divided,
+    /// The sink waits for collectors at its socket. Each collector that connects is an endpoint.
+    Waiting,
+    /// A collector has connected, but gets no frames: it does not complete the handshakes, or too many are connected.
+    Refused(&'a str),
     /// A lookup of the name succeeded.
     Resolved {
         name: &'a Destination,

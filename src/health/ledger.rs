@@ -16,8 +16,8 @@ closed_set! {
         Disconnected => "disconnected",
         /// The frame was still queued or in flight when the time for draining was over.
         Shutdown => "shutdown",
-        /// The frame waited for an endpoint whose address the sink's name no longer has. It was not sent before the
-        /// time for draining was over.
+        /// The frame waited for an endpoint whose address the sink's name no longer has, and was not sent before the
+        /// time for draining was over. Or it waited for a collector that had connected to the sink and has left.
         EndpointGone => "endpoint_gone",
         /// The router was near its memory limit, and this sink held more memory than any other.
         Memory => "memory",
@@ -33,8 +33,8 @@ closed_set! {
 }
 
 closed_set! {
-    /// The reason why a sink does not get a frame although nothing is wrong: the options of the sink exclude it. Such a
-    /// frame is not lost. The set of reasons is fixed, because each reason is the value of a metric label.
+    /// The reason why a sink does not get a frame although nothing is wrong: the options of the sink exclude it, or no
+    /// collector is connected to a sink that waits for collectors. Such a frame is not lost. The set of reasons is fixed, because each reason is the value of a metric label.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub enum Exclusion {
         /// A rule of `types`, `keep` or `drop` excludes the frame.
@@ -43,6 +43,8 @@ closed_set! {
         Sampled => "sampled",
         /// The frame was above the `limit`.
         RateLimited => "rate_limited",
+        /// The sink waits for collectors, and none was connected.
+        NoCollector => "no_collector",
     }
 }
 
@@ -132,6 +134,11 @@ impl Drops {
 // === impl Ledger ===
 
 impl Ledger {
+    /// Counts frames as excluded because no collector was connected.
+    pub(crate) fn count_no_collector(&mut self, frames: u64) {
+        self.excluded.count(Exclusion::NoCollector, frames);
+    }
+
     /// Returns the number of frames that were lost for `reason`.
     pub fn dropped(&self, reason: DropReason) -> u64 {
         self.dropped.of(reason)

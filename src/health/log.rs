@@ -58,17 +58,15 @@ impl Line<'_> {
     pub(super) fn write(&self, event: &Event<'_>) {
         let (sink, now) = (self.sink, &self.change.after);
         let endpoint = now.endpoint.as_deref();
-        match self.change.turn {
-            Some(Turn::Up) => info!(target: TARGET, sink, endpoint, "sink is up"),
-            Some(Turn::Down) => warn!(target: TARGET, sink, "none of the sink's endpoints is up"),
-            None => {}
-        }
+        self.turned();
         if self.change.before.state != now.state {
             debug!(target: TARGET, sink, state = %now.state, "sink changes state");
         }
         // The line names the endpoint only if the sink uses several endpoints at the same time.
         let of_several = endpoint.filter(|_| self.of_endpoint);
         match *event {
+            // `collectors` writes the lines about collectors, because their number must be limited.
+            Event::Up(_) | Event::Lost { .. } if self.change.waits => {}
             Event::Up(_) => {
                 let subject = self.subject();
                 info!(target: TARGET, sink, endpoint, connects = now.connects, "{subject} is up");
@@ -156,7 +154,23 @@ impl Line<'_> {
             | Event::Stopped
             | Event::Added
             | Event::Removed
-            | Event::Divided => {}
+            | Event::Divided
+            | Event::Waiting
+            | Event::Refused(_) => {}
+        }
+    }
+
+    /// Writes the line about a change of a sink that uses several endpoints at the same time.
+    fn turned(&self) {
+        let (sink, endpoint) = (self.sink, self.change.after.endpoint.as_deref());
+        match self.change.turn {
+            Some(Turn::Up) if self.change.waits => {}
+            Some(Turn::Down) if self.change.waits => {
+                debug!(target: TARGET, sink, "no collector is connected; frames are counted as no_collector");
+            }
+            Some(Turn::Up) => info!(target: TARGET, sink, endpoint, "sink is up"),
+            Some(Turn::Down) => warn!(target: TARGET, sink, "none of the sink's endpoints is up"),
+            None => {}
         }
     }
 
@@ -267,6 +281,8 @@ impl Journal {
             | Event::Removed
             | Event::Left { .. }
             | Event::Divided
+            | Event::Waiting
+            | Event::Refused(_)
             | Event::FileCompleted { .. }
             | Event::FileLeft { .. }
             | Event::FileNotDeleted { .. }

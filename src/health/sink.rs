@@ -24,6 +24,9 @@ pub struct SinkHealth {
     /// True if the sink uses several endpoints at the same time.
     #[serde(skip)]
     several: bool,
+    /// True if the sink waits for collectors. Its endpoints are the collectors that are connected.
+    #[serde(skip)]
+    waits: bool,
     #[serde(skip)]
     next_number: u64,
 }
@@ -39,6 +42,8 @@ pub(super) struct Change {
     pub(super) turn: Option<Turn>,
     /// True if the last lookup before this event failed.
     pub(super) lookups_failed: bool,
+    /// True if the sink waits for collectors.
+    pub(super) waits: bool,
 }
 
 /// A change of a sink that uses several endpoints at the same time.
@@ -63,13 +68,14 @@ impl SinkHealth {
             resolve_failures: 0,
             resolve_error: None,
             several: false,
+            waits: false,
             next_number: 1,
         }
     }
 
-    /// Returns whether at least one endpoint of the sink takes frames.
+    /// Returns whether at least one endpoint of the sink takes frames, or the sink waits for collectors, as it should.
     pub fn is_up(&self) -> bool {
-        self.state == State::Up || self.endpoints_up() > 0
+        matches!(self.state, State::Up | State::Waiting) || self.endpoints_up() > 0
     }
 
     /// Returns the number of the sink's endpoints that take frames.
@@ -116,6 +122,7 @@ impl SinkHealth {
             after,
             turn,
             lookups_failed,
+            waits: self.waits,
         })
     }
 
@@ -124,11 +131,13 @@ impl SinkHealth {
     fn apply_to_whole(&mut self, event: &Event<'_>, now: SystemTime) -> (Health, Health) {
         let before = self.health.clone();
         match *event {
-            Event::Started => self.several = false,
-            Event::Divided => {
+            Event::Started => (self.several, self.waits) = (false, false),
+            Event::Divided | Event::Waiting => {
                 self.connected = false;
                 self.several = true;
+                self.waits = matches!(event, Event::Waiting);
                 self.endpoints.clear();
+                self.fold(now);
             }
             Event::Resolved { .. } => self.resolve_error = None,
             Event::LookupFailed { error, .. } => {
@@ -164,6 +173,7 @@ impl SinkHealth {
             | Event::FileCompleted { .. }
             | Event::FileLeft { .. }
             | Event::FileNotDeleted { .. }
+            | Event::Refused(_)
             | Event::LeftOut { .. } => {}
         }
         self.health.apply(event, now);
@@ -206,11 +216,16 @@ impl SinkHealth {
         let Self {
             health: sink,
             endpoints,
+            waits,
             ..
         } = self;
         let used = || endpoints.iter().filter(|one| !one.state.is_leaving());
         let Some(best) = used().max_by_key(|one| (one.state != State::Backoff, one.state as u8))
         else {
+            if *waits {
+                sink.endpoint = None;
+                sink.enter(State::Waiting, now);
+            }
             return;
         };
         // The sink shows the address of one endpoint. This address changes only if another endpoint has a better state.

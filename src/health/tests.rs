@@ -261,6 +261,7 @@ fn class(state: State) -> u8 {
         State::Up => 1,
         State::Draining => 2,
         State::Stopped => 3,
+        State::Waiting => 4,
     }
 }
 
@@ -338,4 +339,42 @@ proptest! {
             }
         }
     }
+}
+
+/// The endpoints of a sink that waits for collectors are the collectors that are connected.
+#[test]
+fn a_sink_waits_while_no_collector_is_connected() {
+    let now = SystemTime::UNIX_EPOCH;
+    let mut sink = SinkHealth::new(now);
+    sink.apply(None, &Event::Waiting, now);
+    assert_eq!((sink.state, sink.is_up()), (State::Waiting, true));
+    let number = Some(sink.add(ADDRESSES[0], now));
+    sink.apply(number, &Event::Up(ADDRESSES[0]), now);
+    assert_eq!((sink.state, sink.connects), (State::Up, 1));
+    assert_eq!(sink.endpoint.as_deref(), Some(ADDRESSES[0]));
+    sink.apply(None, &Event::Refused("it is full"), now);
+    assert_eq!((sink.state, sink.failed_connects), (State::Up, 1));
+    let cause = &Disconnect::Reset;
+    let (steady, delay) = (true, None);
+    let lost = Event::Lost {
+        cause,
+        steady,
+        delay,
+    };
+    sink.apply(number, &lost, now);
+    sink.apply(number, &Event::Removed, now);
+    assert_eq!(
+        (sink.state, sink.endpoint.as_deref()),
+        (State::Waiting, None)
+    );
+    assert_eq!(sink.disconnects["reset"], 1);
+    sink.apply(None, &Event::Draining, now);
+    sink.apply(None, &Event::Waiting, now);
+    assert_eq!(sink.state, State::Draining);
+    // A sink that connects to its collector takes the place of this one.
+    let mut sink = SinkHealth::new(now);
+    sink.apply(None, &Event::Waiting, now);
+    sink.apply(None, &Event::Started, now);
+    sink.apply(None, &Event::Connecting(ADDRESSES[0]), now);
+    assert_eq!(sink.state, State::Connecting);
 }

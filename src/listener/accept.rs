@@ -1,39 +1,31 @@
 //! The accept loop of one listener.
 
-use std::{future::pending, net::SocketAddr, sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::{select, sync::watch, time::sleep};
+use tokio::{select, time::sleep};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::info;
 
 use super::{
-    Budgets, Counters, DrainSignals, ErrorReason, Senders, Settings,
+    Acceptor, Budgets, Counters, DrainSignals, ErrorReason, Senders, Settings,
+    acceptor::ACCEPT_PAUSE,
     connections::Connections,
     intake::Intake,
-    path_events::PathEvents,
-    socket::Socket,
-    socket_path::{Reachability, SocketPath},
+    socket_path::{Owner, Reachability, SocketPath},
     stamp::Stamp,
     welcome::Welcome,
 };
 use crate::{
-    config::{Listen, ListenAddress},
+    config::Listen,
     frame_stream::ListenerId,
-    net::{
-        BindError, BoundUnix, Inherited, OwnListener, OwnListeners, OwnName, OwnPlace,
-        PermissionChange, TlsError,
-    },
+    net::{BindError, Inherited, OwnListeners, OwnName, PermissionChange, TlsError},
     router::Router,
 };
 
 /// A bound listener. Until it [runs](Self::run), the kernel holds the connections of senders.
 pub(crate) struct Listener {
-    socket: Socket,
-    /// True if the socket was passed to this process at its start.
-    pub(crate) inherited: bool,
-    /// Keeps the sinks of this router from connecting to this listener.
-    own: OwnListener,
+    pub(crate) acceptor: Acceptor,
     pub(crate) handle: Handle,
 }
 
@@ -64,12 +56,6 @@ pub enum ListenerSetupError {
     Connect(Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// The pause after `accept` has failed, usually because no descriptor was free. Without the pause, the loop would spin
-/// until some connection ends.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-type Rebound = watch::Receiver<Option<Arc<BoundUnix>>>;
-
 // === impl Listener ===
 
 impl Listener {
@@ -84,94 +70,50 @@ impl Listener {
         signals: DrainSignals,
         budgets: Budgets,
     ) -> Result<Self, ListenerSetupError> {
-        // The listener is registered before it is bound, because a sink with this address can connect as soon as the
-        // listener is bound.
-        let name = Arc::clone(&listen.name);
-        let own = all.add(Arc::clone(&name), place(&listen.address, false)?);
-        let (socket, inherited) = Socket::of(&listen.address, inherited)?;
-        let own = match &socket {
-            Socket::Tcp(socket) => {
-                if let Ok(address) = socket.local_addr() {
-                    own.bound_to(address);
-                }
-                own
-            }
-            Socket::Unix(_) if inherited => all.add(name, place(&listen.address, true)?),
-            Socket::Unix(_) => own,
-        };
         let stamp = Stamp::of(listen);
-        let path = socket.path(listen, &stamp).map(Arc::new);
+        let owner = Owner::Listener(stamp.clone());
+        let acceptor = Acceptor::bind(owner, &listen.address, inherited, all)?;
         let intake = Intake::new(stamp, router, signals, budgets);
-        Ok(Self {
-            socket,
-            inherited,
-            handle: Handle {
-                own: Some(own.name().clone()),
-                intake: Arc::new(intake),
-                settings: Arc::new(ArcSwap::from_pointee(settings)),
-                path,
-                welcome: Arc::new(Welcome::new(&listen.address, inherited)),
-            },
-            own,
-        })
-    }
-
-    /// Returns the address that the listener is bound to, with the chosen port instead of port 0, or `None` for a unix
-    /// socket.
-    pub(crate) fn local_address(&self) -> Option<SocketAddr> {
-        match &self.socket {
-            Socket::Unix(_) => None,
-            Socket::Tcp(socket) => socket.local_addr().ok(),
-        }
+        let handle = Handle {
+            own: Some(acceptor.name().clone()),
+            intake: Arc::new(intake),
+            settings: Arc::new(ArcSwap::from_pointee(settings)),
+            path: acceptor.path.clone(),
+            welcome: Arc::new(Welcome::new(&listen.address, acceptor.inherited)),
+        };
+        Ok(Self { acceptor, handle })
     }
 
     /// Accepts and serves connections until the drain begins. Then serves the open connections until they end.
     pub(crate) async fn run(self) {
-        let address = self.local_address();
         let Self {
-            mut socket,
-            inherited,
-            own,
+            mut acceptor,
             handle,
         } = self;
         let Handle {
             intake,
             settings,
-            path,
             welcome,
-            own: _,
+            ..
         } = handle;
-        let address = address.map(tracing::field::display);
+        let inherited = acceptor.inherited;
+        let address = acceptor.local_address().map(tracing::field::display);
         let from = inherited.then_some("inherited");
         info!(listener = %intake.listener, address, socket = from, "listening");
         let mut connections = Connections::new(Arc::clone(&intake), settings);
-        let mut rebound = path.as_ref().map(|path| path.socket());
-        let watch = path
-            .clone()
-            .map(|path| AbortOnDropHandle::new(tokio::spawn(path.watch(PathEvents::of))));
+        let watch = acceptor.watch();
         let (senders, counters) = (Arc::clone(&intake.senders), Arc::clone(&intake.counters));
         let keep = Arc::clone(&welcome).keep(intake.listener.clone(), senders, counters);
         let keep = AbortOnDropHandle::new(tokio::spawn(keep));
-        accept_until_drain(
-            &intake,
-            &mut connections,
-            &mut socket,
-            &mut rebound,
-            &welcome,
-        )
-        .await;
+        accept_until_drain(&intake, &mut connections, &mut acceptor, &welcome).await;
         // After the drain has begun, the path must not be bound again.
         drop((watch, keep));
-        let last = path.and_then(|path| path.close());
+        let closed = acceptor.close();
         // The connections that wait at an inherited socket are left for the next process that gets the socket.
         if !inherited {
-            connections.admit_waiting(&socket).await;
-            if let Some(last) = last.map(Socket::Unix) {
-                connections.admit_waiting(&last).await;
-            }
+            connections.admit_waiting(&closed).await;
         }
-        drop(socket);
-        drop(own);
+        drop(closed);
         // Senders are asked to end only after the socket is closed. Unbound ends its stream as soon as it is asked, and
         // would immediately connect again if the socket were still open.
         intake.closed.cancel();
@@ -179,24 +121,11 @@ impl Listener {
     }
 }
 
-/// Returns the place of a listener among the sockets of this router.
-fn place(address: &ListenAddress, inherited: bool) -> Result<OwnPlace, BindError> {
-    Ok(match address {
-        ListenAddress::Unix(address, _) => OwnPlace::Unix {
-            address: address.clone(),
-            inherited,
-        },
-        ListenAddress::Tcp(address) | ListenAddress::Tls(address, _) => OwnPlace::Tcp(*address),
-        ListenAddress::Remote(remote) => return Err(BindError::Remote(remote.endpoint.clone())),
-    })
-}
-
-/// Accepts connections until the drain begins. `socket` is replaced when its file is lost and the path is bound again.
+/// Accepts connections until the drain begins.
 async fn accept_until_drain(
     intake: &Intake,
     connections: &mut Connections,
-    socket: &mut Socket,
-    rebound: &mut Option<Rebound>,
+    acceptor: &mut Acceptor,
     welcome: &Welcome,
 ) {
     loop {
@@ -204,12 +133,7 @@ async fn accept_until_drain(
             biased;
             () = intake.signals.drain.cancelled() => return,
             Some(()) = connections.reap() => {}
-            new = bound_again(rebound) => {
-                connections.admit_waiting(socket).await;
-                *socket = Socket::Unix(new);
-                welcome.has_changed();
-            }
-            accepted = socket.accept() => match accepted {
+            accepted = acceptor.accept(|| welcome.has_changed()) => match accepted {
                 Ok(accepted) => connections.admit(accepted),
                 Err(error) => {
                     intake.refuse(ErrorReason::Accept, "-", &error);
@@ -218,18 +142,6 @@ async fn accept_until_drain(
             }
         }
     }
-}
-
-/// Waits until the path is bound again. Cancel safe.
-async fn bound_again(rebound: &mut Option<Rebound>) -> Arc<BoundUnix> {
-    if let Some(rebound) = rebound {
-        while rebound.changed().await.is_ok() {
-            if let Some(socket) = rebound.borrow_and_update().clone() {
-                return socket;
-            }
-        }
-    }
-    pending().await
 }
 
 // === impl Handle ===

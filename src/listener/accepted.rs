@@ -4,26 +4,27 @@ use std::{
     io,
     net::SocketAddr,
     os::fd::{AsRawFd, RawFd},
+    sync::Arc,
     time::Duration,
 };
 
 use tokio::time::timeout;
 
-use super::{ErrorReason, Settings};
+use super::ErrorReason;
 use crate::{
     frame_stream::LooksLike,
-    net::{self, ServerWords, Stream},
+    net::{self, ServerConfig, ServerWords, Stream},
 };
 
 /// An accepted connection, before TLS.
-pub(super) enum Accepted {
+pub(crate) enum Accepted {
     Unix(tokio::net::UnixStream),
     Tcp(tokio::net::TcpStream, SocketAddr),
 }
 
 /// The reason why an accepted connection has no stream.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum NoStream {
+pub(crate) enum NoStream {
     #[error("the peer closed the connection without sending anything, as a port probe does")]
     NothingSent,
     #[error("the connection broke: {0}")]
@@ -31,7 +32,7 @@ pub(super) enum NoStream {
     #[error("{}", net::server_failure(.0, *.1))]
     Tls(io::Error, ServerWords),
     #[error(
-        "this listener speaks TLS, but the sender began with {0}; turn TLS on at the sender, or give this listener an address with `tcp://`"
+        "this socket speaks TLS, but the peer began with {0}; turn TLS on at the peer, or write `tcp://` instead of `tls://`"
     )]
     NotTls(LooksLike),
     #[error("the TLS handshake was not complete after {0:?}")]
@@ -46,22 +47,26 @@ const TLS_HANDSHAKE: u8 = 0x16;
 // === impl Accepted ===
 
 impl Accepted {
-    pub(super) fn peer(&self) -> String {
+    pub(crate) fn peer(&self) -> String {
         match self {
             Self::Unix(_) => "unix".to_owned(),
             Self::Tcp(_, peer) => peer.to_string(),
         }
     }
 
-    /// Performs the TLS handshake if there is one, within the deadline of the listener.
-    pub(super) async fn into_stream(self, settings: &Settings) -> Result<Stream, NoStream> {
-        let (deadline, words) = (settings.limits.handshake, settings.words);
+    /// Performs the TLS handshake if there is one, within `deadline`. `tls` has the certificate, and the names of the
+    /// settings in error texts.
+    pub(crate) async fn into_stream(
+        self,
+        tls: Option<(Arc<ServerConfig>, ServerWords)>,
+        deadline: Duration,
+    ) -> Result<Stream, NoStream> {
         let stream = match self {
             Self::Unix(stream) => return Ok(Stream::Unix(stream)),
             Self::Tcp(stream, _) => stream,
         };
         net::prepare_accepted(&stream).map_err(NoStream::Broken)?;
-        let Some(tls) = settings.tls.clone() else {
+        let Some((tls, words)) = tls else {
             return Ok(stream.into());
         };
         let handshake = async {

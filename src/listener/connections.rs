@@ -3,19 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use tokio::{
-    select,
-    task::JoinSet,
-    time::{sleep, timeout},
-};
+use tokio::{select, task::JoinSet, time::sleep};
 use tracing::{error, warn};
 
 use super::{
     ErrorReason, Settings,
     accepted::{Accepted, NoStream},
+    acceptor::Closed,
     connection,
     intake::Intake,
-    socket::Socket,
 };
 use crate::net::Incoming;
 
@@ -62,7 +58,8 @@ impl Connections {
             let intake = &open.0;
             let peer = accepted.peer();
             let limits = settings.limits;
-            let stream = accepted.into_stream(&settings);
+            let tls = settings.tls.clone().map(|tls| (tls, settings.words));
+            let stream = accepted.into_stream(tls, settings.limits.handshake);
             let stream = intake.before_deadline(stream).await;
             match stream.unwrap_or(Err(NoStream::Drained)) {
                 Ok(stream) => connection::serve(intake, stream, limits).await,
@@ -73,12 +70,12 @@ impl Connections {
 
     /// Admits the connections that wait to be accepted. Their senders may have written frames already; the kernel holds
     /// these frames.
-    pub(super) async fn admit_waiting(&mut self, socket: &Socket) {
+    pub(super) async fn admit_waiting(&mut self, closed: &Closed) {
         let limit = self.settings.load().limits.connections;
         for _ in 0..limit {
-            match timeout(Duration::ZERO, socket.accept()).await {
-                Ok(Ok(accepted)) => self.admit(accepted),
-                _ => break,
+            match closed.waiting().await {
+                Some(accepted) => self.admit(accepted),
+                None => break,
             }
         }
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 /// Limits the lines of one kind about the senders of one listener. The first few of each time window are logged, and
 /// the others are only counted.
 #[derive(Debug, Default)]
-pub(super) struct LineLimit {
+pub(crate) struct LineLimit {
     window: Mutex<Option<Window>>,
 }
 
@@ -23,7 +23,7 @@ const LINES: u64 = 10;
 
 impl LineLimit {
     /// Returns the number of lines held back since the last logged line, or `None` if this line must be held back, too.
-    pub(super) fn admit(&self, now: Instant) -> Option<u64> {
+    pub(crate) fn admit(&self, now: Instant) -> Option<u64> {
         let mut window = self.window.lock();
         let current = window.get_or_insert(Window {
             began: now,

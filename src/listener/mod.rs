@@ -9,6 +9,7 @@
 
 mod accept;
 mod accepted;
+mod acceptor;
 mod connection;
 mod connections;
 mod counters;
@@ -35,8 +36,11 @@ pub use cutter::{Cut, Cutter, End};
 pub use unfinished::Unfinished;
 
 pub(crate) use accept::{Handle, Listener};
+pub(crate) use accepted::{Accepted, NoStream};
+pub(crate) use acceptor::{ACCEPT_PAUSE, Acceptor};
 pub(crate) use intake::{Budgets, DrainSignals, Settings};
+pub(crate) use line_limit::LineLimit;
 pub(crate) use sender_lines::Ended;
 pub(crate) use senders::{Listed, Sender, Senders};
-pub(crate) use socket_path::Reachability;
+pub(crate) use socket_path::{NotListening, Owner, Reachability, SocketPath};
 pub(crate) use welcome::Welcome;

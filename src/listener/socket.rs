@@ -4,9 +4,12 @@ use std::{io, sync::Arc};
 
 use tokio::net::TcpListener;
 
-use super::{accepted::Accepted, socket_path::SocketPath, stamp::Stamp};
+use super::{
+    accepted::Accepted,
+    socket_path::{Owner, SocketPath},
+};
 use crate::{
-    config::{Listen, ListenAddress},
+    config::ListenAddress,
     net::{self, BindError, BoundUnix, Inherited},
 };
 
@@ -45,19 +48,14 @@ impl Socket {
     }
 
     /// Returns the socket's path, or `None` if the socket has no file or this process did not create the file.
-    pub(super) fn path(&self, listen: &Listen, stamp: &Stamp) -> Option<SocketPath> {
-        let (Self::Unix(socket), ListenAddress::Unix(address, permissions)) =
-            (self, &listen.address)
+    pub(super) fn path(&self, owner: Owner, address: &ListenAddress) -> Option<SocketPath> {
+        let (Self::Unix(socket), ListenAddress::Unix(address, permissions)) = (self, address)
         else {
             return None;
         };
         socket.has_file().then(|| {
-            SocketPath::new(
-                stamp.clone(),
-                address.clone(),
-                permissions.clone(),
-                Arc::clone(socket),
-            )
+            let permissions = permissions.clone();
+            SocketPath::new(owner, address.clone(), permissions, Arc::clone(socket))
         })
     }
 

@@ -1,5 +1,5 @@
-//! The path of a listener's unix socket. If another process removes or replaces the file at the path, no sender can
-//! connect any more. So the path is watched, and bound again when the file is lost.
+//! The path of a unix socket that tapfan has bound. If another process removes or replaces the file at the path, no
+//! program can connect any more. So the path is watched, and bound again when the file is lost.
 
 use std::{
     future::pending,
@@ -16,7 +16,11 @@ use tokio::{
     task::spawn_blocking,
     time::sleep,
 };
-use tracing::{error, info, warn};
+use tracing::{
+    error,
+    field::{DisplayValue, display},
+    info, warn,
+};
 
 use super::{path_events::PathEvents, stamp::Stamp};
 use crate::{
@@ -24,10 +28,10 @@ use crate::{
     net::{self, BindError, BoundUnix, PermissionChange, UnixAddress, UnixPermissions},
 };
 
-/// A listener's unix socket and its path.
+/// A bound unix socket and its path.
 #[derive(Debug)]
-pub(super) struct SocketPath {
-    listener: Stamp,
+pub(crate) struct SocketPath {
+    owner: Owner,
     address: UnixAddress,
     /// The permissions of the file. The lock is held while the file is checked, bound or changed, so that these steps
     /// do not overlap.
@@ -36,7 +40,15 @@ pub(super) struct SocketPath {
     socket: watch::Sender<Option<Arc<BoundUnix>>>,
     /// Requests an immediate check.
     look: Notify,
-    pub(super) reachability: Arc<Reachability>,
+    pub(crate) reachability: Arc<Reachability>,
+}
+
+/// The owner of a socket, for log lines.
+#[derive(Debug, Clone)]
+pub(crate) enum Owner {
+    Listener(Stamp),
+    /// A sink that waits for collectors.
+    Sink(Arc<str>),
 }
 
 /// The state of a listener's path: either senders can connect, or there is a reason why they cannot.
@@ -82,13 +94,13 @@ const LEAST_PAUSE: Duration = Duration::from_millis(100);
 
 impl SocketPath {
     pub(super) fn new(
-        listener: Stamp,
+        owner: Owner,
         address: UnixAddress,
         permissions: UnixPermissions,
         socket: Arc<BoundUnix>,
     ) -> Self {
         Self {
-            listener,
+            owner,
             address,
             permissions: Mutex::new(permissions),
             socket: watch::Sender::new(Some(socket)),
@@ -103,7 +115,7 @@ impl SocketPath {
     }
 
     /// Requests a check of the file. If the file is gone, the path is bound again without a pause.
-    pub(super) fn look(&self) {
+    pub(crate) fn look(&self) {
         self.look.notify_one();
     }
 
@@ -112,7 +124,7 @@ impl SocketPath {
     /// # Errors
     /// If the file is gone or replaced, or the system refuses. A file that is bound later gets the new permissions
     /// anyway.
-    pub(super) fn change_permissions(&self, change: &PermissionChange) -> Result<(), BindError> {
+    pub(crate) fn change_permissions(&self, change: &PermissionChange) -> Result<(), BindError> {
         let mut permissions = self.permissions.lock();
         permissions.clone_from(&change.wanted);
         let socket = self.socket.borrow().clone();
@@ -192,14 +204,14 @@ impl SocketPath {
 
     /// Stores and logs the result of a check. A repeated error is logged once.
     fn record(&self, found: &Found) {
-        let listener = &self.listener;
+        let (listener, sink) = (self.owner.listener(), self.owner.sink());
         let before = self.reachability.0.load_full();
         match found {
             Found::InPlace => {}
-            Found::Returned => info!(%listener, "the listener's socket file is back"),
+            Found::Returned => info!(listener, sink, "the socket file is back"),
             Found::BoundAgain { lost } => {
                 self.reachability.0.store(None);
-                warn!(%listener, %lost, "the listener's socket file was removed or replaced: bound the path again; open connections continue");
+                warn!(listener, sink, %lost, "the socket file was removed or replaced: bound the path again; open connections continue");
             }
             Found::Lost { lost, error } => {
                 let text: Arc<str> =
@@ -210,9 +222,34 @@ impl SocketPath {
                     .0
                     .store(Some(Arc::new(NotListening { since, error: text })));
                 if is_new {
-                    error!(%listener, %lost, %error, "the listener's socket file was removed or replaced and cannot be bound again: no sender can connect; open connections continue; retrying every few seconds, and immediately on SIGHUP");
+                    error!(listener, sink, %lost, %error, "the socket file was removed or replaced and cannot be bound again: no program can connect; open connections continue; retrying every few seconds, and immediately on SIGHUP");
                 }
             }
+        }
+    }
+}
+
+// === impl Owner ===
+
+impl Owner {
+    pub(super) fn name(&self) -> Arc<str> {
+        match self {
+            Self::Listener(stamp) => stamp.name(),
+            Self::Sink(name) => Arc::clone(name),
+        }
+    }
+
+    fn listener(&self) -> Option<DisplayValue<&Stamp>> {
+        match self {
+            Self::Listener(stamp) => Some(display(stamp)),
+            Self::Sink(_) => None,
+        }
+    }
+
+    fn sink(&self) -> Option<&str> {
+        match self {
+            Self::Listener(_) => None,
+            Self::Sink(name) => Some(name),
         }
     }
 }
@@ -271,8 +308,8 @@ mod tests {
         };
         let socket = net::bind_unix(&address, &permissions).expect("bound");
         let listen = ListenAddress::Unix(address.clone(), permissions.clone());
-        let stamp = Stamp::of(&Listen::new("in", listen));
-        let socket_path = SocketPath::new(stamp, address, permissions, Arc::new(socket));
+        let owner = Owner::Listener(Stamp::of(&Listen::new("in", listen)));
+        let socket_path = SocketPath::new(owner, address, permissions, Arc::new(socket));
         let socket_path = Arc::new(socket_path);
         let watch = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&socket_path).watch(open)));
         (folder, path, socket_path, watch)

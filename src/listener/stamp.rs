@@ -14,7 +14,7 @@ use crate::{
 /// The current stamp of a listener. All clones share it, and a reload replaces it while the listener runs. In log
 /// lines, a `Stamp` appears as the listener's name.
 #[derive(Debug, Clone)]
-pub(super) struct Stamp {
+pub(crate) struct Stamp {
     id: ListenerId,
     current: Arc<ArcSwap<Imprint>>,
 }

@@ -65,7 +65,7 @@ fn listener_with(
         budgets,
     )
     .expect("bound");
-    let address = listener.local_address().expect("TCP");
+    let address = listener.acceptor.local_address().expect("TCP");
     (listener, address, queue)
 }
 

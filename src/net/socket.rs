@@ -58,13 +58,7 @@ pub(crate) async fn dial_tcp(address: SocketAddr, settings: &TcpSettings) -> io:
     } else {
         TcpSocket::new_v6()?
     };
-    let options = SockRef::from(&socket);
-    if let Some(SendBuffer(bytes)) = settings.send_buffer {
-        options.set_send_buffer_size(bytes)?;
-    }
-    options.set_tcp_nodelay(true)?;
-    options.set_tcp_keepalive(&settings.keepalive.options())?;
-    options.set_tcp_user_timeout(Some(settings.user_timeout.backstop(&socket)))?;
+    settings.set_on(&socket)?;
     let stream = socket.connect(address).await?;
     refuse_itself(&stream)?;
     Ok(stream)
@@ -112,6 +106,21 @@ pub(crate) fn prepare_served(stream: &TcpStream, allowed: UserTimeout) -> io::Re
 /// Returns the abstract name with a NUL in front, as tokio, std and socket2 expect it.
 pub(super) fn abstract_path(name: &str) -> impl AsRef<Path> + use<> {
     OsString::from_vec([b"\0", name.as_bytes()].concat())
+}
+
+// === impl TcpSettings ===
+
+impl TcpSettings {
+    /// Sets the options of a socket to which frames are written.
+    pub(super) fn set_on(&self, socket: &impl AsFd) -> io::Result<()> {
+        let options = SockRef::from(socket);
+        if let Some(SendBuffer(bytes)) = self.send_buffer {
+            options.set_send_buffer_size(bytes)?;
+        }
+        options.set_tcp_nodelay(true)?;
+        options.set_tcp_keepalive(&self.keepalive.options())?;
+        options.set_tcp_user_timeout(Some(self.user_timeout.backstop(socket)))
+    }
 }
 
 // === impl Keepalive ===

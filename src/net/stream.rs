@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    Counted, Liveness, PeerProcess, Uptake, UptakeLevel,
+    Counted, Liveness, PeerProcess, TcpSettings, Uptake, UptakeLevel,
     tcp_info::{awaits_answer, last_acknowledged, sending},
 };
 
@@ -74,6 +74,11 @@ impl Stream {
             return None;
         };
         PeerProcess::of(io)
+    }
+
+    /// Sets the options of an accepted connection to which frames are written. A unix socket has no such options.
+    pub(crate) fn prepare(&self, settings: &TcpSettings) -> io::Result<()> {
+        self.tcp().map_or(Ok(()), |socket| settings.set_on(socket))
     }
 
     /// Returns the TCP connection, which may carry TLS. It is `None` for a unix socket.

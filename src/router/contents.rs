@@ -71,6 +71,8 @@ pub(super) enum Lifecycle {
     Closing,
     /// The queue has no consumer any more. Frames that are still pushed are dropped with this drop reason.
     Ended(DropReason),
+    /// The sink waits for collectors, and none is connected. All frames are excluded.
+    NoCollector,
 }
 
 /// The waiting frames that were removed from a queue.
@@ -188,9 +190,10 @@ impl Contents {
     fn admit(&mut self, chunk: &Chunk, position: u64, bounds: Bounds) {
         let offered = chunk.len();
         self.ledger.offered += offered as u64;
-        if let Lifecycle::Ended(reason) = self.lifecycle {
-            self.count_dropped(reason, offered as u64);
-            return;
+        match self.lifecycle {
+            Lifecycle::Open | Lifecycle::Closing => {}
+            Lifecycle::NoCollector => return self.ledger.count_no_collector(offered as u64),
+            Lifecycle::Ended(reason) => return self.count_dropped(reason, offered as u64),
         }
         self.forget_for(chunk, bounds);
         let mut fits = self.free(bounds).room_for(chunk);

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use super::{
     DropReason, Exclusions, Latency, Ledger,
     amount::Limits,
-    contents::{Contents, Withdrawn},
+    contents::{Contents, Lifecycle, Withdrawn},
     held::Held,
     left_out::LeftOut,
     losses::Losses,
@@ -50,6 +50,15 @@ impl Queue {
     pub(super) fn reporting_to(limits: Limits, lost: Arc<Notify>) -> Self {
         Self {
             contents: Mutex::new(Contents::new(limits, lost)),
+        }
+    }
+
+    /// Creates a queue that only counts frames, because no collector is connected.
+    pub(super) fn for_nobody(limits: Limits, lost: Arc<Notify>) -> Self {
+        let mut contents = Contents::new(limits, lost);
+        contents.lifecycle = Lifecycle::NoCollector;
+        Self {
+            contents: Mutex::new(contents),
         }
     }
 

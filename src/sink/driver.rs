@@ -16,7 +16,7 @@ use super::{Outgoing, Shipment, SinkError};
 use crate::router::{Queue, Taken};
 
 /// The source of the batches that a driver writes.
-pub(super) trait Source {
+pub(crate) trait Source {
     /// Takes the next batch. `None` if no more batches will come. The driver calls this only when the stack is ready,
     /// so no write is in progress.
     fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Option<Taken>>;
@@ -37,6 +37,8 @@ enum Next {
     Write(Taken),
     /// No more batches will come.
     Finish,
+    /// The stack has failed for good, so nothing more can be written.
+    Fail(SinkError),
 }
 
 /// Takes batches from `source` whenever `stack` is ready, and writes them. Stops when no more batches will come, or
@@ -49,8 +51,9 @@ enum Next {
 /// sink is down, because the stack may still wait for the FINISH of a replaced connection.
 ///
 /// # Errors
-/// If the stream did not end cleanly. In that case, the collector may not have stored all frames that were written.
-pub(super) async fn drive<S>(
+/// If the stream did not end cleanly. In that case, the collector may not have stored all frames that were written. Also
+/// if the stack fails for good, as a stack does that cannot reconnect. The remaining frames are still in `source` then.
+pub(crate) async fn drive<S>(
     mut stack: S,
     source: &impl Source,
     retire: &CancellationToken,
@@ -77,6 +80,7 @@ where
                 written += wire.sum::<usize>();
                 Outgoing::Frames(shipment)
             }
+            Next::Fail(error) => return Err(error),
             Next::Finish => {
                 let ended = stack.call(Outgoing::Finish).await;
                 // If the collector did not confirm some frames, these frames are in the queue again. The loop continues
@@ -119,7 +123,7 @@ pub(super) async fn gather<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>)
     .await
 }
 
-fn poll_next<S: Service<Outgoing>>(
+fn poll_next<S: Service<Outgoing, Error = SinkError>>(
     stack: &mut S,
     source: &impl Source,
     cx: &mut Context<'_>,
@@ -128,8 +132,7 @@ fn poll_next<S: Service<Outgoing>>(
         Poll::Ready(Ok(())) => source
             .poll_take(cx)
             .map(|taken| taken.map_or(Next::Finish, Next::Write)),
-        // A permanent error ends the sink.
-        Poll::Ready(Err(_)) => Poll::Ready(Next::Finish),
+        Poll::Ready(Err(error)) => Poll::Ready(Next::Fail(error)),
         Poll::Pending => source.poll_end(cx).map(|()| Next::Finish),
     }
 }
@@ -208,6 +211,21 @@ mod tests {
                 shipment.settle(progress);
             }
             ready(answer.map_err(|_| Arc::new(Disconnect::Closed).into()))
+        }
+    }
+
+    /// A stack whose connection is lost, and which cannot reconnect.
+    struct Lost;
+
+    impl Service<Outgoing> for Lost {
+        type Response = ();
+        type Error = SinkError;
+        type Future = Ready<Result<(), SinkError>>;
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
+            Poll::Ready(Err(Arc::new(Disconnect::Reset).into()))
+        }
+        fn call(&mut self, _: Outgoing) -> Self::Future {
+            panic!("nothing can be written")
         }
     }
 
@@ -347,6 +365,16 @@ mod tests {
         let queue = queue_of(b"");
         queue.close();
         assert_eq!(run([], &queue).await, b"!");
+    }
+
+    #[tokio::test]
+    async fn a_stack_that_fails_for_good_ends_the_driver_and_leaves_the_queue() {
+        let queue = queue_of(b"ab");
+        let never = CancellationToken::new();
+        let ended = tokio::time::timeout(Duration::from_secs(10), drive(Lost, &queue, &never));
+        let error = ended.await.expect("ends").expect_err("not in order");
+        assert_eq!(error.cause.label(), "reset");
+        assert_eq!(queue.ledger().queued, 2);
     }
 
     #[tokio::test(start_paused = true)]

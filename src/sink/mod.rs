@@ -43,9 +43,12 @@ mod wire;
 
 pub(crate) use backoff::Backoff;
 pub(crate) use checkpoint::Checkpoint;
-pub(crate) use connect::{Connect, ConnectCause, ConnectError, Place, Target, dial};
-pub(crate) use connection::Connection;
-pub(crate) use descriptors::descriptors_needed;
+pub(crate) use connect::{
+    Connect, ConnectCause, ConnectError, FINISH_DEADLINE, Place, Target, dial,
+};
+pub(crate) use connection::{Connection, Deadlines};
+pub(crate) use descriptors::{OPENING_AT_MOST, descriptors_needed};
+pub(crate) use driver::drive;
 pub(crate) use edits::FrameEdits;
 pub(crate) use endpoints::{Ends, Outlook, run};
 pub(crate) use file::{FileConnection, FileError};
@@ -54,6 +57,7 @@ pub(crate) use outgoing::{Outgoing, SinkError};
 pub(crate) use reconnect::{Established, Reconnect, STEADY};
 pub(crate) use renew::Term;
 pub(crate) use resolution::Resolution;
+pub(crate) use restart::{keep_going, until_aborted};
 pub(crate) use rewrite::{RewriteLayer, RewriteService};
 pub(crate) use sharing::{EditGroup, EditGroups};
 pub(crate) use shipment::Shipment;

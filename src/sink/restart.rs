@@ -17,7 +17,7 @@ const RESTART_DELAY: Duration = Duration::from_secs(1);
 /// The queues and their ledgers are kept, and frames in flight return to their queue. The frame that was being written
 /// is treated as if its connection had died in the middle of it. So if a frame causes a panic whenever it is written,
 /// it is dropped after three panics.
-pub(super) async fn keep_going<F>(
+pub(crate) async fn keep_going<F>(
     reporter: &Reporter,
     retire: &CancellationToken,
     abort: &CancellationToken,
@@ -48,7 +48,7 @@ pub(super) async fn keep_going<F>(
     }
 }
 
-pub(super) async fn until_aborted<F>(abort: CancellationToken, future: F) -> Result<(), SinkError>
+pub(crate) async fn until_aborted<F>(abort: CancellationToken, future: F) -> Result<(), SinkError>
 where
     F: Future<Output = Result<(), SinkError>>,
 {

@@ -6,6 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use tokio::sync::watch;
 use tower::{Layer, Service};
 
 use super::{EditGroup, Outgoing, Shipment, sharing::Editor};
@@ -20,12 +21,17 @@ use crate::router::{DropReason, LeftOut};
 pub(crate) struct RewriteService<S> {
     inner: S,
     editor: Editor,
+    edits: Option<Edits>,
 }
+
+/// The edits of a sink that can change while it runs.
+type Edits = watch::Receiver<Arc<EditGroup>>;
 
 /// A layer that wraps a sink's service in a [`RewriteService`].
 #[derive(Debug, Clone)]
 pub(crate) struct RewriteLayer {
     group: Arc<EditGroup>,
+    edits: Option<Edits>,
 }
 
 // === impl RewriteLayer ===
@@ -33,7 +39,14 @@ pub(crate) struct RewriteLayer {
 impl RewriteLayer {
     /// Creates a layer for the edits of this group.
     pub(crate) fn new(group: Arc<EditGroup>) -> Self {
-        Self { group }
+        Self { group, edits: None }
+    }
+
+    /// Creates a layer for the current `edits`. When they change, the service uses the new ones from the next batch on.
+    pub(crate) fn following(edits: Edits) -> Self {
+        let group = Arc::clone(&edits.borrow());
+        let edits = Some(edits);
+        Self { group, edits }
     }
 }
 
@@ -44,6 +57,7 @@ impl<S> Layer<S> for RewriteLayer {
         RewriteService {
             inner,
             editor: self.group.editor(),
+            edits: self.edits.clone(),
         }
     }
 }
@@ -60,6 +74,11 @@ impl<S: Service<Outgoing>> Service<Outgoing> for RewriteService<S> {
     }
 
     fn call(&mut self, request: Outgoing) -> S::Future {
+        if let Some(edits) = &mut self.edits
+            && edits.has_changed().unwrap_or(false)
+        {
+            self.editor = edits.borrow_and_update().editor();
+        }
         self.inner.call(match request {
             Outgoing::Frames(shipment) if !self.editor.is_noop() => {
                 Outgoing::Frames(edit(&mut self.editor, shipment))

@@ -16,8 +16,8 @@ use crate::{
     config::{self, Confirm, Endpoints, FilterFileError, FinishBounds},
     health::Reporter,
     net::{
-        ClientConfig, Endpoint, Keepalive, OwnListeners, ResolveError, SendBuffer, TcpSettings,
-        TlsError, UserTimeout,
+        BindError, ClientConfig, Endpoint, Keepalive, OwnListeners, ResolveError, SendBuffer,
+        TcpSettings, TlsError, UserTimeout,
     },
 };
 
@@ -54,6 +54,12 @@ pub enum SinkSetupError {
     /// The files of the filter cannot be used.
     #[error(transparent)]
     Filter(#[from] FilterFileError),
+    /// The socket at which the sink waits for collectors cannot be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// tapfan cannot connect to this address.
+    #[error("`{0}` waits for collectors, so it is not an address to connect to")]
+    NotDialled(Endpoint),
     /// The spool cannot be used.
     #[error(transparent)]
     Spool(#[from] SpoolSetupError),

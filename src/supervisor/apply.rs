@@ -12,14 +12,15 @@ use super::{
     dialled, drops,
     material::Material,
     plan::{ListenerStep, Plan, PlannedListener, PlannedSink, SinkStep, is_same_place},
-    sink_task::{SinkTask, Work},
+    sink_task::{SinkTask, Way, Work},
     sources::Listeners,
+    waiting,
 };
 use crate::{
     config::{self, Listen, ListenAddress, ReadScreen, quantity::Size},
-    net::UnixPermissions,
+    net::{Endpoint, UnixPermissions},
     router::{Queues, Sources},
-    sink::{Opened, Spooler, Stack},
+    sink::{Opened, Spooler},
 };
 
 /// The changes of a reload, by name.
@@ -188,7 +189,7 @@ impl Supervisor {
             queue.set_direct(may_pass_the_disk(&config));
         }
         Some(match (step, old) {
-            (SinkStep::Keep, old) => old?,
+            (SinkStep::Keep, old) => old.inspect(SinkHandle::look)?,
             (SinkStep::Tune, old) => {
                 changes.changed.push(name);
                 SinkHandle { config, ..old? }
@@ -197,47 +198,63 @@ impl Supervisor {
                 let old = old?;
                 info!(sink = %name, "reloaded certificates, the next handshake uses them");
                 changes.changed.push(name);
-                old.work.stack.adopt_tls(&stack);
+                if let Way::Dials(running) = &old.work.way {
+                    running.adopt_tls(&stack);
+                }
                 SinkHandle {
                     config,
                     material,
                     ..old
                 }
             }
-            (SinkStep::Build(stack), Some(mut old)) => {
+            (SinkStep::Change(settings, permissions), old) => {
                 changes.changed.push(name);
-                warn_about_unverified(&config);
-                old.work.queues.set_limits(config.queue);
-                old.work.stack = stack;
-                let abort = self.abort.child_token();
-                let task = SinkTask::start(old.work.clone(), abort, Some(old.task));
-                SinkHandle {
-                    config,
-                    material,
-                    task,
-                    ..old
-                }
+                waiting::change(old?, (config, material), settings, permissions.as_ref())
             }
-            (SinkStep::Build(stack), None) => {
+            (SinkStep::Build(way), Some(old)) => {
+                changes.changed.push(name);
+                self.restart_sink((config, material), way, old)
+            }
+            (SinkStep::Build(way), None) => {
                 changes.started.push(name);
-                self.start_sink(config, (material, screen), stack, spool)
+                self.start_sink(config, (material, screen), way, spool)
             }
         })
+    }
+
+    /// Continues a running sink in another way, with its queues.
+    fn restart_sink(
+        &self,
+        (config, material): (config::Sink, Material),
+        way: Way,
+        mut old: SinkHandle,
+    ) -> SinkHandle {
+        warn_about_unverified(&config);
+        old.work.queues.set_limits(config.queue);
+        old.work.way = way;
+        let abort = self.abort.child_token();
+        let task = SinkTask::start(old.work.clone(), abort, Some(old.task));
+        SinkHandle {
+            config,
+            material,
+            task,
+            ..old
+        }
     }
 
     fn start_sink(
         &self,
         config: config::Sink,
         (material, screen): (Material, ReadScreen),
-        stack: Stack,
+        way: Way,
         spool: Option<Opened>,
     ) -> SinkHandle {
         warn_about_unverified(&config);
         let (queues, spooler) = queues(&config, spool);
         queues.set_screen(screen.screen);
         let work = Work {
-            reporter: stack.reporter.clone(),
-            stack,
+            reporter: way.reporter().clone(),
+            way,
             queues,
             drain: self.drain.subscribe(),
         };
@@ -273,7 +290,11 @@ fn tune(old: &mut SinkHandle, config: &config::Sink, screen: &mut ReadScreen) {
 /// queues.
 fn queues(config: &config::Sink, spool: Option<Opened>) -> (Arc<Queues>, Option<Spooler>) {
     let Some(spool) = spool else {
-        return (Arc::new(Queues::new(config.queue)), None);
+        let queues = match config.endpoint {
+            Endpoint::Listen(_) => Queues::for_collectors(config.queue),
+            _ => Queues::new(config.queue),
+        };
+        return (Arc::new(queues), None);
     };
     let queues = Arc::new(Queues::with_spool(config.queue, spool.frames()));
     queues.one().set_direct(may_pass_the_disk(config));
@@ -333,14 +354,14 @@ fn apply_listener(
         }
         ListenerStep::Start(listener, signals) => {
             changes.started.push(name);
-            if listener.inherited {
+            if listener.acceptor.inherited {
                 warn_about_permissions(&config);
             }
             ListenerHandle {
                 config,
                 material,
-                address: listener.local_address(),
-                inherited: listener.inherited,
+                address: listener.acceptor.local_address(),
+                inherited: listener.acceptor.inherited,
                 dialled: None,
                 running: listener.handle.clone(),
                 signals,
@@ -359,7 +380,8 @@ fn warn_about_permissions(listen: &Listen) {
 }
 
 fn warn_about_unverified(sink: &config::Sink) {
-    if sink.tls.as_ref().is_some_and(|tls| tls.skip_verify) {
+    let waits = matches!(sink.endpoint, Endpoint::Listen(_));
+    if !waits && sink.tls.as_ref().is_some_and(|tls| tls.skip_verify) {
         warn!(sink = %sink.name, "skipverify: the collector's certificate is not verified; set `ca` to verify it");
     }
 }

@@ -27,7 +27,7 @@ pub(super) struct Material {
     pub(super) certificates: Arc<[Certificate]>,
     /// The TLS configuration of a sink or of a `connect` line.
     pub(super) client_tls: Option<Arc<ClientConfig>>,
-    /// The TLS configuration of a listener.
+    /// The TLS configuration of a listener, or of a sink that waits for collectors.
     pub(super) server_tls: Option<Arc<ServerConfig>>,
 }
 
@@ -44,7 +44,10 @@ pub(super) struct Certificate {
 impl Material {
     /// Reads the files that a sink names.
     pub(super) fn of_sink(sink: &config::Sink) -> Result<Self, TlsError> {
-        Self::of_client(sink.tls.as_ref())
+        match sink.bound() {
+            Some(address) => Self::of_address(&address),
+            None => Self::of_client(sink.tls.as_ref()),
+        }
     }
 
     /// Reads the files of a TLS client. `None` means no TLS.
@@ -66,7 +69,11 @@ impl Material {
 
     /// Reads the files that a `listen` or `connect` line names.
     pub(super) fn of_listener(listen: &Listen) -> Result<Self, TlsError> {
-        let tls = match &listen.address {
+        Self::of_address(&listen.address)
+    }
+
+    fn of_address(address: &ListenAddress) -> Result<Self, TlsError> {
+        let tls = match address {
             ListenAddress::Tls(_, tls) => tls,
             ListenAddress::Remote(remote) => return Self::of_client(remote.tls.as_ref()),
             ListenAddress::Unix(..) | ListenAddress::Tcp(_) => return Ok(Self::none()),

@@ -18,7 +18,9 @@ mod prepared;
 mod retire;
 mod sink_task;
 mod sources;
+mod start_error;
 mod view;
+mod waiting;
 
 use std::{
     net::SocketAddr,
@@ -33,8 +35,8 @@ pub use apply::Changes;
 pub use drain::{ListenerReport, Report, SinkReport};
 #[cfg(feature = "cli")]
 pub(crate) use material::contents;
-pub use plan::{StartError, StartProblem};
 pub use prepared::Prepared;
+pub use start_error::{StartError, StartProblem};
 pub use view::View;
 
 pub use crate::{
@@ -303,6 +305,12 @@ impl SinkHandle {
     /// Returns the sink's queues with its ledger. They can be read from any thread, also after the sink has ended.
     pub fn queues(&self) -> &Arc<Queues> {
         &self.work.queues
+    }
+
+    /// Returns the address that a sink that waits for collectors is bound to, with the port that the system chose if the
+    /// configured one is 0. `None` for other sinks and for unix sockets.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.work.way.server()?.address
     }
 
     /// Returns the current ledger. With `endpoints all`, it is the sum over all endpoints.

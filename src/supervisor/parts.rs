@@ -10,13 +10,16 @@ use tokio::sync::watch;
 
 use super::{ListenerHandle, SinkHandle, material::Certificate};
 use crate::{
+    collectors::Server,
     config,
     dnstap::MessageType,
     health::{
         CertificateStatus, ConfirmStatus, DroppedBySender, Failure, FilterStatus, ListenerStatus,
         QueueStatus, SenderDrops, SenderStatus, SinkHealth, SinkMode, SinkStatus, SpoolStatus,
     },
-    listener::{Counters, ErrorReason, Listed, Reachability, Sender, Senders, Welcome},
+    listener::{
+        Counters, ErrorReason, Listed, NotListening, Reachability, Sender, Senders, Welcome,
+    },
     router::{Losses, Queues},
     sink::SpoolState,
 };
@@ -45,6 +48,8 @@ pub(super) struct SinkPart {
     queues: Arc<Queues>,
     spool: Option<Arc<SpoolState>>,
     health: watch::Receiver<SinkHealth>,
+    /// The socket of a sink that waits for collectors.
+    server: Option<Arc<Server>>,
     pub(super) certificates: Arc<[Certificate]>,
     /// True if the sink is no longer in the configuration.
     pub(super) removed: bool,
@@ -86,10 +91,7 @@ impl ListenerPart {
             configured: self.configured.to_string(),
             address: self.address.map(|address| address.to_string()),
             removed: self.removed,
-            not_listening: lost.map(|lost| Failure {
-                error: lost.error.to_string(),
-                at: lost.since.into(),
-            }),
+            not_listening: lost.map(|lost| Failure::from(&*lost)),
             dialled: self.dialled.as_ref().map(|health| health.borrow().clone()),
             connections: counts.connections,
             accepted: counts.accepted,
@@ -108,6 +110,17 @@ impl ListenerPart {
                 .map(|reason| (reason.label().into(), counts.errors(reason)))
                 .into(),
             certificates: self.certificates.iter().map(Into::into).collect(),
+        }
+    }
+}
+
+// === impl Failure ===
+
+impl From<&NotListening> for Failure {
+    fn from(lost: &NotListening) -> Self {
+        Self {
+            error: lost.error.to_string(),
+            at: lost.since.into(),
         }
     }
 }
@@ -141,6 +154,7 @@ impl SinkPart {
             queues: Arc::clone(sink.queues()),
             spool: sink.spooler.as_ref().map(|it| Arc::clone(it.state())),
             health: sink.status(),
+            server: sink.work.way.server().cloned(),
             certificates: Arc::clone(&sink.material.certificates),
             removed: false,
         }
@@ -158,6 +172,8 @@ impl SinkPart {
         SinkStatus {
             name: self.config.name.to_string(),
             configured: self.config.endpoint.to_string(),
+            address: self.address(),
+            not_listening: self.not_listening(),
             from: self.config.from.iter().map(ToString::to_string).collect(),
             mode: if self.config.full {
                 SinkMode::Full
@@ -204,6 +220,15 @@ impl SinkPart {
             latency: (&self.queues.latency()).into(),
             certificates: self.certificates.iter().map(Into::into).collect(),
         }
+    }
+
+    fn address(&self) -> Option<String> {
+        Some(self.server.as_ref()?.address?.to_string())
+    }
+
+    fn not_listening(&self) -> Option<Failure> {
+        let reachability = self.server.as_ref()?.reachability()?;
+        reachability.get().map(|lost| Failure::from(&*lost))
     }
 
     /// Returns the sink's health. For endpoints with their own queues, the health includes the counts of frames of each

@@ -4,44 +4,25 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Prepared, SinkHandle, Supervisor, descriptors::Needed, dialled, material::Material, sources,
+    Prepared, SinkHandle, Supervisor,
+    descriptors::Needed,
+    dialled,
+    material::Material,
+    sink_task::Way,
+    sources,
+    start_error::{StartError, StartProblem},
+    waiting,
 };
 use crate::{
+    collectors::Settings,
     config::{self, Listen, ListenAddress, ReadScreen, Template},
     dialer::Dialer,
     frame_stream::ListenerId,
     health::Reporter,
-    listener::{DrainSignals, Listener, ListenerSetupError, Settings},
-    net::{BindError, PermissionChange, TlsError},
+    listener::{self, DrainSignals, Listener, ListenerSetupError},
+    net::{PermissionChange, TlsError},
     sink::{Names, Opened, SinkSetupError, SpoolSetupError, Stack, Target},
 };
-
-/// All reasons why the router did not start or was not changed.
-#[derive(Debug, thiserror::Error)]
-#[error("{}", lines(.0))]
-pub struct StartError(pub Vec<StartProblem>);
-
-/// One reason why the router did not start or was not changed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartProblem {
-    /// A listener could not be set up.
-    #[error("{directive} {name}: {source}", directive = directive(.source))]
-    Listener {
-        /// Its name.
-        name: Arc<str>,
-        /// The cause.
-        source: ListenerSetupError,
-    },
-    /// A sink could not be set up.
-    #[error("dnstap {name}: {source}")]
-    Sink {
-        /// Its name.
-        name: Arc<str>,
-        /// The cause.
-        source: SinkSetupError,
-    },
-}
 
 /// A change that is ready to be applied.
 pub(super) struct Plan {
@@ -71,8 +52,10 @@ pub(super) enum SinkStep {
     Tune,
     /// The sink keeps running, and uses the certificates of this stack from the next handshake on.
     Adopt(Stack),
-    /// The sink starts with this stack. A sink that already runs keeps its queue and replaces its stack.
-    Build(Stack),
+    /// The sink waits for collectors. It keeps its socket and its connections, and uses these settings.
+    Change(Settings, Option<PermissionChange>),
+    /// The sink starts in this way. A sink that already runs keeps its queue, and replaces its stack or its socket.
+    Build(Way),
 }
 
 pub(super) struct PlannedListener {
@@ -86,7 +69,7 @@ pub(super) enum ListenerStep {
     Keep,
     /// The listener keeps running, and uses these settings for new connections. All its connections use the new name
     /// and identity.
-    Change(Settings, Option<PermissionChange>),
+    Change(listener::Settings, Option<PermissionChange>),
     Start(Listener, DrainSignals),
     /// The `connect` line keeps its connections, and uses the certificates of this target from the next handshake on.
     Adopt(Target),
@@ -172,29 +155,11 @@ impl PlannedSink {
             .sinks
             .iter()
             .find(|old| old.config.name == sink.name);
-        let asks_others = names.settings() != running.names.settings();
-        let tls = material.client_tls.clone();
-        let stack = |reporter| {
-            let (groups, own) = (&running.edit_groups, running.own.clone());
-            Stack::new(sink, tls.clone(), names, groups, own, reporter)
-        };
-        let step = match old {
-            None => SinkStep::Build(stack(Reporter::new(Arc::clone(&sink.name)))?),
-            Some(old)
-                if old.material == material && !asks_others && is_tuned(old, sink, &screen) =>
-            {
-                SinkStep::Tune
-            }
-            Some(old)
-                if old.config != tuned_like(sink, &old.config)
-                    || (asks_others && sink.endpoint.is_named()) =>
-            {
-                SinkStep::Build(stack(old.work.reporter.clone())?)
-            }
-            Some(old) if old.material != material => {
-                SinkStep::Adopt(stack(old.work.reporter.clone())?)
-            }
-            Some(_) => SinkStep::Keep,
+        let step = if sink.bound().is_some() {
+            let is_other_file = old.is_some_and(|old| old.screen_digest != screen.digest);
+            waiting::plan(sink, &material, is_other_file, old, running)?
+        } else {
+            Self::step(sink, (&material, &screen), old, names, running)?
         };
         if let Some(old) = old {
             check_folder(old.config.spool.as_ref(), sink.spool.as_ref())?;
@@ -205,6 +170,49 @@ impl PlannedSink {
             screen,
             step,
             spool: None,
+        })
+    }
+
+    /// Plans the step of a sink that connects to its collector, or writes files.
+    fn step(
+        sink: &config::Sink,
+        (material, screen): (&Material, &ReadScreen),
+        old: Option<&SinkHandle>,
+        names: &Names,
+        running: &Supervisor,
+    ) -> Result<SinkStep, SinkSetupError> {
+        let asks_others = names.settings() != running.names.settings();
+        let stack = |reporter| {
+            let (groups, own) = (&running.edit_groups, running.own.clone());
+            Stack::new(
+                sink,
+                material.client_tls.clone(),
+                names,
+                groups,
+                own,
+                reporter,
+            )
+        };
+        let build = |reporter| {
+            Ok::<_, SinkSetupError>(SinkStep::Build(Way::Dials(Arc::new(stack(reporter)?))))
+        };
+        Ok(match old {
+            None => build(Reporter::new(Arc::clone(&sink.name)))?,
+            Some(old)
+                if old.material == *material && !asks_others && is_tuned(old, sink, screen) =>
+            {
+                SinkStep::Tune
+            }
+            Some(old)
+                if old.config != tuned_like(sink, &old.config)
+                    || (asks_others && sink.endpoint.is_named()) =>
+            {
+                build(old.work.reporter.clone())?
+            }
+            Some(old) if old.material != *material => {
+                SinkStep::Adopt(stack(old.work.reporter.clone())?)
+            }
+            Some(_) => SinkStep::Keep,
         })
     }
 }
@@ -304,7 +312,7 @@ impl PlannedListener {
                 step,
             });
         }
-        let settings = || Settings {
+        let settings = || listener::Settings {
             limits: listen.limits,
             tls: material.server_tls.clone(),
             words: listen.words,
@@ -331,7 +339,7 @@ impl PlannedListener {
                 let permissions = if old.inherited {
                     None
                 } else {
-                    permissions(&old.config, listen)?
+                    waiting::permissions(&old.config.address, &listen.address)?
                 };
                 (
                     old.running.id(),
@@ -346,16 +354,6 @@ impl PlannedListener {
             material,
             step,
         })
-    }
-}
-
-/// Returns the change of the socket file's permissions that `new` requires.
-fn permissions(old: &Listen, new: &Listen) -> Result<Option<PermissionChange>, BindError> {
-    match (&old.address, &new.address) {
-        (ListenAddress::Unix(address, old), ListenAddress::Unix(_, new)) if old != new => {
-            PermissionChange::new(address, new)
-        }
-        _ => Ok(None),
     }
 }
 
@@ -382,19 +380,6 @@ fn unusable(listen: &Listen, error: TlsError) -> ListenerSetupError {
         Some(_) => ListenerSetupError::Connect(error.into()),
         None => ListenerSetupError::Tls(error),
     }
-}
-
-/// Returns the name of the directive that has this problem.
-fn directive(problem: &ListenerSetupError) -> &'static str {
-    match problem {
-        ListenerSetupError::Connect(_) => "connect",
-        _ => "listen",
-    }
-}
-
-fn lines(problems: &[StartProblem]) -> String {
-    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    lines.join("\n")
 }
 
 #[cfg(all(test, not(feature = "resolver"), not(feature = "tls")))]

@@ -7,6 +7,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::warn;
 
 use crate::{
+    collectors::{self, Server},
     health::Reporter,
     router::Queues,
     sink::{self, Ends, Stack},
@@ -25,11 +26,20 @@ pub(super) struct SinkTask {
 /// The parts that a sink's task works with.
 #[derive(Debug, Clone)]
 pub(super) struct Work {
-    pub(super) stack: Stack,
+    pub(super) way: Way,
     pub(super) reporter: Reporter,
     pub(super) queues: Arc<Queues>,
     /// The longest time of a drain, which a reload can change.
     pub(super) drain: watch::Receiver<Duration>,
+}
+
+/// The way in which a sink gets its connections.
+#[derive(Debug, Clone)]
+pub(super) enum Way {
+    /// The sink connects to its collector.
+    Dials(Arc<Stack>),
+    /// Collectors connect to the sink.
+    Waits(Arc<Server>),
 }
 
 /// The time that a replaced task has to end its stream: the wait for FINISH, and a margin. A slow collector does not
@@ -39,6 +49,25 @@ const HANDOVER: Duration = Duration::from_secs(5);
 
 /// The time that a task has to stop after `abort`.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+// === impl Way ===
+
+impl Way {
+    pub(super) fn reporter(&self) -> &Reporter {
+        match self {
+            Self::Dials(stack) => &stack.reporter,
+            Self::Waits(server) => &server.reporter,
+        }
+    }
+
+    /// Returns the server of a sink that waits for collectors.
+    pub(super) fn server(&self) -> Option<&Arc<Server>> {
+        match self {
+            Self::Dials(_) => None,
+            Self::Waits(server) => Some(server),
+        }
+    }
+}
 
 // === impl SinkTask ===
 
@@ -55,7 +84,10 @@ impl SinkTask {
             if let Some(before) = before {
                 before.retire(&work.reporter).await;
             }
-            sink::run(&work.stack, &work.queues, &ends).await;
+            match &work.way {
+                Way::Dials(stack) => sink::run(stack, &work.queues, &ends).await,
+                Way::Waits(server) => collectors::run(server, &work.queues, &ends).await,
+            }
         }));
         Self {
             task,

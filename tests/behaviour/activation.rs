@@ -24,7 +24,7 @@ use crate::{
     wait::until,
 };
 
-const UNUSED: &str = "no `listen` line names this inherited socket";
+const UNUSED: &str = "no line of the Tapfile names this inherited socket";
 const CHANGED: &str = "reloaded the configuration";
 
 /// Shell commands that act as systemd does: they pass sockets as the file descriptors 3, 4 and so

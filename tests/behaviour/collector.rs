@@ -26,7 +26,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    sender::reset_on_close,
+    sender::{Target, reset_on_close},
     wait::{TIMEOUT, with_timeout},
     wire::{ACCEPT, FINISH, START, STOP, read_ready},
 };
@@ -118,6 +118,8 @@ enum Place {
     /// An address in another network namespace. Only this closure can create a socket in that
     /// namespace.
     Namespace(SocketAddr, Arc<MakeListener>),
+    /// The collector does not listen. It connects to a router that waits for collectors.
+    Dials,
 }
 
 type MakeListener = dyn Fn(SocketAddr) -> std::net::TcpListener + Send + Sync;
@@ -162,6 +164,11 @@ impl Collector {
     /// Starts a collector with TLS on a free port of 127.0.0.1.
     pub(crate) fn tls(config: Arc<ServerConfig>) -> Self {
         Self::on_tcp(Some(config))
+    }
+
+    /// Makes a collector that connects to a router; see `dial`.
+    pub(crate) fn dialling() -> Self {
+        Self::new(Place::Dials, None)
     }
 
     /// Makes a collector at this address. Another program may take the port while the collector
@@ -231,6 +238,7 @@ impl Collector {
             Place::Unix(path) => format!("unix://{}", path.display()).replace('\0', "@"),
             Place::Tcp(address, None) | Place::Namespace(address, _) => format!("tcp://{address}"),
             Place::Tcp(address, Some(_)) => format!("tls://{address}"),
+            Place::Dials => "a collector that connects".to_owned(),
         }
     }
 
@@ -255,7 +263,7 @@ impl Collector {
 
     pub(crate) fn port(&self) -> u16 {
         match &self.place {
-            Place::Unix(_) => panic!("a unix socket has no port"),
+            Place::Unix(_) | Place::Dials => panic!("it has no port"),
             Place::Tcp(address, _) | Place::Namespace(address, _) => address.port(),
         }
     }
@@ -281,16 +289,9 @@ impl Collector {
                 let listener = TcpListener::from_std(listener).expect("a listener");
                 Listening::Tcp(listener, None)
             }
+            Place::Dials => panic!("it does not listen"),
         };
-        let running = Running {
-            killed: CancellationToken::new(),
-            shutdown: watch::Sender::new(None),
-            tasks: TaskTracker::new(),
-        };
-        let signals = Signals {
-            killed: running.killed.clone(),
-            shutdown: running.shutdown.subscribe(),
-        };
+        let (running, signals) = Running::new();
         running.tasks.spawn(accept(
             listening,
             Arc::clone(&self.shared),
@@ -299,6 +300,25 @@ impl Collector {
         ));
         self.running = Some(running);
         before
+    }
+
+    /// Connects to a router that waits for collectors, and serves the connection like one that the
+    /// router has made.
+    pub(crate) async fn dial(&mut self, target: &Target) {
+        let stream = target.dial().await.expect("connected");
+        let (running, signals) = Running::new();
+        let serve = Arc::clone(&self.shared).serve(stream, None, signals);
+        running.tasks.spawn(serve);
+        self.running = Some(running);
+    }
+
+    /// Connects like `dial`, and waits until the stream has begun.
+    pub(crate) async fn follow(&mut self, target: &Target) {
+        let before = self.streams();
+        self.dial(target).await;
+        let begun = |all: &[Connection]| all.iter().filter(|one| one.begun).count() as u64;
+        self.until("the stream has begun", |all| begun(all) > before)
+            .await;
     }
 
     /// Starts to listen, and returns the collector.
@@ -410,6 +430,21 @@ impl Collector {
     }
 }
 
+impl Running {
+    fn new() -> (Self, Signals) {
+        let running = Self {
+            killed: CancellationToken::new(),
+            shutdown: watch::Sender::new(None),
+            tasks: TaskTracker::new(),
+        };
+        let signals = Signals {
+            killed: running.killed.clone(),
+            shutdown: running.shutdown.subscribe(),
+        };
+        (running, signals)
+    }
+}
+
 fn count(connections: &[Connection]) -> usize {
     connections
         .iter()
@@ -422,6 +457,7 @@ impl fmt::Debug for Place {
         match self {
             Self::Unix(path) => write!(f, "{}", path.display()),
             Self::Tcp(address, _) | Self::Namespace(address, _) => address.fmt(f),
+            Self::Dials => f.write_str("a collector that connects"),
         }
     }
 }

@@ -47,7 +47,7 @@ async fn senders_with_another_protocol_or_without_trust_get_a_hint() {
         let stream = target.dial_plain().await.expect("connected");
         sender::exchange(stream, said).await
     };
-    let begun = "this listener speaks TLS, but the sender began with";
+    let begun = "this socket speaks TLS, but the peer began with";
     send(&tls, READY).await;
     tapfan
         .wait_for_log(&format!("{begun} Frame Streams in plain text; turn TLS on"))

@@ -38,6 +38,7 @@ mod confirm_scrapes;
 mod connect;
 mod dead_collectors;
 mod descriptors;
+mod dnstap_listen;
 mod drain;
 mod drain_binary;
 mod endpoints;

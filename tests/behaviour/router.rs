@@ -105,6 +105,18 @@ impl Router {
         }
     }
 
+    /// Returns the address of a sink that waits for collectors, without TLS.
+    pub(crate) fn waiting(&self, sink: usize) -> Target {
+        match self.config.sinks[sink].bound() {
+            Some(ListenAddress::Unix(UnixAddress::Path(path), _)) => Target::Unix(path),
+            Some(_) => {
+                let address = self.supervisor.sinks()[sink].address();
+                Target::Tcp(address.expect("a TCP socket"))
+            }
+            None => panic!("it does not wait for collectors"),
+        }
+    }
+
     /// Returns the address of a TLS listener.
     pub(crate) fn tls_target(&self, listener: usize, config: Arc<ClientConfig>) -> Target {
         match self.target(listener) {

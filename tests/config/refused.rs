@@ -156,9 +156,30 @@ const BROKEN: &[(&str, &str)] = &[
     ),
     // Arguments.
     ("dnstap_alone", "listen @in\ndnstap\n"),
+    ("dnstap_listen_alone", "listen @in\ndnstap listen\n"),
     (
-        "dnstap_listen",
-        "listen @in\ndnstap listen tcp://0.0.0.0:6000 full\n",
+        "dnstap_listen_name",
+        "listen @in\ndnstap listen tcp://dns.example:6000 full\n",
+    ),
+    (
+        "dnstap_listen_file",
+        "listen @in\ndnstap listen file:///var/log/dnstap full\n",
+    ),
+    (
+        "dnstap_listen_options",
+        "listen @in\ndnstap listen tls://[::]:6000 full {\n tls a.crt a.key\n endpoints all\n refresh 1s 2s\n max_age 1h\n confirm kernel\n spool /s 1GiB\n server_name a.example\n rotate 1h\n mode 0600\n}\n",
+    ),
+    (
+        "dnstap_listen_tls",
+        "listen @in\ndnstap listen tls://[::]:6000\ndnstap listen tls://[::]:6001 {\n tls a.crt\n}\ndnstap listen tls://[::]:6002 {\n tls a b\n ca c\n}\ndnstap listen tcp://[::]:6003 {\n tls a b\n}\n",
+    ),
+    (
+        "dnstap_listen_elsewhere",
+        "listen @in\ndnstap tcp://192.0.2.1:6000 {\n max_collectors 4\n mode 0600\n tls a b\n}\n",
+    ),
+    (
+        "dnstap_listen_taken",
+        "listen tcp://127.0.0.1:6000\nadmin 127.0.0.1:6001\ndnstap listen tcp://:6000\ndnstap listen tcp://0.0.0.0:6001\ndnstap listen /s\ndnstap listen unix:///s\ndnstap /s\n",
     ),
     ("full_misspelt", "listen @in\ndnstap /s ful\n"),
     ("full_misplaced", "listen @in\ndnstap /s 2 full\n"),

@@ -80,6 +80,7 @@ fn limits_of_sinks(of: &Constants) -> Vec<(&'static str, String)> {
         of.count("src/net/descriptors.rs", "ADMIN"),
     );
     let attempt = of.time(ATTEMPT, "DEADLINE");
+    let opening = of.count("src/sink/descriptors.rs", "OPENING_AT_MOST");
     let delay = of.time(RACE, "DELAY");
     let finish = of.time("src/sink/connect", "FINISH_DEADLINE");
     vec![
@@ -87,6 +88,10 @@ fn limits_of_sinks(of: &Constants) -> Vec<(&'static str, String)> {
         (
             "lookup, dial, TLS, handshake with a collector",
             format!("{attempt} each"),
+        ),
+        (
+            "collectors of a `dnstap listen` sink that are in their handshakes",
+            format!("{opening}; a further connection is closed"),
         ),
         (
             "addresses of a name that are tried at a time",
@@ -425,6 +430,12 @@ fn the_tapfiles_document_has_the_limits_of_the_sources() {
     tapfile.says(format!("A sink uses at most {endpoints} addresses"));
     let patience = of.time("src/sink/resolution", "PATIENCE");
     tapfile.says(format!("waits at most {patience} for newer ones"));
+    let opening = of.count("src/sink/descriptors.rs", "OPENING_AT_MOST");
+    tapfile.says(format!(
+        "At most {opening} connections can be in their handshakes"
+    ));
+    let handshake = of.time(ATTEMPT, "DEADLINE");
+    tapfile.says(format!("the Frame Streams handshake have {handshake} each"));
     tapfile.says(format!(
         "A batch holds at most {}",
         of.size("src/router", "BATCH_BYTES")

@@ -19,7 +19,8 @@ packages=(
     unbound
 )
 
-# Builds CoreDNS from its source, because Debian has no package of it. Go fetches the modules and, if it is too old, a
+# Builds CoreDNS from its source, because Debian has no package of it, and a collector with the reader of golang-dnstap,
+# because Debian's dnstap cannot connect to a server. Go fetches the modules and, if it is too old, a
 # newer Go. Does nothing if the program is up to date.
 build_coredns() {
     local folder
@@ -29,7 +30,8 @@ build_coredns() {
         echo 'interop: CoreDNS needs Go 1.21 or later, see https://go.dev/doc/install' >&2
         return 1
     fi
-    (cd "$folder/coredns" && go build -o ../../../target/interop/coredns .)
+    (cd "$folder/coredns" && go build -o ../../../target/interop/coredns . &&
+        go build -o ../../../target/interop/follower ./follower)
     echo 'interop: CoreDNS is built'
 }
 

@@ -20,6 +20,7 @@ mod dig;
 mod dns;
 mod dnsdist;
 mod dnstap_fields;
+mod dnstap_listen;
 mod dump;
 mod files;
 mod forwarder;

@@ -258,8 +258,8 @@ fn states_of_sinks(sinks: &[&SinkStatus], to: &mut Families<'_>) -> fmt::Result 
     let each = |value| each(sinks, of_sink, value);
     to.gauges(
         "tapfan_sink_up",
-        "1 if the sink has a connection that takes frames.",
-        each(|sink| u64::from(sink.state == State::Up)),
+        "1 if the sink has a connection that takes frames, or waits for collectors.",
+        each(|sink| u64::from(matches!(sink.state, State::Up | State::Waiting))),
     )?;
     to.gauges(
         "tapfan_sink_state",
@@ -280,12 +280,12 @@ fn states_of_sinks(sinks: &[&SinkStatus], to: &mut Families<'_>) -> fmt::Result 
     )?;
     to.gauges(
         "tapfan_sink_endpoints",
-        "Addresses in use by the sink; one at a time unless `endpoints` is balance or all.",
+        "Addresses in use by the sink, one at a time unless `endpoints` is balance or all; or collectors that have connected to it.",
         each(|sink| sink.endpoints.len() as u64),
     )?;
     to.gauges(
         "tapfan_sink_endpoints_up",
-        "Addresses of the sink with a connection that takes frames.",
+        "Addresses of the sink with a connection that takes frames, or collectors that have connected to it.",
         each(|sink| sink.endpoints_up() as u64),
     )
 }

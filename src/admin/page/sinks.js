@@ -207,7 +207,8 @@ function details(sink, now) {
   return [
     ["delivered", `${counted(ledger.delivered, "frame")}, ${bytes(ledger.delivered_bytes)}`],
     ["offered", counted(ledger.offered, "frame")],
-    ...(sink.filter ? [["filter", sink.filter.options.join("; ")], ["excluded", excluded(ledger)]] : []),
+    ...(sink.filter ? [["filter", sink.filter.options.join("; ")]] : []),
+    ...(sink.filter || reasons(ledger.excluded).length ? [["excluded", excluded(ledger)]] : []),
     ["in flight", counted(ledger.in_flight, "frame")],
     ["confirm", confirm.level === "written" ? "" : sink.degraded ? `${confirm.level}, works as kernel: the collector does not send FINISH` : confirm.level],
     ...(ledger.unconfirmed ? [["unconfirmed", `${counted(ledger.unconfirmed, "frame")}, ${bytes(confirm.unconfirmed_bytes)}`]] : []),
@@ -222,7 +223,7 @@ function details(sink, now) {
   ];
 }
 
-/** Describes the frames that the options of a sink exclude. They are not lost. */
+/** Describes the frames that a sink did not get although nothing was wrong. They are not lost. */
 function excluded(ledger) {
   const parts = reasons(ledger.excluded).map(([reason, frames]) => `${reason} ${count(frames)}`);
   return parts.length ? parts.join(", ") : "none";

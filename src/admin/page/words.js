@@ -97,6 +97,7 @@ export function judge(sink) {
   const { state, verdict: { word } } = sink;
   const kind = KINDS[word] ?? "part";
   if (sink.removed) return { kind, word: "Removed", more: state === "up" ? "draining" : state };
+  if (state === "waiting" && kind === "up") return { kind, word: "Waiting", more: "no collector" };
   if (kind === "up") return { kind, word: "Up", more: "" };
   if (kind === "gone") return { kind, word: state === "stopped" ? "Stopped" : "Draining", more: "" };
   if (kind === "wait") return { kind, word: "Starting", more: state };

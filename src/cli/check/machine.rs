@@ -74,6 +74,10 @@ pub(super) fn check(loaded: &mut Loaded) {
         }
     }
     for (index, sink) in config.sinks.iter().enumerate() {
+        let bound = sink.bound().map(|address| Listen::new("", address));
+        if let Some(Err(error)) = bound.map(|listen| taken.check_listener(&listen)) {
+            loaded.warn(Part::Sink(index), error.to_string(), REFUSED);
+        }
         if let Endpoint::File(pattern) = &sink.endpoint
             && let Some(problem) = unusable(pattern.folder())
         {

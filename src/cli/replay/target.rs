@@ -61,7 +61,9 @@ impl Target {
             }
             Endpoint::Tcp(authority) | Endpoint::Tls(authority) => host(authority),
             Endpoint::TcpSrv(name) | Endpoint::TlsSrv(name) => Destination::Service(name.clone()),
-            Endpoint::File(_) => return Err(failed(io::ErrorKind::Unsupported.into())),
+            Endpoint::File(_) | Endpoint::Listen(_) => {
+                return Err(failed(io::ErrorKind::Unsupported.into()));
+            }
         };
         let resolver = Resolver::new(ResolverSettings::default())?;
         let answer = resolver.resolve(&destination).await?;

@@ -143,6 +143,7 @@ fn sink_row(sink: &SinkStatus, now: Timestamp, endpoint_beside: bool, paint: Pai
     } else if let (Some(endpoint), 0 | 1) = (&sink.endpoint, sink.endpoints.len()) {
         below.push(format!("at {endpoint}"));
     }
+    below.extend(socket_lines(sink, now));
     if let Some(verdict) = sink.verdict.as_ref()
         && matches!(verdict.word, VerdictWord::Behind | VerdictWord::Dropping)
     {
@@ -191,6 +192,22 @@ fn sink_row(sink: &SinkStatus, now: Timestamp, endpoint_beside: bool, paint: Pai
         ));
     }
     Row { cells, below }
+}
+
+/// Describes the socket of a sink that waits for collectors, if none is connected or none can connect.
+fn socket_lines(sink: &SinkStatus, now: Timestamp) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(address) = sink.address.as_ref().filter(|_| sink.endpoints.is_empty()) {
+        lines.push(format!("waits for collectors at {address}"));
+    }
+    if let Some(failure) = &sink.not_listening {
+        let since = age(now.since(failure.at));
+        lines.push(format!(
+            "no collector can connect for {since}: {}",
+            failure.error
+        ));
+    }
+    lines
 }
 
 /// Describes the unconfirmed frames. `None` if every frame that was sent is confirmed.

@@ -108,6 +108,9 @@ impl Events {
         let endpoint = later.endpoint.as_deref().unwrap_or("an unknown address");
         let came = match (earlier.is_up(), later.is_up()) {
             (false, true) => Some(format!("up, at {endpoint}")),
+            (true, true) if earlier.connects < later.connects && later.waits() => {
+                Some("a collector has connected".to_owned())
+            }
             (true, true) if earlier.connects < later.connects => {
                 Some(format!("reconnected, to {endpoint}"))
             }

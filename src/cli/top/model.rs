@@ -215,7 +215,7 @@ fn severity(sink: &SinkStatus) -> u8 {
         State::Connecting => 2,
         State::Handshaking => 3,
         State::Stopped => 4,
-        State::Draining | State::Up => 5,
+        State::Draining | State::Up | State::Waiting => 5,
     }
 }
 

@@ -16,6 +16,7 @@ use super::{
     Findings, bad_address, check_relative, features, guesses, only_argument,
     options::{self, Options},
     row::{Given, NAME_LIMIT, Row, Scope, Value},
+    socket_file::{BindsUnix, SocketFile, UNIX, is_abstract},
 };
 use crate::{
     frame_stream::LONGEST_FRAME,
@@ -43,42 +44,9 @@ pub(super) const OPTIONS: &[Row<Listen>] = &[
         describe: |listen| Some(listen.limits.connections.to_string()),
     },
     MAX_FRAME,
-    Row {
-        name: "mode",
-        value: Value::Mode(|listen, mode| {
-            permissions_mut(listen, |permissions| permissions.mode = mode);
-        }),
-        default: "0660",
-        doc: "the permissions of the socket file",
-        scope: Some(&UNIX),
-        describe: |listen| Some(format!("{:04o}", permissions(listen)?.mode)),
-    },
-    Row {
-        name: "owner",
-        value: Value::One("USER", |listen, given, findings| {
-            let user = given.word(findings)?.to_owned();
-            given.needs(What::User(user.clone()), findings);
-            permissions_mut(listen, |permissions| permissions.owner = Some(user));
-            Some(())
-        }),
-        default: "the user of the process",
-        doc: "the owner of the socket file, by name or number",
-        scope: Some(&UNIX),
-        describe: |listen| permissions(listen)?.owner.clone(),
-    },
-    Row {
-        name: "group",
-        value: Value::One("GROUP", |listen, given, findings| {
-            let group = given.word(findings)?.to_owned();
-            given.needs(What::Group(group.clone()), findings);
-            permissions_mut(listen, |permissions| permissions.group = Some(group));
-            Some(())
-        }),
-        default: "the group of the process",
-        doc: "the group of the socket file, by name or number",
-        scope: Some(&UNIX),
-        describe: |listen| permissions(listen)?.group.clone(),
-    },
+    SocketFile::<Listen>::MODE,
+    SocketFile::<Listen>::OWNER,
+    SocketFile::<Listen>::GROUP,
     Row {
         name: "cert",
         value: Value::File(|listen, file| tls_mut(listen, |tls| tls.cert = file)),
@@ -211,20 +179,6 @@ fn check_tls(
     });
 }
 
-const UNIX: Scope<Listen> = Scope {
-    name: "unix sockets",
-    applies: |listen| permissions(listen).is_some(),
-    misplaced: |listen, given, url| {
-        if !matches!(listen.address, ListenAddress::Unix(..)) {
-            return of_another_kind(given, UNIX.name, url);
-        }
-        let message = format!("`{}` has no effect here", given.name.text);
-        let label = "any process can connect to an abstract socket";
-        let problem = given.name.warning(message, label);
-        problem.at(url.span, "this has no file")
-    },
-};
-
 const TLS: Scope<Listen> = Scope {
     name: "`tls://` listeners",
     applies: |listen| tls(listen).is_some(),
@@ -242,20 +196,6 @@ fn of_another_kind(given: &Given<'_>, kind: &str, url: &Token) -> Diagnostic {
         .help("remove it")
 }
 
-/// Returns the permissions of a listener's socket file, or `None` if the listener has no such file.
-fn permissions(listen: &Listen) -> Option<&UnixPermissions> {
-    match &listen.address {
-        ListenAddress::Unix(UnixAddress::Path(_), permissions) => Some(permissions),
-        _ => None,
-    }
-}
-
-fn permissions_mut(listen: &mut Listen, set: impl FnOnce(&mut UnixPermissions)) {
-    if let ListenAddress::Unix(_, permissions) = &mut listen.address {
-        set(permissions);
-    }
-}
-
 fn tls(listen: &Listen) -> Option<&ServerTls> {
     match &listen.address {
         ListenAddress::Tls(_, tls) => Some(tls),
@@ -266,5 +206,28 @@ fn tls(listen: &Listen) -> Option<&ServerTls> {
 fn tls_mut(listen: &mut Listen, set: impl FnOnce(&mut ServerTls)) {
     if let ListenAddress::Tls(_, tls) = &mut listen.address {
         set(tls);
+    }
+}
+
+impl BindsUnix for Listen {
+    fn permissions(&self) -> Option<&UnixPermissions> {
+        match &self.address {
+            ListenAddress::Unix(UnixAddress::Path(_), permissions) => Some(permissions),
+            _ => None,
+        }
+    }
+
+    fn permissions_mut(&mut self) -> Option<&mut UnixPermissions> {
+        match &mut self.address {
+            ListenAddress::Unix(_, permissions) => Some(permissions),
+            _ => None,
+        }
+    }
+
+    fn without_file(&self, given: &Given<'_>, url: &Token) -> Diagnostic {
+        match &self.address {
+            ListenAddress::Unix(..) => is_abstract(given, url),
+            _ => of_another_kind(given, UNIX, url),
+        }
     }
 }

@@ -19,6 +19,7 @@ mod router;
 mod row;
 mod server_name;
 mod shared_files;
+mod socket_file;
 mod taken_addresses;
 mod whole;
 

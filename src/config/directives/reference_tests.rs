@@ -10,7 +10,7 @@ use super::{
     connect, describe, dnstap, listen, names, resolver, router,
     row::{Row, described},
 };
-use crate::config::{Config, parse};
+use crate::config::{Config, ListenAddress, parse};
 
 /// The default and the bounds of each option. The key is the option's syntax.
 type Facts = BTreeMap<String, (String, String)>;
@@ -162,7 +162,7 @@ fn defaults_are_what_the_rows_say() {
         }
     }
     let config = config(
-        "listen /in\nlisten tls://[::1]:0 {\n cert a\n key b\n}\ndnstap tls://c.example:1\ndnstap file:///f\nresolver { }",
+        "listen /in\nlisten tls://[::1]:0 {\n cert a\n key b\n}\ndnstap tls://c.example:1\ndnstap file:///f\ndnstap listen /out\ndnstap listen tls://[::1]:1 {\n cert a\n key b\n}\nresolver { }",
     );
     let [unix, tls] = config.listeners.as_slice() else {
         panic!("two listeners");
@@ -193,7 +193,11 @@ fn defaults_are_what_the_rows_say() {
         // The third argument lists the rows that are not compared: their values are shown with units, or depend on
         // other settings.
         check(dnstap::ARGUMENTS, sink, &["writebuffer", "queue"]);
-        check(dnstap::OPTIONS, sink, &["name", "queue_bytes"]);
+        let others: &[&str] = match sink.bound() {
+            Some(ListenAddress::Tls(..)) => &["name", "queue_bytes", "tls", "cert", "key", "ca"],
+            _ => &["name", "queue_bytes"],
+        };
+        check(dnstap::OPTIONS, sink, others);
         shown.extend(described(dnstap::OPTIONS, sink).map(|(name, _)| name));
     }
     assert_eq!(shown.len(), dnstap::OPTIONS.len(), "every row applies");
@@ -204,7 +208,7 @@ fn defaults_are_what_the_rows_say() {
 /// Setting an option to its default does not change the configuration.
 #[test]
 fn a_written_default_changes_nothing() {
-    fn check<T>(rows: &[Row<T>], tapfile: impl Fn(&str) -> String) -> usize {
+    fn check<T>(rows: &[Row<T>], tapfile: impl Fn(&str, &str) -> String) -> usize {
         let quantities = rows.iter().filter(|row| row.bounds().is_some());
         let defaults =
             quantities.filter(|row| row.default.starts_with(|c: char| c.is_ascii_digit()));
@@ -213,23 +217,29 @@ fn a_written_default_changes_nothing() {
         for row in defaults {
             let written = format!("{} {}", row.name, row.default);
             assert_eq!(
-                config(&tapfile(&written)),
-                config(&tapfile("")),
+                config(&tapfile(row.name, &written)),
+                config(&tapfile(row.name, "")),
                 "{written}"
             );
             seen += 1;
         }
         seen
     }
-    let seen = check(dnstap::OPTIONS, |option| {
-        format!("listen @in\ndnstap tcp://c.example:1 {{\n{option}\n}}")
-    }) + check(listen::OPTIONS, |option| {
+    let seen = check(dnstap::OPTIONS, |name, option| {
+        let waits = ["max_collectors", "mode"].contains(&name);
+        let socket = if waits {
+            "listen /s"
+        } else {
+            "tcp://c.example:1"
+        };
+        format!("listen @in\ndnstap {socket} {{\n{option}\n}}")
+    }) + check(listen::OPTIONS, |_, option| {
         format!("listen @in {{\n{option}\n}}\ndnstap /s")
-    }) + check(connect::OPTIONS, |option| {
+    }) + check(connect::OPTIONS, |_, option| {
         format!("connect tcp://c.example:1 {{\n{option}\n}}\ndnstap /s")
-    }) + check(resolver::OPTIONS, |option| {
+    }) + check(resolver::OPTIONS, |_, option| {
         format!("listen @in\ndnstap /s\nresolver {{\n{option}\n}}")
-    }) + check(router::LINES, |line| {
+    }) + check(router::LINES, |_, line| {
         format!("listen @in\ndnstap /s\n{line}")
     });
     assert!(seen >= 7, "{seen}");

@@ -95,6 +95,31 @@ pub(super) fn check_listeners(listeners: &[(Span, Listen)], findings: &mut Findi
     }
 }
 
+/// Reports sinks that wait for collectors at an address that another line has. `sinks` has the sockets of these sinks.
+/// Returns all sockets: those of the listeners, and those of the sinks.
+pub(super) fn check_sockets(
+    listeners: &[(Span, Listen)],
+    sinks: Vec<(Span, Listen)>,
+    findings: &mut Findings<'_>,
+) -> Vec<(Span, Listen)> {
+    let mut all = listeners.to_vec();
+    for (span, sink) in sinks {
+        let mut others = all.iter();
+        let other = others.find(|(_, other)| collide(&sink, other) || share_port(&sink, other));
+        if let Some((first, _)) = other {
+            findings.report(
+                Diagnostic::error("two lines cannot listen at the same address")
+                    .at(span, "second here")
+                    .at(*first, "first here")
+                    .note(EVERYWHERE)
+                    .help("give one of them another address"),
+            );
+        }
+        all.push((span, sink));
+    }
+    all
+}
+
 /// Returns whether two listeners conflict, because only one can be bound.
 fn collide(one: &Listen, other: &Listen) -> bool {
     match (&one.address, &other.address) {

@@ -19,7 +19,7 @@ use super::{
     Findings, Purpose, connect, dnstap,
     options::given_twice,
     shared_files::check_kept_files,
-    taken_addresses::{bound, check_admins, check_listeners},
+    taken_addresses::{bound, check_admins, check_listeners, check_sockets},
 };
 use crate::net::{Endpoint, Host, UnixAddress, takes_all};
 
@@ -127,15 +127,16 @@ pub(super) fn put_together(
         lines,
     } = parts;
     check_listeners(&listeners, findings);
+    let sockets = check_sockets(&listeners, dnstap::sockets(&sinks), findings);
     let place = |name| lines.get(name).copied();
     check_admins(
         &config.admin,
         ["admin", "probes"].map(place),
-        &listeners,
+        &sockets,
         findings,
     );
-    check_loops(&sinks, &listeners, findings);
-    check_dialled(&dialled, &listeners, findings);
+    check_loops(&sinks, &sockets, listeners.len(), findings);
+    check_dialled(&dialled, &sockets, findings);
     check_queues(&sinks, &listeners, findings);
     check_kept_files(&sinks, findings);
     check_spools(&sinks, findings);
@@ -180,19 +181,23 @@ fn require_both_ends(file: &str, parts: &Parts<'_>, findings: &mut Findings<'_>)
     }
 }
 
-/// Reports a sink that connects to a listener of this configuration. The frames would loop forever.
+/// Reports a sink that connects to a socket of this configuration. The first `count` sockets are those of listeners, from
+/// which the frames would come in again. The others are those of sinks that wait for collectors.
 fn check_loops(
     sinks: &[dnstap::Found<'_>],
     listeners: &[(Span, Listen)],
+    count: usize,
     findings: &mut Findings<'_>,
 ) {
     for found in sinks {
-        let listener = listeners
-            .iter()
-            .find(|(_, listen)| leads_to(&found.sink.endpoint, &listen.address));
-        if let Some((span, _)) = listener {
-            let problem = found.socket.error(BACK, ROUND);
-            findings.report(back_to_listener(problem, *span));
+        let mut all = listeners.iter().enumerate();
+        let socket = all.find(|(_, (_, listen))| leads_to(&found.sink.endpoint, &listen.address));
+        if let Some((place, (span, _))) = socket {
+            findings.report(if place < count {
+                back_to_listener(found.socket.error(BACK, ROUND), *span)
+            } else {
+                dnstap::leads_to_waiting(found.socket, *span)
+            });
         } else if let Endpoint::Unix(UnixAddress::Path(path)) = &found.sink.endpoint {
             // The two paths can lead to the same socket even if they differ, because a path may contain links. Only the
             // later check on the machine can find this.
@@ -240,9 +245,7 @@ pub(crate) fn leads_to(endpoint: &Endpoint, address: &ListenAddress) -> bool {
         (Endpoint::Unix(dialled), ListenAddress::Unix(bound, _)) => return dialled == bound,
         (Endpoint::Tcp(authority) | Endpoint::Tls(authority), _) => authority,
         // The targets of SRV records are known only after the lookup.
-        (Endpoint::Unix(_) | Endpoint::TcpSrv(_) | Endpoint::TlsSrv(_) | Endpoint::File(_), _) => {
-            return false;
-        }
+        _ => return false,
     };
     let Some(bound) = bound(address).filter(|bound| bound.port() == authority.port) else {
         return false;

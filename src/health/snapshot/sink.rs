@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{CertificateStatus, ConfirmStatus, Counts, FilterStatus, SpoolStatus, Verdict};
-use crate::health::{DropReason, Exclusion, Latency, Ledger, SinkHealth, endpoint::has_health};
+use crate::health::{
+    DropReason, Exclusion, Failure, Latency, Ledger, SinkHealth, endpoint::has_health,
+};
 
 /// A sink, with its settings, its health and its counts of frames.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -15,6 +17,13 @@ pub struct SinkStatus {
     pub name: String,
     /// The destination as configured.
     pub configured: String,
+    /// The address that a sink that waits for collectors is bound to; `null` for other sinks and for unix sockets.
+    #[serde(default)]
+    pub address: Option<String>,
+    /// The reason why no collector can connect to a sink that waits for collectors: its socket file is gone. `null` if
+    /// collectors can connect.
+    #[serde(default)]
+    pub not_listening: Option<Failure>,
     /// The names of the listeners whose frames the sink gets. Empty if it gets the frames of all listeners.
     #[serde(default)]
     pub from: Vec<String>,
@@ -153,6 +162,15 @@ pub struct LatencyStatus {
 }
 
 has_health!(SinkStatus, SinkHealth);
+
+// === impl SinkStatus ===
+
+impl SinkStatus {
+    /// Returns whether the sink waits for collectors, or has collectors that have connected to it.
+    pub fn waits(&self) -> bool {
+        self.configured.starts_with("listen ")
+    }
+}
 
 // === impl LedgerStatus ===
 

@@ -40,6 +40,8 @@ pub enum Endpoint {
     TlsSrv(SrvName),
     /// Files that the sink writes.
     File(FilePattern),
+    /// A socket at which the sink waits for collectors. They connect, and the sink writes to each of them.
+    Listen(BindAddress),
 }
 
 /// The address of a listener: like [`Endpoint`], but without names that must be resolved.
@@ -99,7 +101,7 @@ impl Endpoint {
     /// Returns whether the address contains a name that has to be looked up.
     pub fn is_named(&self) -> bool {
         match self {
-            Self::Unix(_) | Self::File(_) => false,
+            Self::Unix(_) | Self::File(_) | Self::Listen(_) => false,
             Self::Tcp(authority) | Self::Tls(authority) => matches!(authority.host, Host::Name(_)),
             Self::TcpSrv(_) | Self::TlsSrv(_) => true,
         }
@@ -115,6 +117,19 @@ impl fmt::Display for Endpoint {
             Self::TcpSrv(name) => write!(f, "tcp+srv://{name}"),
             Self::TlsSrv(name) => write!(f, "tls+srv://{name}"),
             Self::File(pattern) => pattern.fmt(f),
+            Self::Listen(address) => write!(f, "listen {address}"),
+        }
+    }
+}
+
+// === impl BindAddress ===
+
+impl fmt::Display for BindAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(address) => address.fmt(f),
+            Self::Tcp(address) => write!(f, "tcp://{}", Authority::from(*address)),
+            Self::Tls(address) => write!(f, "tls://{}", Authority::from(*address)),
         }
     }
 }

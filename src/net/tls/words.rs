@@ -80,6 +80,16 @@ impl Default for ServerWords {
     }
 }
 
+impl ServerWords {
+    /// Returns the options of a sink that waits for collectors.
+    pub(crate) fn of_sink() -> Self {
+        Self {
+            client_ca: "ca",
+            ..Self::default()
+        }
+    }
+}
+
 #[cfg(feature = "cli")]
 impl ServerWords {
     /// The options of `tapfan dump`.

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, ops::Range, sync::Arc, time::Instant};
 
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use super::super::{Latency, Ledger, Limits, Losses, Queue};
 
@@ -20,19 +21,31 @@ pub struct EndpointAccount {
 #[derive(Debug, Clone)]
 pub(crate) struct EndpointQueue {
     pub(crate) queue: Arc<Queue>,
-    /// The address of the endpoint that has this queue. `None` if all endpoints of the sink share the queue.
-    pub(crate) address: Option<SocketAddr>,
+    pub(crate) user: QueueUser,
     pub(super) label: Arc<str>,
     /// True while the router offers chunks to this queue.
     pub(crate) offered: bool,
+}
+
+/// The user of a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum QueueUser {
+    /// All endpoints of the sink share the queue.
+    Sink,
+    /// The endpoint with this address.
+    Endpoint(SocketAddr),
+    /// A collector that has connected to the sink.
+    Collector,
+    /// The sink waits for collectors, and none is connected. The queue only counts frames.
+    Nobody,
 }
 
 #[derive(Debug)]
 pub(super) struct Accounts {
     pub(super) limits: Limits,
     pub(super) entries: Vec<EndpointQueue>,
-    /// True if the router will offer nothing more to the sink.
-    pub(super) closed: bool,
+    /// Cancelled when the router will offer nothing more to the sink.
+    pub(super) closed: CancellationToken,
     /// Notified when frames are counted as dropped.
     pub(super) lost: Arc<Notify>,
     /// The sums over the former queues.
@@ -54,38 +67,37 @@ impl Accounts {
         Self {
             limits,
             entries: Vec::new(),
-            closed: false,
+            closed: CancellationToken::new(),
             lost: Arc::default(),
             past: Sums::default(),
         }
     }
 
     /// Adds an empty queue. The router offers chunks to it only after it is published.
-    pub(super) fn add(&mut self, address: Option<SocketAddr>, label: Arc<str>) -> Arc<Queue> {
-        let queue = Queue::reporting_to(self.limits, Arc::clone(&self.lost));
-        self.add_queue(queue, address, label)
+    pub(super) fn add(&mut self, user: QueueUser, label: Arc<str>) -> Arc<Queue> {
+        let lost = Arc::clone(&self.lost);
+        let queue = match user {
+            QueueUser::Nobody => Queue::for_nobody(self.limits, lost),
+            _ => Queue::reporting_to(self.limits, lost),
+        };
+        self.add_queue(queue, user, label)
     }
 
     /// Adds a queue for all endpoints, with a spool in which the frames `found` already wait.
     pub(super) fn add_with_spool(&mut self, found: Range<u64>) -> Arc<Queue> {
         let queue = Queue::with_spool(self.limits, Arc::clone(&self.lost), found);
-        self.add_queue(queue, None, "".into())
+        self.add_queue(queue, QueueUser::Sink, "".into())
     }
 
-    fn add_queue(
-        &mut self,
-        queue: Queue,
-        address: Option<SocketAddr>,
-        label: Arc<str>,
-    ) -> Arc<Queue> {
+    fn add_queue(&mut self, queue: Queue, user: QueueUser, label: Arc<str>) -> Arc<Queue> {
         let queue = Arc::new(queue);
         self.entries.push(EndpointQueue {
             queue: Arc::clone(&queue),
-            address,
+            user,
             label,
             offered: true,
         });
-        if self.closed {
+        if self.closed.is_cancelled() {
             queue.close();
         }
         queue
@@ -101,9 +113,11 @@ impl Accounts {
     }
 
     /// Returns the queue with the oldest frame, among the queues to which chunks are offered. If all of them are empty,
-    /// returns any of them.
+    /// returns any of them. Queues of collectors do not count.
     pub(super) fn furthest_behind(&self) -> Option<Arc<Queue>> {
-        let offered = self.entries.iter().filter(|entry| entry.offered);
+        let offered = self.entries.iter().filter(|entry| {
+            entry.offered && matches!(entry.user, QueueUser::Sink | QueueUser::Endpoint(_))
+        });
         let furthest = offered.min_by_key(|entry| {
             let oldest = entry.queue.oldest();
             // `oldest` is `None` for an empty queue, and `None` is less than any time. So the key begins with
@@ -123,6 +137,18 @@ impl Accounts {
             }
             stays
         });
+    }
+}
+
+// === impl EndpointQueue ===
+
+impl EndpointQueue {
+    /// Returns the address of the endpoint that has this queue; `None` if it is not the queue of an endpoint.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        match self.user {
+            QueueUser::Endpoint(address) => Some(address),
+            QueueUser::Sink | QueueUser::Collector | QueueUser::Nobody => None,
+        }
     }
 }
 

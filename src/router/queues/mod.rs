@@ -1,6 +1,7 @@
 //! The queues of one sink, and the sums of their counts.
 
 mod accounts;
+mod collectors;
 #[cfg(test)]
 mod tests;
 
@@ -20,7 +21,7 @@ use std::{
 use arc_swap::ArcSwapOption;
 
 pub(crate) use accounts::EndpointAccount;
-use accounts::{Accounts, EndpointQueue};
+use accounts::{Accounts, EndpointQueue, QueueUser};
 
 use super::{
     DropReason, Latency, Ledger, Limits, Losses, Queue, SpoolCounts,
@@ -50,22 +51,22 @@ pub struct Queues {
 impl Queues {
     /// Creates a single queue for all endpoints. Queues that are added later have the same limits.
     pub fn new(limits: Limits) -> Self {
-        let queues = Self {
-            inlets: Inlets::default(),
-            screen: ArcSwapOption::empty(),
-            has_screen: AtomicBool::new(false),
-            accounts: Mutex::new(Accounts::new(limits)),
-        };
-        {
-            let mut accounts = queues.accounts.lock();
-            accounts.add(None, "".into());
-            queues.publish(&accounts);
-        }
-        queues
+        Self::with(limits, |accounts| accounts.add(QueueUser::Sink, "".into()))
+    }
+
+    /// Creates the queues of a sink that waits for collectors. Each collector gets one; no collector is connected yet.
+    pub(crate) fn for_collectors(limits: Limits) -> Self {
+        Self::with(limits, |accounts| {
+            accounts.add(QueueUser::Nobody, "".into())
+        })
     }
 
     /// Creates a single queue with a spool in which the frames `found` already wait.
     pub(crate) fn with_spool(limits: Limits, found: Range<u64>) -> Self {
+        Self::with(limits, |accounts| accounts.add_with_spool(found))
+    }
+
+    fn with(limits: Limits, add: impl FnOnce(&mut Accounts) -> Arc<Queue>) -> Self {
         let queues = Self {
             inlets: Inlets::default(),
             screen: ArcSwapOption::empty(),
@@ -74,7 +75,7 @@ impl Queues {
         };
         {
             let mut accounts = queues.accounts.lock();
-            accounts.add_with_spool(found);
+            add(&mut accounts);
             queues.publish(&accounts);
         }
         queues
@@ -136,14 +137,14 @@ impl Queues {
             .unwrap_or(accounts.limits)
     }
 
-    /// Returns the account of each endpoint that has its own queue, as with `endpoints all`. With other values of
-    /// `endpoints`, the list is empty.
+    /// Returns the account of each endpoint that has its own queue, as with `endpoints all`, or of each collector that is
+    /// connected to a sink that waits for collectors. For other sinks, the list is empty.
     pub fn endpoints(&self) -> Vec<EndpointAccount> {
         let accounts = self.accounts.lock();
         let own = accounts
             .entries
             .iter()
-            .filter(|entry| entry.address.is_some());
+            .filter(|entry| matches!(entry.user, QueueUser::Endpoint(_) | QueueUser::Collector));
         let own = own.map(|entry| EndpointAccount {
             address: Arc::clone(&entry.label),
             ledger: entry.queue.ledger(),
@@ -220,8 +221,8 @@ impl Queues {
 
     /// Closes every queue, including the queues that are added later. The router will offer nothing more to them.
     pub(crate) fn close(&self) {
-        let mut accounts = self.accounts.lock();
-        accounts.closed = true;
+        let accounts = self.accounts.lock();
+        accounts.closed.cancel();
         for entry in &accounts.entries {
             entry.queue.close();
         }
@@ -241,14 +242,13 @@ impl Queues {
     /// The queues must not have a consumer.
     pub(crate) fn one(&self) -> Arc<Queue> {
         let mut accounts = self.accounts.lock();
-        let Some(stays) = accounts.furthest_behind() else {
-            let queue = accounts.add(None, "".into());
-            self.publish(&accounts);
-            return queue;
-        };
+        let stays = accounts.furthest_behind();
+        let stays = stays.unwrap_or_else(|| accounts.add(QueueUser::Sink, "".into()));
         for entry in &mut accounts.entries {
             entry.offered = Arc::ptr_eq(&entry.queue, &stays);
-            entry.address = entry.address.filter(|_| !entry.offered);
+            if entry.offered {
+                entry.user = QueueUser::Sink;
+            }
         }
         self.publish(&accounts);
         for entry in accounts.entries.iter().filter(|entry| !entry.offered) {
@@ -266,7 +266,7 @@ impl Queues {
     /// Changes the text that people see for an endpoint.
     pub(crate) fn relabel(&self, address: SocketAddr, label: &Arc<str>) {
         for entry in &mut self.accounts.lock().entries {
-            if entry.address == Some(address) {
+            if entry.user == QueueUser::Endpoint(address) {
                 entry.label = Arc::clone(label);
             }
         }
@@ -287,7 +287,7 @@ impl Queues {
             entry.offered &= !gone.iter().any(|queue| Arc::ptr_eq(&entry.queue, queue));
         }
         let come = come.into_iter();
-        let queues = come.map(|(address, label)| accounts.add(Some(address), label));
+        let queues = come.map(|(address, label)| accounts.add(QueueUser::Endpoint(address), label));
         let queues = queues.collect();
         self.publish(&accounts);
         queues

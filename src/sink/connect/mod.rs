@@ -59,7 +59,7 @@ pub(crate) type AnyConnection = Either<Connection<Stream>, FileConnection>;
 
 /// The time in which the collector must read the remaining data and answer STOP with FINISH. After this time, the
 /// connection is closed without FINISH.
-const FINISH_DEADLINE: Duration = Duration::from_secs(4);
+pub(crate) const FINISH_DEADLINE: Duration = Duration::from_secs(4);
 
 /// The age at which a connection with `confirm finish` is replaced if the collector has not sent FINISH on earlier
 /// connections. The replacement gives the collector another chance to answer STOP with FINISH.

@@ -111,8 +111,7 @@ async fn assign(stack: &Stack, queues: &Queues, outlook: &mut Outlook) {
     let entries = queues.entries();
     let offered = entries.iter().filter(|entry| entry.offered);
     let in_use: Vec<_> = offered
-        .filter_map(|entry| entry.address)
-        .map(InUse::idle)
+        .filter_map(|entry| entry.address().map(InUse::idle))
         .collect();
     let (wanted, left_out) = wanted::all(&outlook.addresses(), &in_use);
     outlook.leave_out(left_out, ENDPOINTS_AT_MOST);
@@ -129,7 +128,7 @@ async fn assign(stack: &Stack, queues: &Queues, outlook: &mut Outlook) {
         }
     }
     let entries = queues.entries().into_iter();
-    let held = entries.filter(|entry| entry.address.is_none());
+    let held = entries.filter(|entry| entry.address().is_none());
     let held: Vec<_> = held.map(|entry| entry.queue).collect();
     queues.exchange(&held, come);
     for queue in held {
@@ -147,7 +146,7 @@ impl Endpoints<'_> {
     /// Starts an endpoint for each existing queue.
     fn begin(&mut self) {
         for entry in self.queues.entries() {
-            if let Some(address) = entry.address {
+            if let Some(address) = entry.address() {
                 // If the router no longer offers frames to this queue, its endpoint was already draining in the
                 // previous task of the sink.
                 let leaves = (!entry.offered).then(|| self.leaves());

@@ -25,7 +25,7 @@ impl Theme {
 
     pub(super) fn state(self, state: State) -> Style {
         match state {
-            State::Up => self.fore(Color::Green),
+            State::Up | State::Waiting => self.fore(Color::Green),
             State::Backoff => self.fore(Color::Red).add_modifier(Modifier::BOLD),
             State::Resolving | State::Connecting | State::Handshaking => self.fore(Color::Yellow),
             State::Draining | State::Stopped => Style::new().add_modifier(Modifier::DIM),

@@ -1,4 +1,4 @@
-//! `dnstap SOCKET [full] [writebuffer] [queue] { … }`: a sink, in the syntax of CoreDNS.
+//! `dnstap [listen] SOCKET [full] [writebuffer] [queue] { … }`: a sink, in the syntax of CoreDNS.
 
 mod arguments;
 mod confirm;
@@ -10,6 +10,7 @@ mod placeholders;
 mod prefix;
 mod rows;
 mod spool;
+mod waiting;
 
 use super::{
     super::{
@@ -22,6 +23,7 @@ use super::{
     options::{self, Options},
     placeholder,
 };
+use crate::net::{BindAddress, Endpoint, UnixAddress};
 
 #[cfg(feature = "cli")]
 pub(super) use confirm::OPTIONS as CONFIRM;
@@ -31,6 +33,7 @@ pub(super) use placeholders::check_foreign;
 pub(super) use rows::{ARGUMENTS, OPTIONS};
 #[cfg(feature = "cli")]
 pub(super) use spool::OPTIONS as SPOOL;
+pub(super) use waiting::{leads_to_waiting, sockets};
 
 pub(super) const USAGE: &str = "the line is `dnstap SOCKET [full] [writebuffer] [queue]`";
 
@@ -49,35 +52,41 @@ pub(super) struct Found<'a> {
 
 pub(super) fn read<'a>(statement: &'a Statement, findings: &mut Findings<'_>) -> Option<Found<'a>> {
     let options = options::read(statement, OPTIONS, findings);
-    let Some((socket, rest)) = statement.arguments.split_first() else {
-        findings.report(
-            statement
+    let (waits, arguments) = match statement.arguments.split_first() {
+        Some((word, rest)) if word.is_word("listen") => (Some(word), rest),
+        _ => (None, statement.arguments.as_slice()),
+    };
+    let Some((socket, rest)) = arguments.split_first() else {
+        findings.report(match waits {
+            Some(word) => word
+                .error("`dnstap listen` needs a SOCKET", "nothing follows it on its line")
+                .help(
+                    "to wait for collectors, write `dnstap listen SOCKET`; to receive dnstap, write `listen URL`; for a unix socket of this name, write `./listen`",
+                ),
+            None => statement
                 .name
                 .error("`dnstap` needs a SOCKET", "nothing follows it on its line")
                 .help(USAGE),
-        );
+        });
         return None;
     };
-    if socket.is_word("listen") {
-        findings.report(
-            socket
-                .error(
-                    "`dnstap listen` waits for collectors to connect; tapfan connects to them",
-                    "not a SOCKET",
-                )
-                .help(
-                    "to receive dnstap, write `listen URL`; for a unix socket of this name, write `./listen`",
-                ),
-        );
-        return None;
-    }
-    if let Some(problem) = guesses::socket(socket) {
+    let guess = match waits {
+        Some(_) => guesses::url(socket),
+        None => guesses::socket(socket),
+    };
+    if let Some(problem) = guess {
         findings.report(problem);
         return None;
     }
-    let endpoint = endpoint(socket, findings);
+    let endpoint = match waits {
+        Some(_) => waiting::address(socket, findings),
+        None => endpoint(socket, findings),
+    };
     let known = endpoint.is_some();
-    let endpoint = endpoint.unwrap_or_else(placeholder);
+    let endpoint = endpoint.unwrap_or_else(|| match waits {
+        Some(_) => Endpoint::Listen(BindAddress::Unix(UnixAddress::Abstract("".into()))),
+        None => placeholder(),
+    });
     let mut sink = Sink::new(socket.text.as_str(), endpoint);
     arguments::read(&mut sink, &statement.name, rest, findings);
     options.apply(&mut sink, known.then_some(socket), findings);
@@ -96,7 +105,11 @@ pub(super) fn read<'a>(statement: &'a Statement, findings: &mut Findings<'_>) ->
 
 /// Reports options that do not work together.
 fn check(sink: &Sink, socket: &Token, options: &Options<'_, Sink>, findings: &mut Findings<'_>) {
-    check_tls(sink, socket, options, findings);
+    if waiting::waits(sink) {
+        waiting::check(sink, socket, options, findings);
+    } else {
+        check_tls(sink, socket, options, findings);
+    }
     prefix::check(options, findings);
     spool::check(sink, options, findings);
     filters::check(sink, options, findings);

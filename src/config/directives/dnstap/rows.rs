@@ -8,8 +8,9 @@ use super::{
     super::{
         row::{Given, NAME_LIMIT, Row, Scope, TEXT_LIMIT, Value},
         server_name::server_name,
+        socket_file::SocketFile,
     },
-    confirm, files, filters, from, placeholders, prefix, spool,
+    confirm, files, filters, from, placeholders, prefix, spool, waiting,
 };
 use crate::{
     config::{
@@ -17,7 +18,7 @@ use crate::{
         quantity::{Size, Time},
     },
     extra::Template,
-    net::{ClientTls, Endpoint},
+    net::{BindAddress, ClientTls, Endpoint},
 };
 
 /// The arguments after the SOCKET, in their order on the line.
@@ -38,7 +39,9 @@ pub(in super::super) const ARGUMENTS: &[Row<Sink>; 3] = &[
         scope: None,
         describe: |sink| {
             Some(match sink.endpoint {
-                Endpoint::Unix(_) => "the system's, on a unix socket".to_owned(),
+                Endpoint::Unix(_) | Endpoint::Listen(BindAddress::Unix(_)) => {
+                    "the system's, on a unix socket".to_owned()
+                }
                 Endpoint::File(_) => "none, for a file".to_owned(),
                 _ => Size::of(sink.write_buffer).to_string(),
             })
@@ -148,7 +151,8 @@ pub(in super::super) const OPTIONS: &[Row<Sink>] = &[
         describe: |sink| {
             let tls = sink.tls.as_ref()?;
             let unused = tls.skip_verify.then(|| "unused (skipverify)".to_owned());
-            unused.or_else(|| file(tls.ca.as_ref()))
+            let waits = waiting::waits(sink).then(|| "none".to_owned());
+            unused.or_else(|| file(tls.ca.as_ref())).or(waits)
         },
     },
     Row {
@@ -176,7 +180,7 @@ pub(in super::super) const OPTIONS: &[Row<Sink>] = &[
         }),
         default: "the host or domain of the SOCKET",
         doc: "the name to send in the TLS handshake and to expect in the certificate",
-        scope: Some(&TLS),
+        scope: Some(&TLS_DIALLED),
         describe: |sink| match &sink.endpoint {
             Endpoint::TlsSrv(name) if sink.tls.as_ref()?.server_name.is_none() => {
                 Some(name.domain().trim_end_matches('.').to_owned())
@@ -252,7 +256,7 @@ pub(in super::super) const OPTIONS: &[Row<Sink>] = &[
         value: Value::Block("DIR SIZE", 2, spool::read),
         default: "none",
         doc: "keeps waiting frames in a folder, so that they survive a restart and a long outage",
-        scope: None,
+        scope: Some(&DIALS),
         describe: |sink| sink.spool.as_ref().map(spool::described),
     },
     filters::TYPES,
@@ -266,6 +270,11 @@ pub(in super::super) const OPTIONS: &[Row<Sink>] = &[
     files::SIZE,
     files::KEEP_FILES,
     files::COMPRESS,
+    waiting::TLS_FILES,
+    waiting::MAX_COLLECTORS,
+    SocketFile::<Sink>::MODE,
+    SocketFile::<Sink>::OWNER,
+    SocketFile::<Sink>::GROUP,
 ];
 
 // === scopes ===
@@ -287,10 +296,30 @@ const TLS: Scope<Sink> = Scope {
     },
 };
 
+const TLS_DIALLED: Scope<Sink> = Scope {
+    applies: |sink| sink.tls.is_some() && !waiting::waits(sink),
+    misplaced: |sink, given, socket| {
+        if waiting::waits(sink) {
+            return waiting::of_another_kind(given, socket);
+        }
+        (TLS.misplaced)(sink, given, socket)
+    },
+    ..TLS
+};
+
+const DIALS: Scope<Sink> = Scope {
+    name: "sinks that do not wait for collectors",
+    applies: |sink| !waiting::waits(sink),
+    misplaced: |_, given, socket| waiting::of_another_kind(given, socket),
+};
+
 const NAMED: Scope<Sink> = Scope {
     name: "names",
     applies: |sink| sink.endpoint.is_named(),
     misplaced: |sink, given, socket| {
+        if waiting::waits(sink) {
+            return waiting::of_another_kind(given, socket);
+        }
         let message = format!("`{}` has no effect here", given.name.text);
         let problem = given.name.warning(message, "there is no name to look up");
         let what = match sink.endpoint {
@@ -303,8 +332,11 @@ const NAMED: Scope<Sink> = Scope {
 
 const CONNECTED: Scope<Sink> = Scope {
     name: "connections",
-    applies: |sink| !matches!(sink.endpoint, Endpoint::File(_)),
-    misplaced: |_, given, socket| {
+    applies: |sink| !matches!(sink.endpoint, Endpoint::File(_) | Endpoint::Listen(_)),
+    misplaced: |sink, given, socket| {
+        if waiting::waits(sink) {
+            return waiting::of_another_kind(given, socket);
+        }
         let message = format!("`{}` is for {}", given.name.text, CONNECTED.name);
         let problem = given.name.error(message, "it has no meaning here");
         let problem = problem.at(socket.span, "this is a file");

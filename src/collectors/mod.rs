@@ -1,0 +1,36 @@
+//! The collectors of a `dnstap listen` line. They connect to the sink, and the sink writes to them.
+//!
+//! ```text
+//! socket ─► server ─┬─► opening: TLS, READY, ACCEPT
+//!                   ├─► collector: START, queue ─► driver ─► rewrite ─► connection
+//!                   └─► collector: …                one task per connection
+//! ```
+//!
+//! Although the collectors connect, tapfan speaks the part of the sender: it sends READY and START. Each collector gets
+//! the frames that arrive while it is connected. Its queue ends with its connection. A collector that reads too slowly
+//! loses frames in its own queue, and affects no other collector.
+//!
+//! `collectors` takes the socket and its accept loop from `listener`, and the driver and the connection from `sink`. Only
+//! `supervisor` calls `collectors`.
+
+mod collector;
+mod lines;
+mod opening;
+mod server;
+mod settings;
+
+use std::sync::Arc;
+
+use self::server::serve;
+pub(crate) use self::{server::Server, settings::Settings};
+use crate::{
+    router::Queues,
+    sink::{Ends, keep_going},
+};
+
+/// Serves the collectors of a sink until its `queues` are closed and empty, or until `ends` cancels it. Continues after a
+/// panic.
+pub(crate) async fn run(server: &Arc<Server>, queues: &Arc<Queues>, ends: &Ends) {
+    let begin = || serve(Arc::clone(server), Arc::clone(queues), ends.clone());
+    keep_going(&server.reporter, &ends.retire, &ends.abort, begin).await;
+}

@@ -1,0 +1,282 @@
+//! The server of a sink that waits for collectors: its socket, and the tasks of its connections.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use arc_swap::ArcSwap;
+use tokio::{
+    select,
+    sync::watch,
+    task::{JoinError, JoinSet},
+    time::sleep,
+};
+use tracing::{error, info};
+
+use super::{
+    collector::Collector,
+    lines::Lines,
+    opening::{Opened, Refusal, open},
+    settings::{OfNew, Settings},
+};
+use crate::{
+    config::ListenAddress,
+    health::{Event, Reporter},
+    listener::{ACCEPT_PAUSE, Accepted, Acceptor, Owner, Reachability, SocketPath},
+    lock::Mutex,
+    net::{BindError, Inherited, OwnListeners, PermissionChange},
+    router::{DropReason, Queues},
+    sink::{EditGroup, Ends, OPENING_AT_MOST, SinkError},
+};
+
+/// The server of a sink that waits for collectors. Until it [runs](super::run), the kernel holds the connections.
+pub(crate) struct Server {
+    pub(crate) reporter: Reporter,
+    /// The bound address, with the port that the system chose if the configured one is 0; `None` for unix sockets.
+    pub(crate) address: Option<SocketAddr>,
+    /// True if the socket was passed to this process at its start.
+    pub(crate) inherited: bool,
+    pub(super) lines: Lines,
+    /// The socket. `None` while the task of the sink uses it, and after the sink has ended.
+    acceptor: Mutex<Option<Acceptor>>,
+    /// `None` if the socket has no file, or if this process did not create the file.
+    path: Option<Arc<SocketPath>>,
+    edits: watch::Sender<Arc<EditGroup>>,
+    of_new: ArcSwap<OfNew>,
+}
+
+/// The socket while the task of the sink uses it. If the task panics, the server gets the socket back, so that the next
+/// task can use it.
+struct Lent<'a> {
+    server: &'a Server,
+    acceptor: Option<Acceptor>,
+}
+
+/// The collectors of a sink.
+struct Collectors {
+    server: Arc<Server>,
+    queues: Arc<Queues>,
+    ends: Ends,
+    /// The handshakes that are in progress. Each task returns the peer and the result.
+    opening: JoinSet<(String, Result<Opened, Refusal>)>,
+    /// The collectors that get frames.
+    connected: JoinSet<()>,
+    /// The number of the next collector.
+    number: u64,
+    /// Each collector that is connected has a clone of this value.
+    seats: Arc<()>,
+}
+
+// === impl Server ===
+
+impl Server {
+    /// Takes the socket for `address` from the `inherited` sockets, or binds it. It is in the set `all` as long as it is
+    /// open.
+    pub(crate) fn bind(
+        address: &ListenAddress,
+        settings: Settings,
+        inherited: &Inherited,
+        all: &OwnListeners,
+        reporter: Reporter,
+    ) -> Result<Self, BindError> {
+        let owner = Owner::Sink(Arc::clone(&reporter.sink));
+        let acceptor = Acceptor::bind(owner, address, inherited, all)?;
+        Ok(Self {
+            reporter,
+            address: acceptor.local_address(),
+            inherited: acceptor.inherited,
+            lines: Lines::default(),
+            path: acceptor.path.clone(),
+            acceptor: Mutex::new(Some(acceptor)),
+            edits: watch::Sender::new(settings.edits),
+            of_new: ArcSwap::from_pointee(settings.of_new),
+        })
+    }
+
+    /// Replaces the settings. Connected collectors get the new edits; the other settings are for new connections.
+    pub(crate) fn replace(&self, settings: Settings) {
+        self.edits.send_replace(settings.edits);
+        self.of_new.store(Arc::new(settings.of_new));
+    }
+
+    /// Changes the permissions of the socket's file, and of a file that replaces it later.
+    pub(crate) fn change_permissions(&self, change: &PermissionChange) -> Result<(), BindError> {
+        let path = self.path.as_ref();
+        path.map_or(Ok(()), |path| path.change_permissions(change))
+    }
+
+    /// Requests a check of the socket's file. If the file is gone, the path is bound again.
+    pub(crate) fn look(&self) {
+        if let Some(path) = &self.path {
+            path.look();
+        }
+    }
+
+    /// Returns the state of the socket's path; `None` if the socket has no file, or if this process did not create the file.
+    pub(crate) fn reachability(&self) -> Option<&Arc<Reachability>> {
+        self.path.as_ref().map(|path| &path.reachability)
+    }
+
+    pub(super) fn edits(&self) -> watch::Receiver<Arc<EditGroup>> {
+        self.edits.subscribe()
+    }
+
+    pub(super) fn refuse(&self, peer: &str, refusal: &Refusal) {
+        if !refusal.is_probe() {
+            let text = format!("{peer}: {refusal}");
+            self.reporter.report(&Event::Refused(&text));
+        }
+        self.lines.refused(&self.reporter.sink, peer, refusal);
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server")
+            .field("sink", &self.reporter.sink)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Serves collectors until the queues are closed and empty, or until `ends` cancels it.
+///
+/// This function never returns an error, because the end of each connection is logged.
+pub(super) async fn serve(
+    server: Arc<Server>,
+    queues: Arc<Queues>,
+    ends: Ends,
+) -> Result<(), SinkError> {
+    let mut lent = Lent::of(&server);
+    server.reporter.report(&Event::Waiting);
+    // A sink that connected to its collector until this reload has left these queues.
+    for queue in queues.vacate() {
+        queue.abandon(DropReason::EndpointGone);
+    }
+    let mut collectors = Collectors {
+        server: Arc::clone(&server),
+        queues,
+        ends,
+        opening: JoinSet::new(),
+        connected: JoinSet::new(),
+        number: 1,
+        seats: Arc::default(),
+    };
+    if let Some(acceptor) = &mut lent.acceptor {
+        let address = server.address.map(tracing::field::display);
+        let from = server.inherited.then_some("inherited");
+        info!(sink = %server.reporter.sink, address, socket = from, "waiting for collectors");
+        collectors.accept_until_end(acceptor).await;
+    }
+    if let Some(acceptor) = lent.acceptor.take() {
+        acceptor.end();
+    }
+    collectors.finish().await;
+    Ok(())
+}
+
+// === impl Lent ===
+
+impl<'a> Lent<'a> {
+    fn of(server: &'a Server) -> Self {
+        Self {
+            server,
+            acceptor: server.acceptor.lock().take(),
+        }
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        *self.server.acceptor.lock() = self.acceptor.take();
+    }
+}
+
+// === impl Collectors ===
+
+impl Collectors {
+    async fn accept_until_end(&mut self, acceptor: &mut Acceptor) {
+        let _watch = acceptor.watch();
+        let (ends, queues) = (self.ends.clone(), Arc::clone(&self.queues));
+        loop {
+            select! {
+                biased;
+                () = ends.abort.cancelled() => return,
+                () = ends.retire.cancelled() => return,
+                () = queues.closed() => return,
+                Some(ended) = self.connected.join_next() => self.ended(ended),
+                Some(opened) = self.opening.join_next() => self.opened(opened),
+                accepted = acceptor.accept(|| ()) => match accepted {
+                    Ok(accepted) => self.admit(accepted),
+                    Err(error) => {
+                        self.server.refuse("-", &Refusal::Accept(error));
+                        sleep(ACCEPT_PAUSE).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Returns the number of collectors that are connected. The task of a collector that has left may still run.
+    fn count(&self) -> usize {
+        Arc::strong_count(&self.seats) - 1
+    }
+
+    /// Starts the handshakes with a collector, unless too many are connected.
+    fn admit(&mut self, accepted: Accepted) {
+        let settings = self.server.of_new.load_full();
+        let refusal = if self.count() >= settings.most {
+            Refusal::Full(settings.most)
+        } else if self.opening.len() >= OPENING_AT_MOST {
+            Refusal::Opening(OPENING_AT_MOST)
+        } else {
+            let peer = accepted.peer();
+            let opening = async move { (peer, open(accepted, settings).await) };
+            self.opening.spawn(opening);
+            return;
+        };
+        self.server.refuse(&accepted.peer(), &refusal);
+    }
+
+    /// Starts the stream of a collector that has sent ACCEPT.
+    fn opened(&mut self, opened: Result<(String, Result<Opened, Refusal>), JoinError>) {
+        let (peer, opened) = match opened {
+            Ok(opened) => opened,
+            Err(fault) => return self.ended(Err(fault)),
+        };
+        let most = self.server.of_new.load().most;
+        let opened = match opened {
+            Ok(_) if self.count() >= most => Err(Refusal::Full(most)),
+            opened => opened,
+        };
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(refusal) => return self.server.refuse(&peer, &refusal),
+        };
+        let (server, abort) = (&self.server, &self.ends.abort);
+        let stream = &opened.stream;
+        let place = (self.number, Arc::clone(&self.seats));
+        let collector = Collector::new(server, &self.queues, abort, stream, place);
+        self.number += 1;
+        let collectors = self.count();
+        self.connected.spawn(collector.serve(opened, collectors));
+    }
+
+    fn ended(&self, ended: Result<(), JoinError>) {
+        if let Err(fault) = ended
+            && fault.is_panic()
+        {
+            let sink = &self.server.reporter.sink;
+            error!(%sink, %fault, "a bug in tapfan ended a connection; please report it");
+        }
+    }
+
+    /// Waits until each collector has got the frames in its queue.
+    async fn finish(&mut self) {
+        self.opening.shutdown().await;
+        if self.ends.retire.is_cancelled() {
+            // The next task of the sink has another socket. The collectors must connect there.
+            self.queues.vacate();
+        }
+        while let Some(ended) = self.connected.join_next().await {
+            self.ended(ended);
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The sinks that wait for collectors: `dnstap listen` lines.
+
+use std::sync::Arc;
+
+use tracing::{error, warn};
+
+use super::{SinkHandle, Supervisor, material::Material, plan::SinkStep, sink_task::Way};
+use crate::{
+    collectors::{Server, Settings},
+    config::{self, ListenAddress},
+    health::Reporter,
+    net::{BindError, PermissionChange, UnixPermissions},
+    sink::SinkSetupError,
+};
+
+/// Plans the change from the running sink `old` to `sink`, which waits for collectors. `is_other_file` is true if the
+/// contents of the files of its filter have changed.
+pub(super) fn plan(
+    sink: &config::Sink,
+    material: &Material,
+    is_other_file: bool,
+    old: Option<&SinkHandle>,
+    running: &Supervisor,
+) -> Result<SinkStep, SinkSetupError> {
+    let Some(address) = sink.bound() else {
+        return Err(SinkSetupError::NotDialled(sink.endpoint.clone()));
+    };
+    let settings = Settings::of(sink, material.server_tls.clone(), &running.edit_groups);
+    let same = old.filter(|old| old.config.endpoint == sink.endpoint);
+    if let Some((old, server)) = same.and_then(|old| Some((old, old.work.way.server()?))) {
+        if old.config == *sink && old.material == *material && !is_other_file {
+            return Ok(SinkStep::Keep);
+        }
+        let before = old.config.bound().filter(|_| !server.inherited);
+        let change = before.map_or(Ok(None), |before| permissions(&before, &address))?;
+        return Ok(SinkStep::Change(settings, change));
+    }
+    let reporter = old.map(|old| old.work.reporter.clone());
+    let reporter = reporter.unwrap_or_else(|| Reporter::new(Arc::clone(&sink.name)));
+    let (inherited, all) = (&running.inherited, &running.own);
+    let server = Server::bind(&address, settings, inherited, all, reporter)?;
+    if server.inherited {
+        warn_about_permissions(sink, &address);
+    }
+    Ok(SinkStep::Build(Way::Waits(Arc::new(server))))
+}
+
+/// Gives a running sink new settings.
+pub(super) fn change(
+    old: SinkHandle,
+    (config, material): (config::Sink, Material),
+    settings: Settings,
+    permissions: Option<&PermissionChange>,
+) -> SinkHandle {
+    if let Some(server) = old.work.way.server() {
+        server.replace(settings);
+        if let Some(Err(error)) = permissions.map(|change| server.change_permissions(change)) {
+            error!(sink = %config.name, %error, "cannot change the socket's permissions");
+        }
+    }
+    old.look();
+    old.work.queues.set_limits(config.queue);
+    SinkHandle {
+        config,
+        material,
+        ..old
+    }
+}
+
+// === impl SinkHandle ===
+
+impl SinkHandle {
+    /// Requests a check of the socket's file, if the sink waits for collectors.
+    pub(super) fn look(&self) {
+        if let Some(server) = self.work.way.server() {
+            server.look();
+        }
+    }
+}
+
+/// Returns the change of the socket file's permissions that `new` requires.
+pub(super) fn permissions(
+    old: &ListenAddress,
+    new: &ListenAddress,
+) -> Result<Option<PermissionChange>, BindError> {
+    match (old, new) {
+        (ListenAddress::Unix(address, old), ListenAddress::Unix(_, new)) if old != new => {
+            PermissionChange::new(address, new)
+        }
+        _ => Ok(None),
+    }
+}
+
+fn warn_about_permissions(sink: &config::Sink, address: &ListenAddress) {
+    if let ListenAddress::Unix(_, permissions) = address
+        && *permissions != UnixPermissions::default()
+    {
+        warn!(sink = %sink.name, "ignoring mode, owner and group: the socket was inherited; with systemd, set SocketMode=, SocketUser= and SocketGroup= in the socket unit");
+    }
+}
