@@ -62,12 +62,14 @@ impl Collector {
     /// `collectors` is the number of connected collectors.
     ///
     /// The collector had its queue before START, so it gets every frame that arrives after it has read START.
-    pub(super) async fn serve(self, mut opened: Opened, collectors: usize) {
+    pub(super) async fn serve(mut self, mut opened: Opened, collectors: usize) {
         let started = select! {
             started = opened.start() => started,
             () = self.abort.cancelled() => return,
         };
         if let Err(refusal) = started {
+            // A collector that has not read START has no stream, so it has lost no frame.
+            self.leave(true);
             return self.server.refuse(&self.peer, &refusal);
         }
         self.reporter.report(&Event::Up(&self.label));
@@ -94,16 +96,22 @@ impl Collector {
 
     /// Gives up the seat, and takes the queue out of use. When the status shows that the collector has left, no more frames
     /// are offered to it, and another collector can connect.
-    fn leave(&mut self) {
-        self.seat = None;
+    ///
+    /// The frames in the queue are excluded if the collector has ended the stream by its own `choice`. Otherwise they are
+    /// lost.
+    fn leave(&mut self, choice: bool) {
+        let first = self.seat.take().is_some();
         // If the sink ends immediately, the frames of all its queues are counted together.
-        if !self.abort.is_cancelled() {
-            self.queues.dismiss(&self.queue);
+        if first && !self.abort.is_cancelled() {
+            self.queues.dismiss(&self.queue, choice);
         }
     }
 
     fn end(mut self, cause: &Disconnect) {
-        self.leave();
+        self.leave(matches!(
+            cause,
+            Disconnect::Closed | Disconnect::Finished | Disconnect::Asked
+        ));
         self.reporter.report(&match cause {
             Disconnect::Stopped | Disconnect::Aborted => Event::Ended(cause),
             _ => Event::Lost {
@@ -122,7 +130,7 @@ impl Collector {
 
 impl Drop for Collector {
     fn drop(&mut self) {
-        self.leave();
+        self.leave(false);
         self.reporter.report(&Event::Removed);
     }
 }

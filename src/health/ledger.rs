@@ -17,7 +17,8 @@ closed_set! {
         /// The frame was still queued or in flight when the time for draining was over.
         Shutdown => "shutdown",
         /// The frame waited for an endpoint whose address the sink's name no longer has, and was not sent before the
-        /// time for draining was over. Or it waited for a collector that had connected to the sink and has left.
+        /// time for draining was over. Or it waited for a collector that had connected to the sink, and this connection
+        /// broke.
         EndpointGone => "endpoint_gone",
         /// The router was near its memory limit, and this sink held more memory than any other.
         Memory => "memory",
@@ -34,7 +35,8 @@ closed_set! {
 
 closed_set! {
     /// The reason why a sink does not get a frame although nothing is wrong: the options of the sink exclude it, or no
-    /// collector is connected to a sink that waits for collectors. Such a frame is not lost. The set of reasons is fixed, because each reason is the value of a metric label.
+    /// collector is connected to a sink that waits for collectors. Such a frame is not lost. The set of reasons is fixed,
+    /// because each reason is the value of a metric label.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub enum Exclusion {
         /// A rule of `types`, `keep` or `drop` excludes the frame.
@@ -43,7 +45,8 @@ closed_set! {
         Sampled => "sampled",
         /// The frame was above the `limit`.
         RateLimited => "rate_limited",
-        /// The sink waits for collectors, and none was connected.
+        /// The sink waits for collectors, and none was connected. Or the frame waited for a collector that closed its
+        /// connection.
         NoCollector => "no_collector",
     }
 }

@@ -71,7 +71,8 @@ pub(super) enum Lifecycle {
     Closing,
     /// The queue has no consumer any more. Frames that are still pushed are dropped with this drop reason.
     Ended(DropReason),
-    /// The sink waits for collectors, and none is connected. All frames are excluded.
+    /// The sink waits for collectors, and none is connected, or the collector of the queue has left. All frames are
+    /// excluded.
     NoCollector,
 }
 

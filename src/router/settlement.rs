@@ -6,7 +6,7 @@ use std::{collections::VecDeque, time::Instant};
 use super::{
     DropReason,
     amount::Amount,
-    contents::{CUTS_ALLOWED, Contents, Lifecycle},
+    contents::{CUTS_ALLOWED, Contents},
     held::Held,
     left_out::LeftOut,
     progress::Progress,
@@ -65,7 +65,7 @@ impl Contents {
         progress: Progress,
     ) -> VecDeque<Held> {
         // When the queue was abandoned, its frames in flight were already counted as lost.
-        if let Lifecycle::Ended(_) = self.lifecycle {
+        if self.is_abandoned() {
             return VecDeque::new();
         }
         self.in_flight.retain(|flight| flight.number != number);
@@ -149,7 +149,7 @@ impl Contents {
             return;
         }
         // When the queue was abandoned, the set was cleared, and it stays empty.
-        if let Lifecycle::Ended(_) = self.lifecycle {
+        if self.is_abandoned() {
             return;
         }
         if let Some(before) = before {
@@ -168,7 +168,7 @@ impl Contents {
     /// Counts these unconfirmed frames as delivered. `bytes` is their size on the wire.
     pub(super) fn confirm(&mut self, mut confirmed: VecDeque<Held>, bytes: u64) {
         // When the queue was abandoned, its unconfirmed frames were already counted as lost.
-        if let Lifecycle::Ended(_) = self.lifecycle {
+        if self.is_abandoned() {
             return;
         }
         self.number(&mut confirmed);
@@ -184,7 +184,7 @@ impl Contents {
     /// Returns unconfirmed frames to their positions in the queue, because their connection has ended. The next
     /// connection sends them again.
     pub(super) fn take_back(&mut self, mut unconfirmed: VecDeque<Held>) {
-        if let Lifecycle::Ended(_) = self.lifecycle {
+        if self.is_abandoned() {
             return;
         }
         self.number(&mut unconfirmed);

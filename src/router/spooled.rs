@@ -300,8 +300,8 @@ impl Contents {
         spooled.kept()
     }
 
-    /// Returns whether the queue has ended.
+    /// Returns whether the queue has no consumer any more.
     pub(super) fn is_abandoned(&self) -> bool {
-        matches!(self.lifecycle, Lifecycle::Ended(_))
+        matches!(self.lifecycle, Lifecycle::Ended(_) | Lifecycle::NoCollector)
     }
 }

@@ -21,7 +21,7 @@ use crate::{
     sender::{Load, LoadProfile, OnHalfClose, Sender, Target},
     traffic::{numbered, numbered_large, numbers_of},
     wait::{until, with_timeout},
-    wire::{ACCEPT, UNKNOWN},
+    wire::{ACCEPT, FINISH, START, UNKNOWN, read_ready},
 };
 
 fn start(options: &str) -> (Folder, Router) {
@@ -215,6 +215,49 @@ async fn a_slow_collector_loses_frames_in_its_own_queue_and_is_closed() {
         400,
         "{ledger:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn frames_for_a_collector_that_ends_its_stream_are_excluded() {
+    let (_folder, router) = start("");
+    let audit = router.audit();
+    let mut sender = sender(&router).await;
+    let mut number = 0;
+    // The collector ends the stream, closes its side of the connection, or ends in the middle of the stream.
+    for (farewell, is_lost) in [(Some(FINISH), false), (Some(b""), false), (None, true)] {
+        let mut tool = router.waiting(0).dial().await.expect("connected");
+        read_ready(&mut tool).await.expect("READY");
+        tool.write_all(ACCEPT).await.expect("ACCEPT");
+        let mut start = [0; START.len()];
+        tool.read_exact(&mut start).await.expect("START");
+        connected(&router, 1).await;
+        // The tool reads no more, so its queue fills.
+        while router.ledger(0).queued == 0 {
+            let offered = router.ledger(0).offered;
+            sender.send([large(number)]).await;
+            number += 1;
+            until("it is offered", || router.ledger(0).offered > offered).await;
+        }
+        let before = router.ledger(0);
+        if let Some(bytes) = farewell {
+            tool.write_all(bytes).await.expect("written");
+            tool.shutdown().await.expect("closed");
+        } else {
+            drop(tool);
+        }
+        waits(&router).await;
+        let after = router.ledger(0);
+        let excluded = no_collector(&router) - before.excluded(Exclusion::NoCollector);
+        let lost = after.dropped(DropReason::EndpointGone);
+        assert_eq!((excluded == 0, lost > 0), (is_lost, is_lost), "{after:?}");
+        assert_eq!(
+            (after.queued, after.held_bytes, after.dropped_total()),
+            (0, 0, lost)
+        );
+    }
+    drop(sender);
+    router.drain_after_changes(CancellationToken::new()).await;
+    audit.finish();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

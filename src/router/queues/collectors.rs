@@ -1,9 +1,9 @@
 //! The queues of a sink that waits for collectors: one for each collector that is connected.
 
-use std::sync::Arc;
+use std::{mem::take, sync::Arc};
 
 use super::{
-    super::{DropReason, Queue},
+    super::{DropReason, Queue, contents::Lifecycle},
     Queues,
     accounts::{Accounts, QueueUser},
 };
@@ -22,10 +22,11 @@ impl Queues {
         queue
     }
 
-    /// Removes the queue of a collector whose connection has ended. The frames in it are lost.
+    /// Removes the queue of a collector whose connection has ended. The frames in it are excluded if the collector `left`,
+    /// and lost otherwise.
     ///
     /// Each chunk is offered to this queue or counted as offered to nobody, never both.
-    pub(crate) fn dismiss(&self, queue: &Arc<Queue>) {
+    pub(crate) fn dismiss(&self, queue: &Arc<Queue>, left: bool) {
         let mut accounts = self.accounts.lock();
         let mut entries = accounts.entries.iter_mut();
         if let Some(entry) = entries.find(|entry| Arc::ptr_eq(&entry.queue, queue)) {
@@ -33,7 +34,11 @@ impl Queues {
         }
         add_nobody(&mut accounts);
         self.publish(&accounts);
-        queue.abandon(DropReason::EndpointGone);
+        if left {
+            queue.release();
+        } else {
+            queue.abandon(DropReason::EndpointGone);
+        }
         accounts.retire_finished();
     }
 
@@ -57,6 +62,24 @@ impl Queues {
     pub(crate) async fn closed(&self) {
         let closed = self.accounts.lock().closed.clone();
         closed.cancelled().await;
+    }
+}
+
+// === impl Queue ===
+
+impl Queue {
+    /// Excludes the frames of the queue, and all frames that are pushed later. Does nothing if the queue was abandoned.
+    fn release(&self) {
+        let mut contents = self.lock();
+        if contents.is_abandoned() {
+            return;
+        }
+        let ledger = &mut contents.ledger;
+        let rest = take(&mut ledger.queued) + take(&mut ledger.in_flight);
+        ledger.count_no_collector(rest);
+        // This clears the queue. It counts no frame as lost, because the ledger has no frame left.
+        contents.abandon(DropReason::EndpointGone);
+        contents.lifecycle = Lifecycle::NoCollector;
     }
 }
 
