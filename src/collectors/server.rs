@@ -23,7 +23,7 @@ use crate::{
     listener::{ACCEPT_PAUSE, Accepted, Acceptor, Owner, Reachability, SocketPath},
     lock::Mutex,
     net::{BindError, Inherited, OwnListeners, PermissionChange},
-    router::{DropReason, Queues},
+    router::Queues,
     sink::{EditGroup, Ends, OPENING_AT_MOST, SinkError},
 };
 
@@ -146,10 +146,8 @@ pub(super) async fn serve(
 ) -> Result<(), SinkError> {
     let mut lent = Lent::of(&server);
     server.reporter.report(&Event::Waiting);
-    // A sink that connected to its collector until this reload has left these queues.
-    for queue in queues.vacate() {
-        queue.abandon(DropReason::EndpointGone);
-    }
+    // A task that has panicked, or was replaced, may have left queues.
+    queues.give_up_former();
     let mut collectors = Collectors {
         server: Arc::clone(&server),
         queues,

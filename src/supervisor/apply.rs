@@ -230,7 +230,14 @@ impl Supervisor {
         mut old: SinkHandle,
     ) -> SinkHandle {
         warn_about_unverified(&config);
-        old.work.queues.set_limits(config.queue);
+        let queues = &old.work.queues;
+        queues.set_limits(config.queue);
+        // The old task may take seconds to end its streams. Frames that arrive in the meantime are already for the new task.
+        match (&old.work.way, &way) {
+            (Way::Dials(_), Way::Waits(_)) => queues.begin_to_wait(),
+            (Way::Waits(_), Way::Dials(_)) => queues.begin_to_dial(),
+            (Way::Dials(_), Way::Dials(_)) | (Way::Waits(_), Way::Waits(_)) => {}
+        }
         old.work.way = way;
         let abort = self.abort.child_token();
         let task = SinkTask::start(old.work.clone(), abort, Some(old.task));

@@ -21,6 +21,8 @@ pub(super) struct SinkTask {
     retire: CancellationToken,
     /// Cancelled to make the task abort whatever it waits for.
     abort: CancellationToken,
+    /// True if collectors connect to the sink.
+    waits: bool,
 }
 
 /// The parts that a sink's task works with.
@@ -80,9 +82,12 @@ impl SinkTask {
             abort: abort.clone(),
             drain: work.drain.clone(),
         };
+        let waits = work.way.server().is_some();
         let task = AbortOnDropHandle::new(tokio::spawn(async move {
             if let Some(before) = before {
-                before.retire(&work.reporter).await;
+                let limit = before.handover(&work);
+                before.retire(&work.reporter, limit).await;
+                work.queues.give_up_former();
             }
             match &work.way {
                 Way::Dials(stack) => sink::run(stack, &work.queues, &ends).await,
@@ -93,6 +98,7 @@ impl SinkTask {
             task,
             retire,
             abort,
+            waits,
         }
     }
 
@@ -118,9 +124,19 @@ impl SinkTask {
         self.task.abort();
     }
 
-    async fn retire(mut self, reporter: &Reporter) {
+    /// Returns the longest time in which this task must end its streams. The frames for a collector that has connected to
+    /// the sink do not wait for the next task, so the collector gets the whole time of a drain.
+    fn handover(&self, work: &Work) -> Duration {
+        if self.waits {
+            *work.drain.borrow()
+        } else {
+            HANDOVER
+        }
+    }
+
+    async fn retire(mut self, reporter: &Reporter, limit: Duration) {
         self.retire.cancel();
-        if timeout(HANDOVER, self.ended()).await.is_err() {
+        if timeout(limit, self.ended()).await.is_err() {
             warn!(sink = %reporter.sink, "the changed sink's old stream did not finish in time and was aborted");
             self.abort.cancel();
             // Waits without a deadline: only one task may consume the queue, and the old task owns its frames in flight

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, net::Ipv4Addr};
 
 use tapfan::{
-    health::{DropReason, SinkHealth, State},
+    health::{DropReason, Exclusion, SinkHealth, State},
     internals::Mode,
 };
 use tokio::task::block_in_place;
@@ -442,6 +442,67 @@ async fn a_change_of_mode_keeps_the_queue() {
     assert_eq!(report.sinks[0].ledger.delivered, 400);
     let numbers = &scene.numbers()[2];
     assert!(numbers.iter().copied().eq((0..200).chain(0..200)));
+}
+
+/// Changes a sink from `dnstap listen` to `dnstap` with this option `endpoints`, and back.
+async fn change_the_kind_of_a_sink(endpoints: &str) {
+    let mut scene = Scene::new(1).await.listen();
+    let dials = scene.tapfile(&format!("name it\n endpoints {endpoints}"));
+    let (input, output) = (scene.folder.display("in"), scene.folder.display("out"));
+    let waits =
+        format!("listen unix://{input}\ndnstap listen unix://{output} full {{\n name it\n}}");
+    let mut router = Router::start(&waits);
+    let audit = router.audit();
+    let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
+    let mut follower = Collector::dialling();
+    // The old task of the sink waits for FINISH for seconds. Frames arrive in the meantime.
+    follower.behave(Behaviour::NeverFinishes);
+    follower.follow(&router.waiting(0)).await;
+    sender.send((0..10).map(numbered)).await;
+    follower.got(10).await;
+    router.reload(&dials).expect("good");
+    sender.send((10..30).map(numbered)).await;
+    scene.collectors[0].got(20).await;
+    assert!(scene.numbers()[0].iter().copied().eq(10..30));
+    wait::until("the frames are counted as delivered", || {
+        router.ledger(0).delivered == 30
+    })
+    .await;
+    let ledger = router.ledger(0);
+    assert_eq!((ledger.offered, ledger.dropped_total()), (30, 0));
+
+    scene.collectors[0].kill().await;
+    let fails = |status: &SinkHealth| status.state != State::Up;
+    router.until(0, "notices the end", fails).await;
+    sender.send((30..40).map(numbered)).await;
+    wait::until("the frames wait", || router.ledger(0).queued == 10).await;
+    router.reload(&waits).expect("good");
+    sender.send((40..50).map(numbered)).await;
+    let no_collector = |router: &Router| router.ledger(0).excluded(Exclusion::NoCollector);
+    wait::until("the frames are excluded", || no_collector(&router) == 10).await;
+    wait::until("the old frames are given up", || {
+        router.ledger(0).dropped(DropReason::EndpointGone) == 10
+    })
+    .await;
+    follower.behave(Behaviour::Good);
+    follower.follow(&router.waiting(0)).await;
+    sender.send((50..60).map(numbered)).await;
+    follower.got(20).await;
+    sender.stop().await;
+    let report = router.drain_after_changes(CancellationToken::new()).await;
+    audit.finish();
+    let ledger = &report.sinks[0].ledger;
+    assert_eq!((ledger.offered, ledger.delivered), (60, 40));
+    assert_eq!(ledger.dropped_total(), 10);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sink_that_changes_its_kind_counts_each_frame_once() {
+    tokio::join!(
+        change_the_kind_of_a_sink("failover"),
+        change_the_kind_of_a_sink("balance"),
+        change_the_kind_of_a_sink("all"),
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -36,6 +36,9 @@ pub(crate) enum QueueUser {
     Endpoint(SocketAddr),
     /// A collector that has connected to the sink.
     Collector,
+    /// The sink connected to its collector until a reload, and waits for collectors since then. The frames are given up
+    /// when the former task of the sink has ended.
+    Former,
     /// The sink waits for collectors, and none is connected. The queue only counts frames.
     Nobody,
 }
@@ -147,7 +150,7 @@ impl EndpointQueue {
     pub(crate) fn address(&self) -> Option<SocketAddr> {
         match self.user {
             QueueUser::Endpoint(address) => Some(address),
-            QueueUser::Sink | QueueUser::Collector | QueueUser::Nobody => None,
+            QueueUser::Sink | QueueUser::Collector | QueueUser::Former | QueueUser::Nobody => None,
         }
     }
 }

@@ -42,20 +42,64 @@ impl Queues {
         accounts.retire_finished();
     }
 
-    /// Takes all queues out of use, so that frames are only counted. Returns the queues that were in use. They are closed
-    /// as soon as no thread offers to them any more, and may still hold frames.
-    pub(crate) fn vacate(&self) -> Vec<Arc<Queue>> {
+    /// Takes the queues of all collectors out of use. Each of them is closed as soon as no thread offers to it any more,
+    /// and may still hold frames.
+    pub(crate) fn vacate(&self) {
         let mut accounts = self.accounts.lock();
-        let mut vacated = Vec::new();
-        let entries = accounts.entries.iter_mut();
-        for entry in entries.filter(|entry| entry.user != QueueUser::Nobody) {
-            entry.offered = false;
-            vacated.push(Arc::clone(&entry.queue));
+        accounts.vacate();
+        add_nobody(&mut accounts);
+        self.publish(&accounts);
+        accounts.retire_finished();
+    }
+
+    /// Begins to wait for collectors, after the sink has connected to its collector until now. From the next chunk on, frames
+    /// are offered only to collectors. The frames that wait in the old queues are [given up](Self::give_up_former) later,
+    /// because the former task of the sink still uses these queues.
+    pub(crate) fn begin_to_wait(&self) {
+        let mut accounts = self.accounts.lock();
+        for entry in &mut accounts.entries {
+            if matches!(entry.user, QueueUser::Sink | QueueUser::Endpoint(_)) {
+                entry.user = QueueUser::Former;
+                entry.offered = false;
+            }
         }
         add_nobody(&mut accounts);
         self.publish(&accounts);
         accounts.retire_finished();
-        vacated
+    }
+
+    /// Begins to connect, after the sink has waited for collectors until now. From the next chunk on, frames wait in a single
+    /// queue. The collectors that are connected get the frames that are already in their queues.
+    pub(crate) fn begin_to_dial(&self) {
+        let mut accounts = self.accounts.lock();
+        accounts.vacate();
+        if !accounts.entries.iter().any(|entry| entry.offered) {
+            accounts.add(QueueUser::Sink, "".into());
+        }
+        self.publish(&accounts);
+        accounts.retire_finished();
+    }
+
+    /// Counts the frames that the former task of the sink has left in queues that no other task can continue as lost. The
+    /// former task must have ended.
+    pub(crate) fn give_up_former(&self) {
+        let mut accounts = self.accounts.lock();
+        let (mut former, mut is_published) = (Vec::new(), false);
+        for entry in &mut accounts.entries {
+            if matches!(entry.user, QueueUser::Former | QueueUser::Collector) {
+                is_published |= entry.offered;
+                entry.offered = false;
+                former.push(Arc::clone(&entry.queue));
+            }
+        }
+        if is_published {
+            add_nobody(&mut accounts);
+            self.publish(&accounts);
+        }
+        for queue in former {
+            queue.abandon(DropReason::EndpointGone);
+        }
+        accounts.retire_finished();
     }
 
     /// Waits until the router offers nothing more to the sink. Cancel safe.
@@ -80,6 +124,17 @@ impl Queue {
         // This clears the queue. It counts no frame as lost, because the ledger has no frame left.
         contents.abandon(DropReason::EndpointGone);
         contents.lifecycle = Lifecycle::NoCollector;
+    }
+}
+
+// === impl Accounts ===
+
+impl Accounts {
+    /// Marks the queues of collectors, and the queue that only counts, as no longer offered.
+    fn vacate(&mut self) {
+        for entry in &mut self.entries {
+            entry.offered &= !matches!(entry.user, QueueUser::Collector | QueueUser::Nobody);
+        }
     }
 }
 

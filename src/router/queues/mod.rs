@@ -21,7 +21,8 @@ use std::{
 use arc_swap::ArcSwapOption;
 
 pub(crate) use accounts::EndpointAccount;
-use accounts::{Accounts, EndpointQueue, QueueUser};
+pub(crate) use accounts::QueueUser;
+use accounts::{Accounts, EndpointQueue};
 
 use super::{
     DropReason, Latency, Ledger, Limits, Losses, Queue, SpoolCounts,
@@ -251,7 +252,9 @@ impl Queues {
             }
         }
         self.publish(&accounts);
-        for entry in accounts.entries.iter().filter(|entry| !entry.offered) {
+        let gone = accounts.entries.iter().filter(|entry| !entry.offered);
+        // A queue that only counts frames holds none. A thread that still offers to it must find it as it is.
+        for entry in gone.filter(|entry| entry.user != QueueUser::Nobody) {
             entry.queue.abandon(DropReason::EndpointGone);
         }
         accounts.retire_finished();

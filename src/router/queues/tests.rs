@@ -310,3 +310,122 @@ fn a_filter_works_while_memory_is_short_and_its_edits_count() {
     queues.abandon();
     assert_eq!(memory.held(), 0);
 }
+
+/// Returns the number of frames that nobody has asked for.
+fn no_collector(queues: &Queues) -> u64 {
+    queues.ledger().excluded(Exclusion::NoCollector)
+}
+
+/// Collectors come and go while a thread offers frames. If `all_leave_empty` is true, each collector gets all frames in
+/// its queue before it leaves.
+fn collectors_come_and_go(all_leave_empty: bool) {
+    const FRAMES: u32 = 50_000;
+    let queues = Arc::new(Queues::for_collectors(LIMITS));
+    let offering = {
+        let queues = Arc::clone(&queues);
+        thread::spawn(move || (0..FRAMES).for_each(|number| queues.offer(&frame(number))))
+    };
+    let mut got = vec![0_u64; FRAMES as usize];
+    for round in 0.. {
+        let is_last = offering.is_finished();
+        let admit = |number: u64| queues.admit(format!("{round}/{number}").into());
+        let one = admit(1);
+        let two = (round % 2 == 0).then(|| admit(2));
+        thread::yield_now();
+        let mut all: Vec<_> = [Some(one), two].into_iter().flatten().collect();
+        if all_leave_empty {
+            queues.vacate();
+        }
+        for queue in all.drain(..) {
+            let is_closed = || spawn(poll_fn(|cx| queue.poll_closed(cx))).poll().is_ready();
+            while all_leave_empty && !is_closed() {
+                thread::yield_now();
+            }
+            for number in write(&queue) {
+                got[number as usize] += 1;
+            }
+            queues.dismiss(&queue, all_leave_empty);
+            // A collector whose task panics is dismissed a second time.
+            queues.dismiss(&queue, false);
+        }
+        if is_last {
+            break;
+        }
+    }
+    offering.join().expect("all offered");
+    let ledger = queues.ledger();
+    assert!(ledger.balances(), "{ledger:?}");
+    assert_eq!(ledger.delivered, got.iter().sum::<u64>());
+    let gone = ledger.dropped(DropReason::EndpointGone);
+    assert_eq!(ledger.dropped_total(), gone);
+    let nobody = no_collector(&queues);
+    assert_eq!(ledger.offered, ledger.delivered + gone + nobody);
+    let missed = got.iter().filter(|times| **times == 0).count() as u64;
+    if all_leave_empty {
+        assert_eq!((gone, missed), (0, nobody));
+    } else {
+        assert!(nobody <= missed && missed <= nobody + gone);
+    }
+    assert!(got.iter().all(|times| *times <= 2));
+    queues.close();
+    let late = queues.admit("late".into());
+    queues.dismiss(&late, false);
+    assert_eq!(queues.entries().len(), 1);
+    assert_eq!(queues.ledger(), ledger);
+}
+
+#[test]
+fn each_frame_goes_to_the_collectors_or_counts_once_while_they_change() {
+    collectors_come_and_go(true);
+    collectors_come_and_go(false);
+}
+
+#[test]
+fn a_filter_excludes_frames_before_they_count_as_for_no_collector() {
+    let queues = Queues::for_collectors(LIMITS);
+    queues.set_screen(only_queries());
+    queues.offer(&chunk(&[5, 6]));
+    let ledger = queues.ledger();
+    assert!(ledger.balances(), "{ledger:?}");
+    assert_eq!(ledger.excluded(Exclusion::Filtered), 1, "{ledger:?}");
+    assert_eq!(no_collector(&queues), 1);
+}
+
+#[test]
+fn a_sink_that_changes_its_kind_offers_each_frame_to_one_kind_of_queue() {
+    let queues = Queues::for_collectors(LIMITS);
+    queues.offer(&frame(0));
+    let collector = queues.admit("one".into());
+    queues.offer(&frame(1));
+    queues.begin_to_dial();
+    queues.offer(&frame(2));
+    assert_eq!(write(&collector), [1]);
+    queues.dismiss(&collector, false);
+    queues.offer(&frame(3));
+    // The former task ends a second time, as after a panic.
+    queues.vacate();
+    queues.give_up_former();
+    assert_eq!(
+        (no_collector(&queues), queues.ledger().dropped_total()),
+        (1, 0)
+    );
+    let one = queues.one();
+    assert_eq!(write(&one), [2, 3]);
+    queues.offer(&frame(4));
+    let [first, second] = exchange(&queues, &one, [1, 2]);
+    queues.hand_over(&one);
+    queues.begin_to_wait();
+    queues.offer(&frame(5));
+    assert_eq!(no_collector(&queues), 2);
+    // Before the old task has ended, the sink connects again. The frames of the old queues are not mixed with new ones.
+    queues.begin_to_dial();
+    queues.offer(&frame(6));
+    assert_eq!(write(&first), [4]);
+    queues.give_up_former();
+    assert_eq!(queues.ledger().dropped(DropReason::EndpointGone), 1);
+    assert!(first.is_finished() && second.is_finished());
+    assert_eq!(write(&queues.one()), [6]);
+    let ledger = queues.ledger();
+    assert!(ledger.balances(), "{ledger:?}");
+    assert_eq!((ledger.offered, ledger.queued), (8, 0), "{ledger:?}");
+}

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     health::{Event, Reporter},
-    router::{DropReason, Queue, Queues},
+    router::{DropReason, Queue, QueueUser, Queues},
     sink::{
         Resolution, SinkError, Stack,
         driver::drive,
@@ -100,7 +100,9 @@ pub(super) async fn run(
 
 /// Waits until every queue is closed and empty.
 async fn over(queues: &Queues) {
-    for entry in queues.entries() {
+    let entries = queues.entries().into_iter();
+    // A queue that only counts frames is always empty.
+    for entry in entries.filter(|entry| entry.user != QueueUser::Nobody) {
         poll_fn(|cx| entry.queue.poll_end(cx)).await;
     }
 }
@@ -128,7 +130,8 @@ async fn assign(stack: &Stack, queues: &Queues, outlook: &mut Outlook) {
         }
     }
     let entries = queues.entries().into_iter();
-    let held = entries.filter(|entry| entry.address().is_none());
+    // The frames of a collector that had connected to the sink were only for this collector.
+    let held = entries.filter(|entry| entry.user == QueueUser::Sink);
     let held: Vec<_> = held.map(|entry| entry.queue).collect();
     queues.exchange(&held, come);
     for queue in held {
