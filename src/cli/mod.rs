@@ -216,5 +216,9 @@ fn print(text: &[u8]) -> io::Result<()> {
 /// Writes to stderr and ignores errors, on which `eprint!` would panic. `run` and `dump` must use their [`Outlet`]
 /// instead.
 fn eprint(text: fmt::Arguments<'_>) {
+    // The harness of the tests captures only the output of the macro.
+    #[cfg(test)]
+    std::eprint!("{text}");
+    #[cfg(not(test))]
     let _ = io::stderr().write_fmt(text);
 }
