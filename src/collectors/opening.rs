@@ -4,7 +4,7 @@ use std::{io, sync::Arc};
 
 use super::settings::OfNew;
 use crate::{
-    frame_stream::{self, Awaited, HandshakeError},
+    frame_stream::{self, Awaited, ControlKind, HandshakeError},
     listener::{Accepted, NoStream},
     net::{ServerWords, Stream},
     sink::dial::DEADLINE,
@@ -28,8 +28,6 @@ pub(super) enum Refusal {
     Handshake(HandshakeError),
     #[error("{0} collectors are connected, as many as max_collectors allows")]
     Full(usize),
-    #[error("{0} connections have not completed their handshakes")]
-    Opening(usize),
     #[error("cannot accept connections: {0}")]
     Accept(io::Error),
 }
@@ -59,14 +57,19 @@ impl Opened {
 // === impl Refusal ===
 
 impl Refusal {
-    /// Returns whether the other end only tested the port: it closed the connection before it sent anything.
+    /// Returns whether the other end only tested the port: it closed the connection before it sent anything. A collector
+    /// that has sent ACCEPT, or a part of it, is not a test of the port.
     pub(super) fn is_probe(&self) -> bool {
         match self {
             Self::NoStream(NoStream::NothingSent)
             | Self::Handshake(HandshakeError::Closed(Awaited::Accept)) => true,
-            Self::Handshake(HandshakeError::Io { source, .. }) => {
-                source.kind() == io::ErrorKind::ConnectionReset
-            }
+            Self::Handshake(HandshakeError::Io {
+                awaited: Awaited::Accept | Awaited::Room(ControlKind::Ready),
+                source,
+            }) => matches!(
+                source.kind(),
+                io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+            ),
             _ => false,
         }
     }

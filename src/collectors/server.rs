@@ -201,7 +201,9 @@ impl Collectors {
                 () = queues.closed() => return,
                 Some(ended) = self.connected.join_next() => self.ended(ended),
                 Some(opened) = self.opening.join_next() => self.opened(opened),
-                accepted = acceptor.accept(|| ()) => match accepted {
+                // While many connections are in their handshakes, the kernel holds further ones. If they were refused, a
+                // few silent connections could keep every other collector out.
+                accepted = acceptor.accept(|| ()), if self.opening.len() < OPENING_AT_MOST => match accepted {
                     Ok(accepted) => self.admit(accepted),
                     Err(error) => {
                         self.server.refuse("-", &Refusal::Accept(error));
@@ -220,17 +222,12 @@ impl Collectors {
     /// Starts the handshakes with a collector, unless too many are connected.
     fn admit(&mut self, accepted: Accepted) {
         let settings = self.server.of_new.load_full();
-        let refusal = if self.count() >= settings.most {
-            Refusal::Full(settings.most)
-        } else if self.opening.len() >= OPENING_AT_MOST {
-            Refusal::Opening(OPENING_AT_MOST)
-        } else {
-            let peer = accepted.peer();
-            let opening = async move { (peer, open(accepted, settings).await) };
-            self.opening.spawn(opening);
-            return;
-        };
-        self.server.refuse(&accepted.peer(), &refusal);
+        let peer = accepted.peer();
+        if self.count() >= settings.most {
+            return self.server.refuse(&peer, &Refusal::Full(settings.most));
+        }
+        let opening = async move { (peer, open(accepted, settings).await) };
+        self.opening.spawn(opening);
     }
 
     /// Starts the stream of a collector that has sent ACCEPT.

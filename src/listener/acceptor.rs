@@ -57,8 +57,11 @@ impl Acceptor {
         // The socket is registered before it is bound, because a sink with this address can connect as soon as the
         // socket is bound.
         let name = owner.name();
-        let own = all.add(Arc::clone(&name), place(address, false)?);
-        let (socket, inherited) = Socket::of(address, inherited)?;
+        let wanted = place(address, false)?;
+        let holder = all.holder(&wanted);
+        let own = all.add(Arc::clone(&name), wanted);
+        let bound = Socket::of(address, inherited);
+        let (socket, inherited) = bound.map_err(|error| error.held_by(holder))?;
         let own = match &socket {
             Socket::Tcp(socket) => {
                 if let Ok(address) = socket.local_addr() {

@@ -97,6 +97,21 @@ impl OwnListeners {
         self.find(|place| matches!(place, OwnPlace::Tcp(bound) if is_at(*bound, local, peer)))
     }
 
+    /// Returns the name of the listener that prevents a socket at `place` from being bound; `None` if none does.
+    pub(crate) fn holder(&self, place: &OwnPlace) -> Option<Arc<str>> {
+        self.find(|held| match (held, place) {
+            (OwnPlace::Unix { address: held, .. }, OwnPlace::Unix { address, .. }) => {
+                leads_to(address, None, held)
+            }
+            (OwnPlace::Tcp(held), OwnPlace::Tcp(address)) => {
+                let (one, other) = (held.ip(), address.ip());
+                held.port() == address.port()
+                    && (one == other || takes_all(one, other) || takes_all(other, one))
+            }
+            _ => false,
+        })
+    }
+
     fn find(&self, matches: impl Fn(&OwnPlace) -> bool) -> Option<Arc<str>> {
         // The entries are copied, so that the file system is not accessed under the lock.
         let entries: Vec<_> = self

@@ -386,9 +386,15 @@ fn warn_about_permissions(listen: &Listen) {
     }
 }
 
-fn warn_about_unverified(sink: &config::Sink) {
-    let waits = matches!(sink.endpoint, Endpoint::Listen(_));
-    if !waits && sink.tls.as_ref().is_some_and(|tls| tls.skip_verify) {
+pub(super) fn warn_about_unverified(sink: &config::Sink) {
+    let Some(tls) = sink.tls.as_ref().filter(|tls| tls.skip_verify) else {
+        return;
+    };
+    if matches!(sink.endpoint, Endpoint::Listen(_)) {
+        if tls.ca.is_some() {
+            warn!(sink = %sink.name, "skipverify: collectors need no certificate, and `ca` has no effect; remove `skipverify` to require certificates");
+        }
+    } else {
         warn!(sink = %sink.name, "skipverify: the collector's certificate is not verified; set `ca` to verify it");
     }
 }

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use tracing::{error, warn};
 
-use super::{SinkHandle, Supervisor, material::Material, plan::SinkStep, sink_task::Way};
+use super::{
+    SinkHandle, Supervisor, apply::warn_about_unverified, material::Material, plan::SinkStep,
+    sink_task::Way,
+};
 use crate::{
     collectors::{Server, Settings},
     config::{self, ListenAddress},
@@ -58,6 +61,7 @@ pub(super) fn change(
             error!(sink = %config.name, %error, "cannot change the socket's permissions");
         }
     }
+    warn_about_unverified(&config);
     old.look();
     old.work.queues.set_limits(config.queue);
     SinkHandle {

@@ -181,7 +181,7 @@ async fn a_collector_needs_the_certificate_that_the_sink_asks_for() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_collector_loses_frames_in_its_own_queue_and_is_closed() {
-    let (_folder, router) = start("write_timeout 1s\nqueue_bytes 1MiB");
+    let (_folder, router) = start("write_timeout 2s\nqueue_bytes 1MiB");
     let audit = router.audit();
     let target = router.waiting(0);
     let [mut good, mut slow] = [(), ()].map(|()| Collector::dialling());
@@ -210,11 +210,10 @@ async fn a_slow_collector_loses_frames_in_its_own_queue_and_is_closed() {
     assert!(ledger.dropped(DropReason::QueueFull) > 0, "{ledger:?}");
     assert!(ledger.dropped(DropReason::EndpointGone) > 0, "{ledger:?}");
     assert_eq!(good.frames().len(), 401);
-    assert_eq!(
-        ledger.delivered - 401 + ledger.dropped_total(),
-        400,
-        "{ledger:?}"
-    );
+    // A machine that is busy may close the slow collector before all frames were offered to it.
+    let of_slow = ledger.offered - 401;
+    assert!((1..=400).contains(&of_slow), "{ledger:?}");
+    assert_eq!(ledger.delivered - 401 + ledger.dropped_total(), of_slow);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -291,19 +290,47 @@ async fn a_collector_beyond_the_limit_is_closed_and_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn hostile_collectors_do_not_keep_others_out() {
+async fn silent_connections_do_not_keep_others_out() {
+    let (_folder, router) = start("max_collectors 40");
+    let target = router.waiting(0);
+    // All collectors come back at once, as after a restart of the router.
+    let mut many: Vec<_> = (0..30).map(|_| Collector::dialling()).collect();
+    for collector in &mut many {
+        collector.dial(&target).await;
+    }
+    connected(&router, 30).await;
+    // More connections stay silent than can be in their handshakes.
+    let mut silent = Vec::new();
+    for _ in 0..40 {
+        silent.push(target.dial().await.expect("connected"));
+    }
+    let mut good = Collector::dialling();
+    good.follow(&target).await;
+    connected(&router, 31).await;
+    let mut sender = sender(&router).await;
+    sender.send((0..10).map(numbered)).await;
+    good.got(10).await;
+    many[29].got(10).await;
+    sender.stop().await;
+    // Those that had to wait were not refused; they only took too long.
+    let error = router.status(0).last_error.clone().expect("an error").error;
+    assert!(error.contains("took longer than"), "{error}");
+    drop(silent);
+    router.drain_after_changes(CancellationToken::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hostile_collectors_affect_no_other_collector() {
     let (_folder, router) = start("max_collectors 4");
     let audit = router.audit();
     let target = router.waiting(0);
     let mut good = Collector::dialling();
     good.follow(&target).await;
-    // More connections that stay silent than may be in their handshakes.
+    // More connections that stay silent than can be in their handshakes.
     let mut silent = Vec::new();
     for _ in 0..40 {
         silent.push(target.dial().await.expect("connected"));
     }
-    let refused = |status: &SinkHealth| status.failed_connects >= 24;
-    router.until(0, "refuses some of them", refused).await;
     let mut sender = sender(&router).await;
     sender.send((0..10).map(numbered)).await;
     good.got(10).await;
@@ -311,12 +338,15 @@ async fn hostile_collectors_do_not_keep_others_out() {
     let huge = [&[0; 4][..], &[0xff; 64]].concat();
     for bytes in [
         b"GET / HTTP/1.1\r\n\r\n".as_slice(),
+        // A part of ACCEPT is no test of the port.
+        &ACCEPT[..10],
         &huge,
         &UNKNOWN.repeat(100),
     ] {
         let before = router.status(0).failed_connects;
         let mut stream = target.dial().await.expect("connected");
         let _ = stream.write_all(bytes).await;
+        let _ = stream.shutdown().await;
         let counted = |status: &SinkHealth| status.failed_connects > before;
         router.until(0, "refuses the bytes", counted).await;
     }
@@ -470,6 +500,33 @@ async fn connect_follows_another_router_through_its_restarts() {
     let servers = servers.expect("a connect line");
     assert_eq!(servers.disconnects["finished"], 2);
     second.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_socket_of_this_router_cannot_be_given_to_another_sink() {
+    let (folder, mut router) = start("name before");
+    let error = router.reload(&tapfile(&folder, "name after"));
+    let error = error.expect_err("refused").to_string();
+    let text = "is the socket of before in this router until a reload removes it";
+    assert!(error.contains(text), "{error}");
+    // The same holds for an overlap.
+    let input = folder.display("in");
+    let other = |line: &str| format!("listen unix://{input}\n{line}");
+    router
+        .reload(&other("dnstap listen tcp://127.0.0.1:0 {\n name one\n}"))
+        .expect("reloaded");
+    let Target::Tcp(address) = router.waiting(0) else {
+        panic!("not TCP")
+    };
+    let port = address.port();
+    let error = router.reload(&other(&format!(
+        "dnstap listen tcp://0.0.0.0:{port} {{\n name two\n}}"
+    )));
+    let error = error.expect_err("refused").to_string();
+    assert!(
+        error.contains("is the socket of one in this router"),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

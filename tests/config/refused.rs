@@ -618,6 +618,10 @@ const DOUBTFUL: &[(&str, &str)] = &[
         "listen @in\ndnstap tls://h:1 {\n    skipverify\n    ca a.pem\n}\n",
     ),
     (
+        "dnstap_listen_skipverify",
+        "listen @in\ndnstap listen tls://[::1]:1 {\n    cert c.pem\n    key k.pem\n    ca a.pem\n    skipverify\n}\n",
+    ),
+    (
         "pattern_without_match",
         "listen @in\ndnstap /s\nimport none.d/*.conf\n",
     ),

@@ -91,7 +91,7 @@ fn limits_of_sinks(of: &Constants) -> Vec<(&'static str, String)> {
         ),
         (
             "collectors of a `dnstap listen` sink that are in their handshakes",
-            format!("{opening}; a further connection is closed"),
+            format!("{opening}; further connections wait in the kernel"),
         ),
         (
             "addresses of a name that are tried at a time",

@@ -73,6 +73,8 @@ pub enum Awaited {
     Start,
     /// A collector's answer to READY.
     Accept,
+    /// The rest of ACCEPT, after its first bytes.
+    RestOfAccept,
     /// Room in the send buffer for a control frame. The buffer is full if the peer does not read.
     Room(ControlKind),
 }
@@ -119,6 +121,7 @@ impl fmt::Display for Awaited {
             Self::Opening => f.write_str("READY or START"),
             Self::Start => f.write_str("START"),
             Self::Accept => f.write_str("ACCEPT"),
+            Self::RestOfAccept => f.write_str("the rest of ACCEPT"),
             Self::Room(kind) => write!(f, "room to write {kind}"),
         }
     }

@@ -243,7 +243,15 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Handshake<'a, S> {
         if self.awaited == Awaited::Opening && !self.heard {
             HandshakeError::NothingSent
         } else {
-            HandshakeError::Closed(self.awaited)
+            HandshakeError::Closed(self.awaited())
+        }
+    }
+
+    /// Returns the frame or event that was awaited when the connection ended.
+    fn awaited(&self) -> Awaited {
+        match self.awaited {
+            Awaited::Accept if self.heard => Awaited::RestOfAccept,
+            awaited => awaited,
         }
     }
 
@@ -256,7 +264,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Handshake<'a, S> {
                 HandshakeError::NothingSent
             }
             _ => HandshakeError::Io {
-                awaited: self.awaited,
+                awaited: self.awaited(),
                 source,
             },
         }

@@ -4,6 +4,7 @@ use std::{
     fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use thiserror::Error;
@@ -94,6 +95,16 @@ pub enum BindError {
         "{0} cannot be bound: ports below 1024 need CAP_NET_BIND_SERVICE; use a higher port or grant it"
     )]
     PortDenied(SocketAddr),
+    /// This router listens there already.
+    #[error(
+        "{address} is the socket of {holder} in this router until a reload removes it; remove it and add the new socket in two reloads, or restart tapfan"
+    )]
+    Own {
+        /// The path or address.
+        address: String,
+        /// The name of the listener or sink that has the socket.
+        holder: Arc<str>,
+    },
     /// Any other error.
     #[error("{address} cannot be bound: {source}")]
     Io {
@@ -125,6 +136,20 @@ impl BindError {
             io::ErrorKind::AddrNotAvailable => Self::NoSuchAddress(address),
             io::ErrorKind::PermissionDenied => Self::PortDenied(address),
             _ => Self::io(&address, source),
+        }
+    }
+
+    /// Returns the error of a socket that may be in use by this router. `holder` is the name of a listener or sink of this
+    /// router that has the socket or one that overlaps with it.
+    pub(crate) fn held_by(self, holder: Option<Arc<str>>) -> Self {
+        let address = match &self {
+            Self::InUse { path, .. } => path.display().to_string(),
+            Self::PortInUse(address) => address.to_string(),
+            _ => return self,
+        };
+        match holder {
+            Some(holder) => Self::Own { address, holder },
+            None => self,
         }
     }
 

@@ -1,6 +1,6 @@
 //! `dnstap listen SOCKET`: a sink that waits for collectors, in the syntax of CoreDNS.
 
-use std::path::PathBuf;
+use std::{borrow::Cow, path::PathBuf};
 
 use super::super::{
     Findings, bad_address, check_relative, features,
@@ -94,10 +94,7 @@ pub(super) fn of_another_kind(given: &Given<'_>, socket: &Token) -> Diagnostic {
 ///
 /// CoreDNS also binds `tcp://:6000`, which means all addresses, and `tcp://localhost:6000`.
 pub(super) fn address(socket: &Token, findings: &mut Findings<'_>) -> Option<Endpoint> {
-    let text = socket.text.as_str();
-    let text = text.replacen("://:", "://[::]:", 1);
-    let text = text.replacen("://localhost:", "://127.0.0.1:", 1);
-    let address = text
+    let address = with_address(socket.text.as_str())
         .parse::<BindAddress>()
         .map_err(|error| findings.report(bad_address(socket, &error)))
         .ok()?;
@@ -106,6 +103,22 @@ pub(super) fn address(socket: &Token, findings: &mut Findings<'_>) -> Option<End
     }
     features::check_listener(&address, socket, findings);
     Some(Endpoint::Listen(address))
+}
+
+/// Returns the SOCKET with an address, if it is a TCP or TLS socket without a host or with the host `localhost`.
+fn with_address(socket: &str) -> Cow<'_, str> {
+    for scheme in ["tcp://", "tls://"] {
+        let Some(place) = socket.strip_prefix(scheme) else {
+            continue;
+        };
+        if place.starts_with(':') {
+            return format!("{scheme}[::]{place}").into();
+        }
+        if let Some(port) = place.strip_prefix("localhost:") {
+            return format!("{scheme}127.0.0.1:{port}").into();
+        }
+    }
+    socket.into()
 }
 
 /// Reads `tls CERT KEY [CA]`.
@@ -167,10 +180,13 @@ pub(super) fn check(
             );
         }
     }
-    if let (Some(skip), Some(all), Some(_)) = (options.get("skipverify"), all, &tls.ca) {
+    let ca = options.get("ca").map(|ca| (ca, "`ca`"));
+    let ca = ca.or(all.filter(|_| tls.ca.is_some()).map(|all| (all, "CA")));
+    if let (Some(skip), Some((ca, word))) = (options.get("skipverify"), ca) {
+        let message = format!("{word} has no effect here");
         findings.report(
-            all.name
-                .warning("CA has no effect here", "nothing is verified against it")
+            ca.name
+                .warning(message, "collectors need no certificate")
                 .at(skip.name.span, "this turns verification off")
                 .help("remove one of them"),
         );
@@ -227,6 +243,29 @@ impl BindsUnix for Sink {
                     .help("remove it")
             }
             _ => (WAITS.misplaced)(self, given, socket),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_sockets_of_tcp_and_tls_get_an_address() {
+        for (socket, expected) in [
+            ("tcp://:6000", "tcp://[::]:6000"),
+            ("tls://localhost:6000", "tls://127.0.0.1:6000"),
+            ("tcp://192.0.2.1:6000", "tcp://192.0.2.1:6000"),
+            (
+                "tcp://localhost.example:6000",
+                "tcp://localhost.example:6000",
+            ),
+            ("unix:///run/a://:b", "unix:///run/a://:b"),
+            ("unix://localhost:b", "unix://localhost:b"),
+            ("/run/tcp://localhost:b", "/run/tcp://localhost:b"),
+        ] {
+            assert_eq!(with_address(socket), expected);
         }
     }
 }
