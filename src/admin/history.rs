@@ -8,7 +8,7 @@ use super::{
     paces::Paces,
     verdict::{self, Lately},
 };
-use crate::health::{LedgerStatus, ListenerStatus, RouterStatus, SinkStatus, State};
+use crate::health::{LedgerStatus, ListenerStatus, RouterStatus, SinkStatus};
 
 /// The number of recent points, one per second, in which a loss still counts as ongoing.
 #[allow(clippy::cast_possible_truncation)]
@@ -85,7 +85,7 @@ struct SinkPoints {
     delivered: Vec<u32>,
     /// Frames lost in each second.
     dropped: Vec<u32>,
-    /// 1 if the sink was up, otherwise 0.
+    /// 1 if the sink was up or waited for collectors, otherwise 0.
     up: Vec<u8>,
 }
 
@@ -252,7 +252,7 @@ impl SinkSample {
             offered: sink.ledger.wanted(),
             delivered: sink.ledger.delivered,
             dropped: sink.ledger.dropped_total(),
-            up: sink.state == State::Up,
+            up: sink.is_in_order(),
         }
     }
 }

@@ -10,7 +10,7 @@ use axum::{
 use super::{hosts::Standing, server::Shared};
 use crate::{
     config::ReadyWhen,
-    health::{Failure, RouterPhase, RouterStatus, SinkStatus, State as SinkState},
+    health::{Failure, RouterPhase, RouterStatus, State as SinkState},
 };
 
 type Answer = (StatusCode, String);
@@ -53,9 +53,7 @@ fn readiness(status: &RouterStatus, when: ReadyWhen) -> (bool, String) {
     }
     let lost = lost_listeners(status);
     let sinks: Vec<_> = status.sinks.iter().filter(|sink| !sink.removed).collect();
-    let is_degraded =
-        |sink: &&&SinkStatus| !matches!(sink.state, SinkState::Up | SinkState::Waiting);
-    let degraded: Vec<_> = sinks.iter().filter(is_degraded).collect();
+    let degraded: Vec<_> = sinks.iter().filter(|sink| !sink.is_in_order()).collect();
     let asked = match when {
         ReadyWhen::Always => None,
         ReadyWhen::Any => (degraded.len() == sinks.len()).then_some("no sink is up"),
@@ -76,6 +74,13 @@ fn readiness(status: &RouterStatus, when: ReadyWhen) -> (bool, String) {
         text.push('\n');
     }
     for sink in &sinks {
+        if let Some(Failure { error, at }) = &sink.not_listening {
+            let name = &sink.name;
+            let _ = writeln!(
+                text,
+                "degraded: {name}: no collector can connect since {at}: {error}"
+            );
+        }
         let (up, of) = (sink.endpoints_up(), sink.endpoints.len());
         if sink.state == SinkState::Up && up < of {
             let name = &sink.name;

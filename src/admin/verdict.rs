@@ -29,6 +29,9 @@ const BEHIND: Duration = Duration::from_secs(5);
 /// The time for which a loss counts as ongoing.
 pub(super) const NOW: Duration = Duration::from_secs(10);
 
+/// The text about a sink to which no other collector can connect, although some are connected.
+const CLOSED: &str = "cannot be reached by other collectors";
+
 /// A sink, its verdict, and the facts that led to the verdict.
 struct Judged<'a> {
     sink: &'a SinkStatus,
@@ -142,6 +145,7 @@ fn of_sinks(status: &RouterStatus, sinks: &[Judged<'_>]) -> (VerdictWord, String
     };
     let has = |is: fn(&Judged<'_>) -> bool| sinks.iter().any(|one| is(one));
     let worst = |one: &Judged<'_>| one.verdict.word == word;
+    let is_closed = |one: &Judged<'_>| one.sink.not_listening.is_some();
     let sentence = match word {
         VerdictWord::Down => who(
             &worst,
@@ -173,6 +177,7 @@ fn of_sinks(status: &RouterStatus, sinks: &[Judged<'_>]) -> (VerdictWord, String
             "cannot write to its spool",
             "cannot write to their spools",
         ),
+        VerdictWord::Degraded if has(is_closed) => who(&is_closed, CLOSED, CLOSED),
         VerdictWord::Degraded => "Not every endpoint is connected".to_owned(),
         // Only a router can have the words `NotListening` and `NoSenders`. A sink never has them.
         VerdictWord::NotListening | VerdictWord::NoSenders | VerdictWord::Ok => {
@@ -181,23 +186,31 @@ fn of_sinks(status: &RouterStatus, sinks: &[Judged<'_>]) -> (VerdictWord, String
                 let one = "waits for a collector";
                 who(&is_waiting, one, "wait for collectors")
             });
-            return of_good_sinks(status, waits);
+            return of_good_sinks(status, waits, sinks.iter().all(|one| is_waiting(one)));
         }
     };
     (word, sentence)
 }
 
-/// Returns the verdict on sinks without a problem. `waits` says which of them wait for a collector.
-fn of_good_sinks(status: &RouterStatus, waits: Option<String>) -> (VerdictWord, String) {
+/// Returns the verdict on sinks without a problem. `waits` says which of them wait for a collector, and `all_wait` is true
+/// if all of them do.
+fn of_good_sinks(
+    status: &RouterStatus,
+    waits: Option<String>,
+    all_wait: bool,
+) -> (VerdictWord, String) {
     if status.listeners.iter().all(|one| one.connections == 0) {
-        let sentence = "Every sink is connected, but no DNS server is connected";
-        return (VerdictWord::NoSenders, sentence.to_owned());
+        let sentence = waits.map_or_else(
+            || "Every sink is connected, but no DNS server is connected".to_owned(),
+            |waits| format!("No DNS server is connected; {waits}"),
+        );
+        return (VerdictWord::NoSenders, sentence);
     }
-    let sentence = "Every sink is getting its taps";
-    let sentence = waits.map_or_else(
-        || sentence.to_owned(),
-        |waits| format!("{sentence}; {waits}"),
-    );
+    let sentence = match waits {
+        None => "Every sink is getting its taps".to_owned(),
+        Some(waits) if all_wait => waits,
+        Some(waits) => format!("Every other sink is getting its taps; {waits}"),
+    };
     (VerdictWord::Ok, sentence)
 }
 
@@ -215,11 +228,7 @@ impl<'a> Judged<'a> {
                 VerdictWord::Draining,
                 "removed from the configuration; draining".to_owned(),
             ),
-            _ if sink.not_listening.is_some() => (
-                VerdictWord::Down,
-                "no collector can connect: its socket file is gone".to_owned(),
-            ),
-            State::Waiting => (VerdictWord::Ok, "no collector is connected".to_owned()),
+            State::Waiting => of_one_that_waits(sink),
             _ if is_up => of_one_that_is_up(sink, lately, oldest),
             State::Draining => (VerdictWord::Draining, "draining".to_owned()),
             State::Stopped => (VerdictWord::Draining, "stopped".to_owned()),
@@ -238,6 +247,16 @@ impl<'a> Judged<'a> {
     }
 }
 
+fn of_one_that_waits(sink: &SinkStatus) -> (VerdictWord, String) {
+    match &sink.not_listening {
+        None => (VerdictWord::Ok, "no collector is connected".to_owned()),
+        Some(lost) => (
+            VerdictWord::Down,
+            format!("no collector can connect: {}", lost.error),
+        ),
+    }
+}
+
 fn of_one_that_is_up(sink: &SinkStatus, lately: Lately, oldest: Duration) -> (VerdictWord, String) {
     let behind = (oldest > BEHIND).then(|| behind(sink, lately, oldest));
     let (up, of) = (sink.endpoints_up(), sink.endpoints.len());
@@ -245,6 +264,8 @@ fn of_one_that_is_up(sink: &SinkStatus, lately: Lately, oldest: Duration) -> (Ve
     let unconfirming = sink
         .degraded
         .then(|| "the collector does not confirm its frames with FINISH".to_owned());
+    let closed = sink.not_listening.as_ref();
+    let closed = closed.map(|lost| format!("no other collector can connect: {}", lost.error));
     let failing = spool_fails(sink).then(|| "the disk of its spool fails".to_owned());
     let lost = (lately.lost > 0).then(|| {
         let lost = frames(lately.lost);
@@ -258,15 +279,16 @@ fn of_one_that_is_up(sink: &SinkStatus, lately: Lately, oldest: Duration) -> (Ve
             reasons.join(", ")
         )
     });
-    let is_degraded = degraded.is_some() || unconfirming.is_some() || failing.is_some();
+    let faults = [degraded, unconfirming, closed, failing];
+    let is_degraded = faults.iter().any(Option::is_some);
     let word = match (&lost, &behind, is_degraded) {
         (Some(_), _, _) => VerdictWord::Dropping,
         (None, Some(_), _) => VerdictWord::Behind,
         (None, None, true) => VerdictWord::Degraded,
         (None, None, false) => VerdictWord::Ok,
     };
-    let said = [lost, behind, degraded, unconfirming, failing];
-    let said: Vec<String> = said.into_iter().flatten().collect();
+    let said = [lost, behind].into_iter().chain(faults);
+    let said: Vec<String> = said.flatten().collect();
     if said.is_empty() {
         (word, "up and keeping up".to_owned())
     } else {
@@ -483,6 +505,48 @@ mod tests {
         gone.listeners[0].removed = true;
         take(gone, Lately::default());
         insta::assert_snapshot!(said.join("\n"));
+    }
+
+    #[test]
+    fn a_sink_that_waits_is_in_order_while_collectors_can_connect() {
+        let lost = json!({"error": "out was removed", "at": SINCE});
+        let waiting = |name| sink(name, &json!({"state": "waiting", "waits": true}));
+        let up = || sink("up", &json!({}));
+        let lost = |state: &str| {
+            let more = json!({"state": state, "waits": true, "not_listening": lost});
+            sink("taps", &more)
+        };
+        let mut said = Vec::new();
+        for (sinks, senders) in [
+            (vec![waiting("taps")], 1),
+            (vec![waiting("taps")], 0),
+            (vec![waiting("taps"), up()], 1),
+            (vec![waiting("taps"), waiting("more"), up()], 1),
+            (vec![lost("waiting"), up()], 1),
+            (vec![lost("up"), up()], 1),
+        ] {
+            let mut router = router("running", &sinks);
+            router.listeners[0].connections = senders;
+            router.judge(|_| Lately::default());
+            let first = &router.sinks[0];
+            let of_sink = first.verdict.as_ref().expect("judged");
+            let of_router = router.verdict.as_ref().expect("judged");
+            said.push(format!(
+                "{}, {}: {}; {}",
+                first.is_in_order(),
+                of_router.word,
+                of_router.sentence,
+                of_sink.sentence
+            ));
+        }
+        insta::assert_snapshot!(said.join("\n"), @"
+        true, ok: taps waits for a collector; no collector is connected
+        true, no_senders: No DNS server is connected; taps waits for a collector; no collector is connected
+        true, ok: Every other sink is getting its taps; taps waits for a collector; no collector is connected
+        true, ok: Every other sink is getting its taps; 2 of 3 sinks wait for collectors; no collector is connected
+        false, down: taps is not getting its taps; no collector can connect: out was removed
+        true, degraded: taps cannot be reached by other collectors; up, but no other collector can connect: out was removed
+        ");
     }
 
     #[test]

@@ -118,6 +118,7 @@ pub(super) fn sink(name: &str, endpoint: &str) -> SinkStatus {
     SinkStatus {
         name: name.to_owned(),
         configured: endpoint.to_owned(),
+        waits: false,
         address: None,
         not_listening: None,
         from: Vec::new(),

@@ -223,7 +223,12 @@ impl SinkHealth {
         let Some(best) = used().max_by_key(|one| (one.state != State::Backoff, one.state as u8))
         else {
             if *waits {
+                // These values belong to the endpoints. They may be left from a time when the sink connected to its
+                // collectors.
                 sink.endpoint = None;
+                sink.degraded = false;
+                sink.failures = 0;
+                sink.next_attempt = None;
                 sink.enter(State::Waiting, now);
             }
             return;

@@ -371,6 +371,17 @@ fn a_sink_waits_while_no_collector_is_connected() {
     sink.apply(None, &Event::Draining, now);
     sink.apply(None, &Event::Waiting, now);
     assert_eq!(sink.state, State::Draining);
+    // A sink that could not connect to its collector waits for collectors after a reload.
+    let mut sink = SinkHealth::new(now);
+    let failed = Step::Failed(0, false);
+    failed.with_event(ADDRESSES[0], |event| sink.apply(None, event, now));
+    sink.apply(None, &Event::DoesNotConfirm, now);
+    assert!(sink.failures > 0 && sink.degraded && sink.next_attempt.is_some());
+    sink.apply(None, &Event::Waiting, now);
+    assert_eq!(
+        (sink.failures, sink.degraded, sink.next_attempt),
+        (0, false, None)
+    );
     // A sink that connects to its collector takes the place of this one.
     let mut sink = SinkHealth::new(now);
     sink.apply(None, &Event::Waiting, now);

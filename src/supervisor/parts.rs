@@ -20,6 +20,7 @@ use crate::{
     listener::{
         Counters, ErrorReason, Listed, NotListening, Reachability, Sender, Senders, Welcome,
     },
+    net::Endpoint,
     router::{Losses, Queues},
     sink::SpoolState,
 };
@@ -171,7 +172,8 @@ impl SinkPart {
         let limits = self.queues.limits();
         SinkStatus {
             name: self.config.name.to_string(),
-            configured: self.config.endpoint.to_string(),
+            configured: self.configured(),
+            waits: matches!(self.config.endpoint, Endpoint::Listen(_)),
             address: self.address(),
             not_listening: self.not_listening(),
             from: self.config.from.iter().map(ToString::to_string).collect(),
@@ -219,6 +221,13 @@ impl SinkPart {
             }),
             latency: (&self.queues.latency()).into(),
             certificates: self.certificates.iter().map(Into::into).collect(),
+        }
+    }
+
+    fn configured(&self) -> String {
+        match &self.config.endpoint {
+            Endpoint::Listen(address) => address.to_string(),
+            endpoint => endpoint.to_string(),
         }
     }
 

@@ -166,3 +166,48 @@ async fn a_socket_file_of_another_process_is_not_replaced_and_not_ready() {
     early.stop().await;
     collector.got(2).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sink_whose_socket_is_lost_is_down_unless_a_collector_is_connected() {
+    let folder = Folder::new();
+    let tapfile = "admin 127.0.0.1:0\nlisten in\nready_when all\ndnstap listen out full";
+    let tapfan = Tapfan::run(&folder, tapfile);
+    let admin = tapfan.address_of("admin", 1).await;
+    tapfan.wait_for_log("tapfan is running").await;
+    let ask = |path: &str| block_in_place(|| get(admin, path));
+    let metrics = || {
+        let metrics = Exposition::read(&ask("/metrics").body);
+        ["up", "listening"].map(|name| {
+            let series = format!("tapfan_sink_{name}{{sink=\"out\"}}");
+            metrics.value(&series) > 0.5
+        })
+    };
+    let verdict = || {
+        let status: RouterStatus = serde_json::from_str(&ask("/status").body).expect("the status");
+        status.sinks[0].verdict.clone().expect("a verdict").word
+    };
+    until("it waits", || ask("/readyz").status == 200).await;
+    assert_eq!((metrics(), verdict()), ([true, true], VerdictWord::Ok));
+    let mut collector = Collector::dialling();
+    collector.follow(&Target::Unix(folder.path("out"))).await;
+    fs::remove_file(folder.path("out")).expect("removed");
+    fs::create_dir(folder.path("out")).expect("a folder");
+    // The collector that is connected still gets the frames.
+    until("the socket is lost", || metrics() == [true, false]).await;
+    assert_eq!(verdict(), VerdictWord::Degraded);
+    assert_eq!(ask("/readyz").status, 200);
+    let text = "degraded: out: no collector can connect since ";
+    assert!(
+        ask("/readyz").body.contains(text),
+        "{}",
+        ask("/readyz").body
+    );
+    collector.kill().await;
+    until("the sink is down", || metrics() == [false, false]).await;
+    assert_eq!(verdict(), VerdictWord::Down);
+    assert_eq!(ask("/readyz").status, 503);
+    fs::remove_dir(folder.path("out")).expect("removed");
+    tapfan.signal(Signal::SIGHUP);
+    until("collectors can connect", || metrics() == [true, true]).await;
+    assert_eq!(ask("/readyz").status, 200);
+}

@@ -258,8 +258,14 @@ fn states_of_sinks(sinks: &[&SinkStatus], to: &mut Families<'_>) -> fmt::Result 
     let each = |value| each(sinks, of_sink, value);
     to.gauges(
         "tapfan_sink_up",
-        "1 if the sink has a connection that takes frames, or waits for collectors.",
-        each(|sink| u64::from(matches!(sink.state, State::Up | State::Waiting))),
+        "1 if the sink has a connection that takes frames, or waits for collectors that can connect.",
+        each(|sink| u64::from(sink.is_in_order())),
+    )?;
+    to.gauges(
+        "tapfan_sink_listening",
+        "1 if collectors can connect to the sink; 0 if its socket was removed and cannot be bound again.",
+        (sinks.iter().filter(|one| one.waits))
+            .map(|one| (of_sink(one), u64::from(one.not_listening.is_none()))),
     )?;
     to.gauges(
         "tapfan_sink_state",

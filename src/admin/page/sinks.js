@@ -159,6 +159,10 @@ function showProblems(parent, sink, { kind }, now) {
     const soon = next === null ? `retrying now (${sink.state})` : next >= 1 ? `next attempt in ${Math.round(next)} s` : "next attempt now";
     lines.push({ key: "next", quiet: true, text: `${soon}, after ${counted(sink.failures, "failed attempt")}` });
   }
+  if (sink.not_listening) {
+    const closed = duration(since(sink.not_listening.at, now));
+    lines.push({ key: "socket", quiet: false, text: `no collector can connect for ${closed}: ${sink.not_listening.error}` });
+  }
   if (sink.resolve_error) {
     const failing = duration(since(sink.resolve_error.at, now));
     lines.push({ key: "name", quiet: false, text: `lookups have failed for ${failing}: ${sink.resolve_error.error}` });

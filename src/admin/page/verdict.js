@@ -58,7 +58,8 @@ function why({ sink, lost, now }, named) {
   const held = sink.queue.frames ? `${count(sink.queue.frames)} waiting in its queue` : "nothing in its queue";
   const whose = named ? `${sink.name}: down` : "Down";
   const outage = `${whose} for ${duration(since(sink.since, now))}, since ${clock(sink.since, now)}; ${cost}, ${held}.`;
-  return sink.last_error ? [outage, sink.last_error.error] : [outage];
+  const cause = sink.not_listening ?? sink.last_error;
+  return cause ? [outage, cause.error] : [outage];
 }
 
 /** Shows the verdict. */

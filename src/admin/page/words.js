@@ -101,7 +101,7 @@ export function judge(sink) {
   if (kind === "up") return { kind, word: "Up", more: "" };
   if (kind === "gone") return { kind, word: state === "stopped" ? "Stopped" : "Draining", more: "" };
   if (kind === "wait") return { kind, word: "Starting", more: state };
-  if (kind === "down") return { kind, word: "Down", more: state };
+  if (kind === "down") return { kind, word: "Down", more: sink.not_listening ? "no socket" : state };
   const up = sink.endpoints.filter((endpoint) => endpoint.state === "up").length;
   const endpoints = up < sink.endpoints.length ? `${up} of ${sink.endpoints.length} endpoints` : "";
   return { kind, word: "Up", more: [BESIDE.includes(word) && word, endpoints].filter(Boolean).join(", ") };

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use crate::{
     admin::{Failure, RouterStatus, SinkStatus, Timestamp},
     cli::facts::reasons,
+    health::State,
 };
 
 /// The number of events kept.
@@ -108,7 +109,7 @@ impl Events {
         let endpoint = later.endpoint.as_deref().unwrap_or("an unknown address");
         let came = match (earlier.is_up(), later.is_up()) {
             (false, true) => Some(format!("up, at {endpoint}")),
-            (true, true) if earlier.connects < later.connects && later.waits() => {
+            (true, true) if earlier.connects < later.connects && later.waits => {
                 Some("a collector has connected".to_owned())
             }
             (true, true) if earlier.connects < later.connects => {
@@ -119,7 +120,22 @@ impl Events {
         if let Some(what) = came {
             self.push(later.since, name, what);
         }
+        if earlier.state == State::Up && later.state == State::Waiting {
+            self.push(now, name, "no collector is connected".to_owned());
+        }
+        self.compare_sockets(earlier, later, now);
         self.losses(earlier, later, now);
+    }
+
+    /// Records whether collectors can connect to a sink that waits for them.
+    fn compare_sockets(&mut self, earlier: &SinkStatus, later: &SinkStatus, now: Timestamp) {
+        let (before, lost) = (&earlier.not_listening, &later.not_listening);
+        let prefix = "no collector can connect: ";
+        self.failed(&later.name, prefix, before.as_ref(), lost.as_ref());
+        if before.is_some() && lost.is_none() {
+            let what = "collectors can connect again".to_owned();
+            self.push(now, Some(&later.name), what);
+        }
     }
 
     /// Records lost frames. Losses in successive polls are merged into one event.
@@ -262,6 +278,30 @@ mod tests {
         assert_eq!(
             shown(&events, "a"),
             ["tcp://192.0.2.2:6000: cannot connect: Connection refused (os error 111)"]
+        );
+    }
+
+    #[test]
+    fn the_last_collector_leaves_and_the_socket_is_lost() {
+        let mut events = Events::default();
+        let mut up = sink("a", "pid 1, connection 1");
+        up.waits = true;
+        let mut waiting = up.clone();
+        waiting.endpoints.clear();
+        waiting.health.health.state = State::Waiting;
+        let mut lost = waiting.clone();
+        lost.not_listening = down("a", "").last_error.clone();
+        let [up, waiting, lost] = [up, waiting, lost].map(|sink| router(vec![sink]));
+        events.compare(&up, &waiting);
+        events.compare(&waiting, &lost);
+        events.compare(&lost, &waiting);
+        assert_eq!(
+            shown(&events, "a"),
+            [
+                "collectors can connect again",
+                "no collector can connect: cannot connect: Connection refused (os error 111)",
+                "no collector is connected",
+            ]
         );
     }
 

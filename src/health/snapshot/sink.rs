@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{CertificateStatus, ConfirmStatus, Counts, FilterStatus, SpoolStatus, Verdict};
 use crate::health::{
-    DropReason, Exclusion, Failure, Latency, Ledger, SinkHealth, endpoint::has_health,
+    DropReason, Exclusion, Failure, Latency, Ledger, SinkHealth, State, endpoint::has_health,
 };
 
 /// A sink, with its settings, its health and its counts of frames.
@@ -15,8 +15,11 @@ use crate::health::{
 pub struct SinkStatus {
     /// The name of the sink. It is the label `sink` in logs and metrics.
     pub name: String,
-    /// The destination as configured.
+    /// The destination as configured, or the address of the socket if the sink waits for collectors.
     pub configured: String,
+    /// True if the sink waits for collectors, or has collectors that have connected to it.
+    #[serde(default)]
+    pub waits: bool,
     /// The address that a sink that waits for collectors is bound to; `null` for other sinks and for unix sockets.
     #[serde(default)]
     pub address: Option<String>,
@@ -166,9 +169,13 @@ has_health!(SinkStatus, SinkHealth);
 // === impl SinkStatus ===
 
 impl SinkStatus {
-    /// Returns whether the sink waits for collectors, or has collectors that have connected to it.
-    pub fn waits(&self) -> bool {
-        self.configured.starts_with("listen ")
+    /// Returns whether the sink is up, or waits for collectors that can connect to it.
+    pub fn is_in_order(&self) -> bool {
+        match self.state {
+            State::Up => true,
+            State::Waiting => self.not_listening.is_none(),
+            _ => false,
+        }
     }
 }
 

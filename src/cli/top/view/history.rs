@@ -69,6 +69,13 @@ fn title(status: &RouterStatus, sink: &SinkStatus, theme: Theme, page: &mut Page
             failure.error
         ));
     }
+    if let Some(lost) = &sink.not_listening {
+        let since = age(status.now.since(lost.at));
+        text.push(format!(
+            "no collector can connect for {since}: {}",
+            lost.error
+        ));
+    }
     if let Some(last) = &sink.last_error {
         let since = age(status.now.since(last.at));
         text.push(format!("last error {since} ago: {}", last.error));
