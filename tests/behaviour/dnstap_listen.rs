@@ -224,36 +224,35 @@ async fn frames_for_a_collector_that_ends_its_stream_are_excluded() {
     let audit = router.audit();
     let mut sender = sender(&router).await;
     let mut number = 0;
-    // The collector ends the stream, closes its side of the connection, or ends in the middle of the stream.
-    for (farewell, is_lost) in [(Some(FINISH), false), (Some(b""), false), (None, true)] {
+    // The collector ends the stream, or closes its side of the connection. The frames of a collector that takes no data
+    // are lost: see the test above.
+    for farewell in [FINISH, b""] {
         let mut tool = router.waiting(0).dial().await.expect("connected");
         read_ready(&mut tool).await.expect("READY");
         tool.write_all(ACCEPT).await.expect("ACCEPT");
         let mut start = [0; START.len()];
         tool.read_exact(&mut start).await.expect("START");
         connected(&router, 1).await;
-        // The tool reads no more, so its queue fills.
-        while router.ledger(0).queued == 0 {
-            let offered = router.ledger(0).offered;
-            sender.send([large(number)]).await;
-            number += 1;
-            until("it is offered", || router.ledger(0).offered > offered).await;
-        }
+        // The tool reads no more. The frames have 4 MiB, and the socket and one write take much less, so the rest stays
+        // in the queue.
+        let offered = router.ledger(0).offered;
+        sender.send((number..number + 256).map(large)).await;
+        number += 256;
+        until("they are offered", || {
+            router.ledger(0).offered == offered + 256
+        })
+        .await;
         let before = router.ledger(0);
-        if let Some(bytes) = farewell {
-            tool.write_all(bytes).await.expect("written");
-            tool.shutdown().await.expect("closed");
-        } else {
-            drop(tool);
-        }
+        assert!(before.queued > 0, "{before:?}");
+        tool.write_all(farewell).await.expect("written");
+        tool.shutdown().await.expect("closed");
         waits(&router).await;
         let after = router.ledger(0);
         let excluded = no_collector(&router) - before.excluded(Exclusion::NoCollector);
-        let lost = after.dropped(DropReason::EndpointGone);
-        assert_eq!((excluded == 0, lost > 0), (is_lost, is_lost), "{after:?}");
+        assert!(excluded >= before.queued, "{after:?}");
         assert_eq!(
             (after.queued, after.held_bytes, after.dropped_total()),
-            (0, 0, lost)
+            (0, 0, 0)
         );
     }
     drop(sender);
