@@ -94,11 +94,11 @@ impl Collector {
         self.end(&cause);
     }
 
-    /// Gives up the seat, and takes the queue out of use. When the status shows that the collector has left, no more frames
-    /// are offered to it, and another collector can connect.
+    /// Gives up the seat, and takes the queue out of use. When the status shows that the collector has left, no more
+    /// frames are offered to it, and another collector can connect.
     ///
-    /// The frames in the queue are excluded if the collector has ended the stream by its own `choice`. Otherwise they are
-    /// lost.
+    /// The frames in the queue are excluded if the collector has ended the stream by its own `choice`. Otherwise they
+    /// are lost.
     fn leave(&mut self, choice: bool) {
         let first = self.seat.take().is_some();
         // If the sink ends immediately, the frames of all its queues are counted together.

@@ -7,12 +7,14 @@ use tracing::{debug, info, warn};
 use super::opening::Refusal;
 use crate::{config::quantity::Time, health::Disconnect, listener::LineLimit, router::Ledger};
 
-/// Logs when collectors connect and disconnect. In each window of time, the first few lines of each kind are logged, and
-/// the others only at debug.
+/// Logs when collectors connect and disconnect. In each window of time, the first few lines of each kind are logged,
+/// and the others only at debug.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     connected: LineLimit,
     disconnected: LineLimit,
+    /// Separate from `disconnected`, because lines without a loss must not hold back a warning.
+    lossy: LineLimit,
     refused: LineLimit,
 }
 
@@ -39,7 +41,12 @@ impl Lines {
     ) {
         let (after, reason) = (Time(Duration::from_secs(after.as_secs())), cause.label());
         let (delivered, lost) = (ledger.delivered, ledger.dropped_total());
-        let Some(held_back) = self.disconnected.admit(Instant::now()) else {
+        let limit = if lost == 0 {
+            &self.disconnected
+        } else {
+            &self.lossy
+        };
+        let Some(held_back) = limit.admit(Instant::now()) else {
             debug!(sink, peer, %after, delivered, lost, reason, %cause, "collector disconnected");
             return;
         };
@@ -66,4 +73,28 @@ impl Lines {
 /// Returns `None` for 0, so that the field is left out of its line.
 fn unless_zero(count: u64) -> Option<u64> {
     (count > 0).then_some(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::DropReason;
+
+    #[test]
+    fn lines_without_a_loss_hold_back_no_warning() {
+        let lines = Lines::default();
+        let log = |ledger: &Ledger| {
+            let cause = Disconnect::Closed;
+            lines.disconnected("a", "b", Duration::ZERO, &cause, ledger);
+        };
+        for _ in 0..20 {
+            log(&Ledger::default());
+        }
+        let now = Instant::now();
+        assert_eq!(lines.disconnected.admit(now), None);
+        let mut lossy = Ledger::default();
+        lossy.count_dropped(DropReason::QueueFull, 1);
+        log(&lossy);
+        assert_eq!(lines.lossy.admit(now), Some(0));
+    }
 }

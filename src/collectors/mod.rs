@@ -6,12 +6,12 @@
 //!                   └─► collector: …                one task per connection
 //! ```
 //!
-//! Although the collectors connect, tapfan speaks the part of the sender: it sends READY and START. Each collector gets
-//! the frames that arrive while it is connected. Its queue ends with its connection. A collector that reads too slowly
-//! loses frames in its own queue, and affects no other collector.
+//! Although the collectors connect, tapfan speaks the part of the sender: it sends READY and START. Each collector
+//! gets the frames that arrive while it is connected. Its queue ends with its connection. A collector that reads too
+//! slowly loses frames in its own queue, and affects no other collector.
 //!
-//! `collectors` takes the socket and its accept loop from `listener`, and the driver and the connection from `sink`. Only
-//! `supervisor` calls `collectors`.
+//! `collectors` takes the socket and its accept loop from `listener`, and the driver and the connection from `sink`.
+//! Only `supervisor` calls `collectors`.
 
 mod collector;
 mod lines;
@@ -28,8 +28,8 @@ use crate::{
     sink::{Ends, keep_going},
 };
 
-/// Serves the collectors of a sink until its `queues` are closed and empty, or until `ends` cancels it. Continues after a
-/// panic.
+/// Serves the collectors of a sink until its `queues` are closed and empty, or until `ends` cancels it. Continues
+/// after a panic.
 pub(crate) async fn run(server: &Arc<Server>, queues: &Arc<Queues>, ends: &Ends) {
     let begin = || serve(Arc::clone(server), Arc::clone(queues), ends.clone());
     keep_going(&server.reporter, &ends.retire, &ends.abort, begin).await;

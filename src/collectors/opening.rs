@@ -57,8 +57,8 @@ impl Opened {
 // === impl Refusal ===
 
 impl Refusal {
-    /// Returns whether the other end only tested the port: it closed the connection before it sent anything. A collector
-    /// that has sent ACCEPT, or a part of it, is not a test of the port.
+    /// Returns whether the other end only tested the port: it closed the connection before it sent anything. A
+    /// collector that has sent ACCEPT, or a part of it, is not a test of the port.
     pub(super) fn is_probe(&self) -> bool {
         match self {
             Self::NoStream(NoStream::NothingSent)

@@ -31,8 +31,8 @@ pub(super) struct OfNew {
 // === impl Settings ===
 
 impl Settings {
-    /// Returns the settings of `sink`. `tls` is the TLS configuration with the sink's certificate. `groups` contains the edits of
-    /// all sinks of the router.
+    /// Returns the settings of `sink`. `tls` is the TLS configuration with the sink's certificate. `groups` contains
+    /// the edits of all sinks of the router.
     pub(crate) fn of(
         sink: &config::Sink,
         tls: Option<Arc<ServerConfig>>,

@@ -16,7 +16,7 @@ impl Config {
     }
 
     /// Returns the sum of the bounds of all queues and of the bound of unfinished frames, in bytes. If a sink has
-    /// `endpoints all`, only one of its endpoints is counted.
+    /// `endpoints all` or waits for collectors, only one of its queues is counted.
     pub fn sum_of_bounds(&self) -> usize {
         let queues = self.sinks.iter().map(|sink| sink.queue.bytes);
         queues.fold(self.unfinished_frames_limit(), usize::saturating_add)

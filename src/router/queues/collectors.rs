@@ -22,8 +22,8 @@ impl Queues {
         queue
     }
 
-    /// Removes the queue of a collector whose connection has ended. The frames in it are excluded if the collector `left`,
-    /// and lost otherwise.
+    /// Removes the queue of a collector whose connection has ended. The frames in it are excluded if the collector
+    /// `left`, and lost otherwise.
     ///
     /// Each chunk is offered to this queue or counted as offered to nobody, never both.
     pub(crate) fn dismiss(&self, queue: &Arc<Queue>, left: bool) {
@@ -42,8 +42,8 @@ impl Queues {
         accounts.retire_finished();
     }
 
-    /// Takes the queues of all collectors out of use. Each of them is closed as soon as no thread offers to it any more,
-    /// and may still hold frames.
+    /// Takes the queues of all collectors out of use. Each of them is closed as soon as no thread offers to it any
+    /// more, and may still hold frames.
     pub(crate) fn vacate(&self) {
         let mut accounts = self.accounts.lock();
         accounts.vacate();
@@ -52,9 +52,9 @@ impl Queues {
         accounts.retire_finished();
     }
 
-    /// Begins to wait for collectors, after the sink has connected to its collector until now. From the next chunk on, frames
-    /// are offered only to collectors. The frames that wait in the old queues are [given up](Self::give_up_former) later,
-    /// because the former task of the sink still uses these queues.
+    /// Begins to wait for collectors, after the sink has connected to its collector until now. From the next chunk on,
+    /// frames are offered only to collectors. The frames that wait in the old queues are [given
+    /// up](Self::give_up_former) later, because the former task of the sink still uses these queues.
     pub(crate) fn begin_to_wait(&self) {
         let mut accounts = self.accounts.lock();
         for entry in &mut accounts.entries {
@@ -68,8 +68,8 @@ impl Queues {
         accounts.retire_finished();
     }
 
-    /// Begins to connect, after the sink has waited for collectors until now. From the next chunk on, frames wait in a single
-    /// queue. The collectors that are connected get the frames that are already in their queues.
+    /// Begins to connect, after the sink has waited for collectors until now. From the next chunk on, frames wait in a
+    /// single queue. The collectors that are connected get the frames that are already in their queues.
     pub(crate) fn begin_to_dial(&self) {
         let mut accounts = self.accounts.lock();
         accounts.vacate();
@@ -80,8 +80,8 @@ impl Queues {
         accounts.retire_finished();
     }
 
-    /// Counts the frames that the former task of the sink has left in queues that no other task can continue as lost. The
-    /// former task must have ended.
+    /// Counts the frames that the former task of the sink has left in queues that no other task can continue as lost.
+    /// The former task must have ended.
     pub(crate) fn give_up_former(&self) {
         let mut accounts = self.accounts.lock();
         let (mut former, mut is_published) = (Vec::new(), false);
@@ -112,7 +112,8 @@ impl Queues {
 // === impl Queue ===
 
 impl Queue {
-    /// Excludes the frames of the queue, and all frames that are pushed later. Does nothing if the queue was abandoned.
+    /// Excludes the frames of the queue, and all frames that are pushed later. Does nothing if the queue was
+    /// abandoned.
     fn release(&self) {
         let mut contents = self.lock();
         if contents.is_abandoned() {
