@@ -395,7 +395,7 @@ mod tests {
             .error
             .to_string();
         let error = error.replace(&folder.path().display().to_string(), "FOLDER");
-        insta::assert_snapshot!(error, @"FOLDER/d.sock is no longer this listener's socket: another process has put something else in its place; the path cannot be bound again: FOLDER/d.sock exists and is not a socket; remove it, or give this listener another path");
+        insta::assert_snapshot!(error, @"FOLDER/d.sock is no longer the socket of this router: another process has put something else in its place; the path cannot be bound again: FOLDER/d.sock exists and is not a socket; remove it, or use another path");
         sleep(Duration::from_hours(1)).await;
         assert_eq!(
             socket_path.reachability.get().expect("not listening").since,

@@ -60,6 +60,11 @@ pub enum SinkSetupError {
     /// tapfan cannot connect to this address.
     #[error("`{0}` waits for collectors, so it is not an address to connect to")]
     NotDialled(Endpoint),
+    /// The sink waits for collectors, and has an option that only a sink that connects to its collector can have.
+    #[error(
+        "`{0}` is not for a sink that waits for collectors; leave it out, or connect to the collector"
+    )]
+    NotWaiting(&'static str),
     /// The spool cannot be used.
     #[error(transparent)]
     Spool(#[from] SpoolSetupError),

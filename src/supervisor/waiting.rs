@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     collectors::{Server, Settings},
-    config::{self, ListenAddress},
+    config::{self, Confirm, Endpoints, ListenAddress},
     health::Reporter,
     net::{BindError, PermissionChange, UnixPermissions},
     sink::SinkSetupError,
@@ -28,6 +28,7 @@ pub(super) fn plan(
     let Some(address) = sink.bound() else {
         return Err(SinkSetupError::NotDialled(sink.endpoint.clone()));
     };
+    check(sink)?;
     let settings = Settings::of(sink, material.server_tls.clone(), &running.edit_groups);
     let same = old.filter(|old| old.config.endpoint == sink.endpoint);
     if let Some((old, server)) = same.and_then(|old| Some((old, old.work.way.server()?))) {
@@ -46,6 +47,23 @@ pub(super) fn plan(
         warn_about_permissions(sink, &address);
     }
     Ok(SinkStep::Build(Way::Waits(Arc::new(server))))
+}
+
+/// Refuses options that only a sink that connects can have. The parser refuses such a Tapfile, too, but a program can
+/// build a configuration without a Tapfile.
+fn check(sink: &config::Sink) -> Result<(), SinkSetupError> {
+    let name = if sink.spool.is_some() {
+        "spool"
+    } else if sink.confirm != Confirm::default() {
+        "confirm"
+    } else if sink.endpoints != Endpoints::default() {
+        "endpoints"
+    } else if sink.max_age.is_some() {
+        "max_age"
+    } else {
+        return Ok(());
+    };
+    Err(SinkSetupError::NotWaiting(name))
 }
 
 /// Gives a running sink new settings.
@@ -100,5 +118,42 @@ fn warn_about_permissions(sink: &config::Sink, address: &ListenAddress) {
         && *permissions != UnixPermissions::default()
     {
         warn!(sink = %sink.name, "ignoring mode, owner and group: the socket was inherited; with systemd, set SocketMode=, SocketUser= and SocketGroup= in the socket unit");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::{Config, Spool},
+        net::{BindAddress, Endpoint, UnixAddress},
+        supervisor::Supervisor,
+    };
+
+    #[tokio::test]
+    async fn options_of_sinks_that_connect_are_refused_at_the_start() {
+        let address = BindAddress::Unix(UnixAddress::Abstract("tapfan-never-bound".into()));
+        let sink = config::Sink::new("taps", Endpoint::Listen(address));
+        let sinks = [
+            config::Sink {
+                spool: Some(Spool::new("/nowhere", 1 << 30)),
+                ..sink.clone()
+            },
+            config::Sink {
+                confirm: Confirm::Finish,
+                ..sink.clone()
+            },
+            config::Sink {
+                endpoints: Endpoints::All,
+                ..sink
+            },
+        ];
+        for (sink, option) in sinks.into_iter().zip(["spool", "confirm", "endpoints"]) {
+            let error = Supervisor::start(&Config::new(Vec::new(), vec![sink]));
+            let error = error.expect_err("refused").to_string();
+            let text =
+                format!("dnstap taps: `{option}` is not for a sink that waits for collectors");
+            assert!(error.starts_with(&text), "{error}");
+        }
     }
 }

@@ -133,7 +133,7 @@ async fn a_socket_file_of_another_process_is_not_replaced_and_not_ready() {
     let reason = "not ready: listen unix://in: no sender can connect since ";
     assert!(why.starts_with(reason), "{why}");
     assert!(
-        why.contains(": in is no longer this listener's socket"),
+        why.contains(": in is no longer the socket of this router"),
         "{why}"
     );
     assert!(why.contains("in is in use by"), "{why}");

@@ -174,6 +174,10 @@ const BROKEN: &[(&str, &str)] = &[
         "listen @in\ndnstap listen tls://[::]:6000\ndnstap listen tls://[::]:6001 {\n tls a.crt\n}\ndnstap listen tls://[::]:6002 {\n tls a b\n ca c\n}\ndnstap listen tcp://[::]:6003 {\n tls a b\n}\n",
     ),
     (
+        "dnstap_listen_tls_elsewhere",
+        "listen @in\ndnstap listen tcp://[::1]:1 {\n tls a b\n}\n",
+    ),
+    (
         "dnstap_listen_elsewhere",
         "listen @in\ndnstap tcp://192.0.2.1:6000 {\n max_collectors 4\n mode 0600\n tls a b\n}\n",
     ),

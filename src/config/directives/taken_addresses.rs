@@ -174,14 +174,14 @@ fn check_admin(
     findings.report(if taken == admin {
         Diagnostic::error(format!("`{name}` has the address of a listener"))
             .at(span, "this address is taken")
-            .at(listener, "by this listener")
+            .at(listener, "by this line")
             .help("give it another port")
     } else {
         Diagnostic::error(format!(
             "`{name}` and a listener cannot both have this port"
         ))
         .at(span, "its port is taken")
-        .at(listener, "by this listener")
+        .at(listener, "by this line")
         .note(EVERYWHERE)
         .help("give it another port")
     });

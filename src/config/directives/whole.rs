@@ -224,7 +224,7 @@ fn check_dialled(
                         "this line leads to a listener",
                         "tapfan would connect to itself",
                     )
-                    .at(*span, "to this listener")
+                    .at(*span, "to this socket")
                     .help("write the address at which the DNS server waits for collectors"),
             );
         }

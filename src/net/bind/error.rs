@@ -20,7 +20,7 @@ pub enum BindError {
     #[error("{0} is the address of a server to which tapfan connects; no socket is bound there")]
     Remote(Endpoint),
     /// Another process listens on the unix socket.
-    #[error("{} is in use{}; stop that process, or give this listener another path", path.display(), by_whom(*by))]
+    #[error("{} is in use{}; stop that process, or use another path", path.display(), by_whom(*by))]
     InUse {
         /// The socket's path, or an `@` and the abstract name.
         path: PathBuf,
@@ -28,13 +28,13 @@ pub enum BindError {
         by: Option<i32>,
     },
     /// Something that is not a socket is at the path of the unix socket.
-    #[error("{} exists and is not a socket; remove it, or give this listener another path", .0.display())]
+    #[error("{} exists and is not a socket; remove it, or use another path", .0.display())]
     NotASocket(PathBuf),
     /// Another process has removed the socket's file.
     #[error("{} was removed by another process", .0.display())]
     Removed(PathBuf),
     /// Another process has replaced the socket's file.
-    #[error("{} is no longer this listener's socket: another process has put something else in its place", .0.display())]
+    #[error("{} is no longer the socket of this router: another process has put something else in its place", .0.display())]
     Replaced(PathBuf),
     /// The permission bits of the socket's file could not be changed.
     #[error("cannot change the mode of the socket {}: {source}; is /proc mounted?", path.display())]

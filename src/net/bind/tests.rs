@@ -71,7 +71,7 @@ async fn a_live_socket_is_left_alone() {
     let (folder, path) = folder();
     let listener = StdListener::bind(&path).expect("bound");
     let error = bind(&path).expect_err("in use");
-    insta::assert_snapshot!(said(&error, &folder), @"FOLDER/d.sock is in use by NAME (pid PID); stop that process, or give this listener another path");
+    insta::assert_snapshot!(said(&error, &folder), @"FOLDER/d.sock is in use by NAME (pid PID); stop that process, or use another path");
     listener.accept().expect("the probe's connection");
     assert!(path.exists());
 }
@@ -88,7 +88,7 @@ async fn a_live_socket_with_a_full_backlog_or_of_datagrams_is_left_alone() {
         waiting.push(stream);
     }
     let error = bind(&path).expect_err("in use");
-    insta::assert_snapshot!(said(&error, &folder), @"FOLDER/d.sock is in use; stop that process, or give this listener another path");
+    insta::assert_snapshot!(said(&error, &folder), @"FOLDER/d.sock is in use; stop that process, or use another path");
 
     let path = folder.path().join("log");
     let _datagrams = UnixDatagram::bind(&path).expect("bound");
@@ -104,7 +104,7 @@ async fn other_kinds_of_files_are_never_removed() {
     let (folder, path) = folder();
     fs::write(&path, "precious").expect("written");
     let error = bind(&path).expect_err("not a socket");
-    insta::assert_snapshot!(said(&error, &folder), @"FOLDER/d.sock exists and is not a socket; remove it, or give this listener another path");
+    insta::assert_snapshot!(said(&error, &folder), @"FOLDER/d.sock exists and is not a socket; remove it, or use another path");
     assert_eq!(fs::read_to_string(&path).expect("read"), "precious");
 
     let link = folder.path().join("link");
@@ -145,7 +145,7 @@ async fn permissions_are_changed_only_on_the_own_socket() {
     insta::assert_snapshot!(said(&error, &folder), @"FOLDER/d.sock was removed by another process");
     std::os::unix::fs::symlink(&precious, &path).expect("linked");
     let error = bound.change_permissions(&change).expect_err("a link");
-    insta::assert_snapshot!(said(&error, &folder), @"FOLDER/d.sock is no longer this listener's socket: another process has put something else in its place");
+    insta::assert_snapshot!(said(&error, &folder), @"FOLDER/d.sock is no longer the socket of this router: another process has put something else in its place");
     assert_eq!(mode(&precious), 0o600);
     fs::remove_file(&path).expect("removed");
     fs::hard_link(&precious, &path).expect("linked");

@@ -109,9 +109,9 @@ fn check(sink: &Sink, socket: &Token, options: &Options<'_, Sink>, findings: &mu
         waiting::check(sink, socket, options, findings);
     } else {
         check_tls(sink, socket, options, findings);
+        spool::check(sink, options, findings);
     }
     prefix::check(options, findings);
-    spool::check(sink, options, findings);
     filters::check(sink, options, findings);
 }
 

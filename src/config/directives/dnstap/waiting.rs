@@ -58,12 +58,17 @@ const WAITS: Scope<Sink> = Scope {
 const TLS: Scope<Sink> = Scope {
     name: "`dnstap listen tls://`",
     applies: |sink| waits(sink) && sink.tls.is_some(),
-    misplaced: |_, given, socket| {
+    misplaced: |sink, given, socket| {
         let message = format!("`{}` is for {}", given.name.text, TLS.name);
         let problem = given.name.error(message, "it has no meaning here");
+        let help = if waits(sink) {
+            "remove it, or write `tls://` in the SOCKET"
+        } else {
+            "to connect with TLS, write the options `cert`, `key` and `ca`"
+        };
         problem
             .at(socket.span, "this sink is of another kind")
-            .help("to connect with TLS, write the options `cert`, `key` and `ca`")
+            .help(help)
     },
 };
 
