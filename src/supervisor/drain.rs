@@ -237,7 +237,7 @@ impl SinkReport {
         let reasons = drops::describe(ledger, &Ledger::default());
         if ledger.queued > 0 {
             let kept = ledger.queued;
-            info!(sink = %name, offered, excluded, delivered, delivered_bytes, dropped, %reasons, kept, "sink's ledger; frames that are not delivered stay in the spool");
+            info!(sink = %name, offered, excluded, delivered, delivered_bytes, dropped, %reasons, kept, "sink's ledger: the frames that were not delivered stay in the spool");
             return;
         }
         info!(sink = %name, offered, excluded, delivered, delivered_bytes, dropped, %reasons, "sink's ledger");

@@ -203,7 +203,7 @@ async fn the_reference_lists_exactly_the_metrics_that_exist() {
     let path = |name| certificates.path(name).display().to_string();
     let tapfile = format!(
         "{TAPFILE}admin 127.0.0.1:0\nlisten tls://127.0.0.1:0 {{\ncert {}\nkey {}\n}}\n\
-         connect tcp://127.0.0.1:9\ndnstap kept.sock {{\nname kept\nspool kept 1MiB\n}}\n",
+         connect tcp://127.0.0.1:9\ndnstap listen waits.sock\ndnstap kept.sock {{\nname kept\nspool kept 1MiB\n}}\n",
         path("server.crt"),
         path("server.key")
     );

@@ -516,7 +516,7 @@ async fn a_port_goes_from_one_kind_of_listener_to_another_in_two_steps() {
         .reload(&tls)
         .expect_err("the port is taken")
         .to_string();
-    assert!(problem.contains("is in use"), "{problem}");
+    assert!(problem.contains("in two reloads"), "{problem}");
     // The router frees the port of a removed listener, even if a sender on that port does not end its stream.
     let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
     router.reload(&sink).expect("sound");

@@ -172,7 +172,7 @@ fn sink_row(sink: &SinkStatus, now: Timestamp, endpoint_beside: bool, paint: Pai
     if let Some(failure) = sink.spool.as_ref().and_then(|spool| spool.failure.as_ref()) {
         let since = age(now.since(failure.at));
         below.push(format!(
-            "the spool has failed for {since}; new frames stay in memory: {}",
+            "the spool failed {since} ago, and new frames stay in memory; the cause: {}",
             failure.error
         ));
     }
