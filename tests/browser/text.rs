@@ -28,7 +28,9 @@ async fn a_name_with_markup_is_shown_as_text_and_the_policy_holds() {
         .until("nobody sends", ".listener .senders", absent)
         .await;
     let who = browser.text(".listener .hint");
-    assert!(who.starts_with("These may connect: root"), "{who}");
+    assert!(who.starts_with("Allowed to connect: root"), "{who}");
+    // A word in backticks is shown as code.
+    assert_eq!(browser.text(".listener .hint code"), "group");
     let made = browser.run("return document.querySelectorAll('main img, main b').length");
     assert_eq!(made, json!(0));
     assert_eq!(browser.console(), [""; 0]);
