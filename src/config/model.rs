@@ -222,8 +222,8 @@ closed_set! {
 /// collector confirms the frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FinishBounds {
-    /// The memory of the unconfirmed frames of a connection, in bytes, or an eighth of the router's memory limit if
-    /// that is less.
+    /// The memory of the unconfirmed frames of a connection, in bytes, but at most an eighth of the router's memory
+    /// limit.
     pub bytes: u64,
     /// The time since the oldest unconfirmed frame was written.
     pub every: Duration,

@@ -44,7 +44,7 @@ pub struct FileReader<R> {
     concatenated: bool,
     /// True after damage. The frames of the next capture, if there is one, come next.
     lost: bool,
-    /// How often another capture was found inside a frame or after damage.
+    /// The number of captures that were found inside a frame or after damage.
     resumed: u32,
     ended: bool,
     /// The payload that was read last.
