@@ -5,15 +5,11 @@ use std::{
     fs::{self, File},
     path::Path,
     process::Command,
-    time::Duration,
 };
 
 use nix::sched::{CloneFlags, unshare};
 use tapfan::{capture::FileReader, internals::Mode};
-use tokio::{
-    runtime,
-    time::{Instant, sleep},
-};
+use tokio::runtime;
 
 use crate::{
     collector::Collector,
@@ -21,7 +17,7 @@ use crate::{
     router::Folder,
     sender::{Sender, Target},
     traffic::{numbered_large, numbers_of},
-    wait::{TIMEOUT, until},
+    wait::until,
 };
 
 /// The number of frames, of 400 bytes each. Together they are twice as large as the disk.
@@ -151,15 +147,14 @@ async fn fill_spool(folder: &Folder, disk: &Path) {
     assert!(log().contains("No space left on device (os error 28)"));
     collector.listen();
     collector.got(usize::try_from(FRAMES).expect("few")).await;
-    // The files of delivered frames are deleted, so the next attempt to write succeeds.
-    let mut sent = FRAMES;
-    let deadline = Instant::now() + TIMEOUT;
-    while !log().contains("the spool can be written again") {
-        assert!(Instant::now() < deadline, "{}", log());
-        sender.send([numbered_large(sent, 400)]).await;
-        sent += 1;
-        sleep(Duration::from_millis(20)).await;
-    }
+    // The files of delivered frames are deleted, so the next attempt to write succeeds, although no frame waits for it.
+    until("the disk is used again", || {
+        log().contains("the spool can be written again")
+    })
+    .await;
+    let sent = FRAMES + 100;
+    let frames = (FRAMES..sent).map(|number| numbered_large(number, 400));
+    sender.send(frames).await;
     sender.stop().await;
     collector.got(usize::try_from(sent).expect("few")).await;
     assert!(numbers_of(&collector.frames()).into_iter().eq(0..sent));

@@ -20,6 +20,8 @@ enum Op {
     /// Confirms a part of the frames that were read. The part is given in 255ths.
     Confirm(u8),
     Commit,
+    /// Begins a new segment, as after a failed write.
+    BeginSegment,
     /// Moves the reader back to one of the frames that were read and not confirmed. The value is the place of this
     /// frame among them, in 255ths.
     Rewind(u8),
@@ -82,6 +84,7 @@ fn op() -> impl Strategy<Value = Op> {
         5 => any::<u8>().prop_map(Op::Read),
         4 => any::<u8>().prop_map(Op::Confirm),
         3 => Just(Op::Commit),
+        1 => Just(Op::BeginSegment),
         1 => any::<u8>().prop_map(Op::Rewind),
         1 => fault.prop_filter("reads are for other tests", |it| it.call != Call::Read).prop_map(Op::Fault),
         2 => (0..40_u8, any::<Option<u64>>()).prop_map(|(calls, power)| Op::DieIn(calls, power)),
@@ -148,6 +151,7 @@ impl Model {
                 self.confirm(from + (to.saturating_sub(from) * u64::from(*part)).div_ceil(255));
             }
             Op::Commit => drop(self.commit()),
+            Op::BeginSegment => drop(self.spool().begin_segment(now())),
             Op::Rewind(part) => {
                 let (from, to) = (self.spool().status().confirmed, self.life.position);
                 let to = from + to.saturating_sub(from) * u64::from(*part) / 255;

@@ -7,9 +7,13 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use tracing::{info, warn};
+use tracing::warn;
 
-use super::{context::Contexts, present::Shared};
+use super::{
+    context::Contexts,
+    failure::{BACKOFF, Failed},
+    present::Shared,
+};
 use crate::{
     frame_stream::Chunk,
     memory::Budget,
@@ -22,7 +26,7 @@ pub(super) struct Keeper<F: Fs = Folder> {
     pub(super) sink: String,
     pub(super) spool: Spool<F>,
     pub(super) queue: Arc<Queue>,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     contexts: Contexts,
     /// The longest time until a checkpoint covers a frame that is done.
     pace: Duration,
@@ -36,27 +40,17 @@ pub(super) struct Keeper<F: Fs = Folder> {
     /// The time of the next look for segments that another program has deleted or shortened.
     pub(super) look_at: Option<Instant>,
     /// The last failed step; `None` if the disk works.
-    failed: Option<Failed>,
+    pub(super) failed: Option<Failed>,
     /// The time of the next attempt after a failure.
     pub(super) retry_at: Option<Instant>,
-    backoff: Duration,
+    pub(super) backoff: Duration,
     /// The time of the next attempt to read.
     read_at: Option<Instant>,
     is_full: bool,
 }
 
-/// The step that failed. Only its success ends the failure. For example, a full disk still has room for a checkpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Failed {
-    Append,
-    Commit,
-}
-
 /// The number of bytes in one read. A sink writes about as many at a time.
 const READ: usize = 256 << 10;
-
-/// The shortest and the longest time between two attempts after a failure.
-const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// The time between two attempts to read. After three failed attempts, the engine gives up the segment.
 const READ_AGAIN: Duration = Duration::from_millis(200);
@@ -159,7 +153,7 @@ impl<F: Fs> Keeper<F> {
         let is_due = |time: &mut Option<Instant>| time.take_if(|it| *it <= now.steady).is_some();
         is_due(&mut self.read_at);
         if is_due(&mut self.retry_at) {
-            self.allow_writes();
+            self.try_again(now);
         }
         if is_due(&mut self.expire_at) {
             self.expire(now);
@@ -182,7 +176,7 @@ impl<F: Fs> Keeper<F> {
         }
     }
 
-    fn allow_writes(&mut self) {
+    pub(super) fn allow_writes(&mut self) {
         self.retry_at = None;
         self.is_full = false;
         self.queue.set_writes(Writes::On);
@@ -214,6 +208,7 @@ impl<F: Fs> Keeper<F> {
                 Ok(Appended::At(number)) => {
                     unspooled.mark_written(number);
                     self.works_again(Failed::Append);
+                    self.backoff = BACKOFF.0;
                 }
                 Ok(Appended::Full) if self.is_too_long() => drop_too_long(&mut unspooled),
                 Ok(Appended::Full) => {
@@ -243,7 +238,7 @@ impl<F: Fs> Keeper<F> {
     }
 
     /// Confirms the frames that are done, and commits the spool.
-    fn commit(&mut self, now: Now) {
+    pub(super) fn commit(&mut self, now: Now) {
         if !self.restore_place(now) {
             return;
         }
@@ -315,34 +310,7 @@ impl<F: Fs> Keeper<F> {
         Some(self.contexts.add(&batch.context, chunk))
     }
 
-    // --- Failures, changes, the end
-
-    pub(super) fn fails(&mut self, step: Failed, error: &SpoolError, now: Now) {
-        self.queue.set_writes(Writes::Failing);
-        self.retry_at = Some(now.steady + self.backoff);
-        self.backoff = (2 * self.backoff).min(BACKOFF.1);
-        if self.failed.is_none() {
-            let sink = self.sink.as_str();
-            warn!(sink, %error, "cannot write to the spool; new frames stay in memory, and a restart loses them; trying again");
-        }
-        self.failed = Some(step);
-        let since = self.shared.state.facts().failure;
-        let since = since.map_or(now.wall, |(_, since)| since);
-        self.shared
-            .state
-            .set_failure(Some((error.to_string(), since)));
-    }
-
-    fn works_again(&mut self, step: Failed) {
-        if self.failed != Some(step) {
-            return;
-        }
-        self.failed = None;
-        self.backoff = BACKOFF.0;
-        self.shared.state.set_failure(None);
-        let sink = self.sink.as_str();
-        info!(sink, "the spool can be written again");
-    }
+    // --- Changes, the end
 
     /// Applies the settings that a reload has changed.
     fn change(&mut self, now: Now) {

@@ -15,6 +15,8 @@ mod absent;
 #[cfg(feature = "spool")]
 mod context;
 #[cfg(feature = "spool")]
+mod failure;
+#[cfg(feature = "spool")]
 mod keeper;
 #[cfg(feature = "spool")]
 mod present;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use super::keeper::{Failed, Keeper};
+use super::{failure::Failed, keeper::Keeper};
 use crate::{
     router::DropReason,
     spool::{Fs, Missing, Now, WhenFull},
