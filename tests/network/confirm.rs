@@ -147,14 +147,17 @@ async fn killed_with_a_reset(network: Network) {
     assert_eq!(disconnects(&status), [("reset", 1)]);
     let (sent, ledger) = pipeline.end().await;
     let again = next.await.expect("no panic").numbers();
-    assert!(received.iter().copied().eq(0..received.len() as u64));
-    assert_eq!(
-        again[0], acknowledged,
-        "the first frame without acknowledgement"
-    );
+    for numbers in [&received, &again] {
+        let is_sorted = numbers.is_sorted_by(|one, next| one < next);
+        assert!(is_sorted, "each once, in order");
+    }
+    // On a busy machine, the queue may also overflow before the collector stops to read. The numbers of the frames that
+    // are dropped then are missing.
+    let missing = received.last().map_or(0, |last| last + 1) - received.len() as u64;
     assert!(
-        again.is_sorted_by(|one, next| one < next),
-        "each once, in order"
+        again[0] >= acknowledged + missing,
+        "{} was acknowledged",
+        again[0]
     );
     let dropped = ledger.dropped_total();
     assert_eq!(dropped, ledger.dropped(DropReason::QueueFull));
@@ -193,21 +196,22 @@ async fn network_vanishes(network: Network, outage: Outage) {
     let again = next.await.expect("no panic").numbers();
     enough.cancel();
     let received = before.await.expect("no panic").numbers();
-    assert!(received.iter().copied().eq(0..received.len() as u64));
-    assert!(
-        again.is_sorted_by(|one, next| one < next),
-        "each once, in order"
-    );
-    let received = received.len() as u64;
+    for numbers in [&received, &again] {
+        let is_sorted = numbers.is_sorted_by(|one, next| one < next);
+        assert!(is_sorted, "each once, in order");
+    }
     assert!(
         again[0] > 5000,
         "old frames were acknowledged: {}",
         again[0]
     );
-    assert!(again[0] <= received, "{received} to {} are lost", again[0]);
     // The acknowledgements of these frames got lost.
-    let twice = again.iter().filter(|number| **number < received).count() as u64;
-    assert_eq!(again[0] + twice, received);
+    let twice = received
+        .iter()
+        .filter(|number| **number >= again[0])
+        .count();
+    assert!(received.ends_with(&again[..twice]));
+    let twice = twice as u64;
     assert!(
         twice <= ledger.resent.min(most_that_sockets_hold()),
         "{twice}"
@@ -216,7 +220,8 @@ async fn network_vanishes(network: Network, outage: Outage) {
         assert!(twice > 0, "the collector received frames in the outage");
     }
     let dropped = ledger.dropped(DropReason::QueueFull);
-    assert_eq!(received + again.len() as u64 - twice + dropped, sent);
+    let distinct = (received.len() + again.len()) as u64 - twice;
+    assert_eq!(distinct + dropped, sent);
     assert_eq!(ledger.delivered + dropped, sent);
 }
 
