@@ -4,9 +4,10 @@
 use std::{fmt::Write as _, sync::LazyLock};
 
 /// The features of the crate, and whether this program has them.
-const FEATURES: [(&str, bool); 9] = [
+const FEATURES: [(&str, bool); 10] = [
     ("admin", cfg!(feature = "admin")),
     ("cli", cfg!(feature = "cli")),
+    ("kafka", cfg!(feature = "kafka")),
     ("proto", cfg!(feature = "proto")),
     ("pseudonym", cfg!(feature = "pseudonym")),
     ("resolver", cfg!(feature = "resolver")),

@@ -14,6 +14,7 @@ mod environment;
 mod filter_files;
 mod filters;
 mod import;
+mod kafka;
 mod lexer;
 mod listen_address;
 mod model;
@@ -35,6 +36,7 @@ pub(crate) use directives::{Section, leads_to, manual};
 pub use filter_files::FilterFileError;
 pub(crate) use filter_files::ReadScreen;
 pub use filters::{AddressEdit, FilterRule, Filters, RuleKind, RuleWords, SampleSettings, Verdict};
+pub use kafka::{KafkaCompression, KafkaSettings, RecordKey, Sasl, SaslMechanism};
 pub use listen_address::ListenAddress;
 pub use model::{
     Admin, AdminAddress, Compression, Config, Confirm, Edits, Endpoints, FileSettings,
@@ -52,8 +54,8 @@ pub use crate::{
     extra::Template,
     net::{
         AddressError, Authority, BindAddress, ClientTls, Endpoint, FilePattern, FilePatternError,
-        Host, ResolverSettings, ServerTls, ServerWords, SrvName, TlsWords, UnixAddress,
-        UnixPermissions,
+        Host, KafkaAddress, KafkaAddressError, ResolverSettings, ServerTls, ServerWords, SrvName,
+        TlsWords, Topic, UnixAddress, UnixPermissions,
     },
 };
 

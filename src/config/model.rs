@@ -8,11 +8,11 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{CollectorSettings, ListenAddress, filters::Filters, spool::Spool};
+use super::{CollectorSettings, KafkaSettings, ListenAddress, filters::Filters, spool::Spool};
 use crate::{
     closed_set::closed_set,
     extra::Template,
-    net::{BindAddress, ClientTls, Endpoint, Host, ResolverSettings, ServerWords},
+    net::{ClientTls, Endpoint, Host, ResolverSettings, ServerWords},
 };
 
 /// A complete and checked configuration.
@@ -155,6 +155,8 @@ pub struct Sink {
     pub spool: Option<Spool>,
     /// The settings for files. They have no effect unless `endpoint` is a file.
     pub files: FileSettings,
+    /// The settings for Kafka. They have no effect unless `endpoint` is a Kafka topic.
+    pub kafka: KafkaSettings,
     /// The settings for collectors that connect to the sink. They have no effect unless `endpoint` is
     /// [`Listen`](Endpoint::Listen).
     pub collectors: CollectorSettings,
@@ -323,14 +325,10 @@ impl AdminAddress {
 impl Sink {
     /// Creates a sink at `endpoint`, with the defaults of all other settings.
     pub fn new(name: impl Into<Arc<str>>, endpoint: Endpoint) -> Self {
-        let tls = matches!(
-            endpoint,
-            Endpoint::Tls(_) | Endpoint::TlsSrv(_) | Endpoint::Listen(BindAddress::Tls(_))
-        );
         Self {
             name: name.into(),
+            tls: endpoint.is_tls().then(ClientTls::default),
             endpoint,
-            tls: tls.then(ClientTls::default),
             full: false,
             write_buffer: 1 << 20,
             from: Vec::new(),
@@ -345,6 +343,7 @@ impl Sink {
             finish: FinishBounds::default(),
             spool: None,
             files: FileSettings::default(),
+            kafka: KafkaSettings::default(),
             collectors: CollectorSettings::default(),
         }
     }

@@ -13,7 +13,7 @@ use super::{
     source::Span,
 };
 use crate::{
-    files::{self, waiting_for},
+    files::{self, Secret, waiting_for},
     filter::{Filter, Verdict},
     net::{self, ClientTls, ServerTls, TlsError, ValidityState},
 };
@@ -44,6 +44,8 @@ pub(super) enum What {
     SampleKey(PathBuf),
     /// A file with the key of pseudonyms.
     PseudonymKey(PathBuf),
+    /// A file with a password.
+    Password(PathBuf),
     /// The path of a sink's socket, which must not be the socket of a listener. The list has the path of each listener
     /// and its place in the Tapfile.
     Apart(PathBuf, Vec<(PathBuf, Span)>),
@@ -62,6 +64,7 @@ pub(super) fn check(
                 Diagnostic::error(format!("cannot read `{}`", shown(&path)))
                     .at(*span, error.to_string())
             }),
+            What::Password(file) => password(file, *span),
             What::ServerTls(tls) => match net::server_config(tls) {
                 Ok(_) => out_of_date(&tls.cert, *span),
                 Err(error) => unusable(error, *span),
@@ -139,6 +142,23 @@ fn open_key(file: &Path, span: Span) -> Option<Diagnostic> {
     })
 }
 
+/// Returns the problem of a file with a password.
+fn password(file: &Path, span: Span) -> Option<Diagnostic> {
+    if let Err(error) = Secret::read(file) {
+        let label = "this file is read at the start and at each reload";
+        return Some(Diagnostic::error(shown_up_to(300, &error.to_string())).at(span, label));
+    }
+    let path = file.display().to_string();
+    filter_files::is_open_to_others(file).then(|| {
+        let message = format!("other users can read the password in {}", shown(&path));
+        let warning = Diagnostic::warning(message).at(span, "with it, they can log in");
+        warning.help(format!(
+            "allow only the user of tapfan to read it: `chmod 0400 {}`",
+            shown(&path)
+        ))
+    })
+}
+
 fn unusable_filter(error: &FilterFileError, span: Span) -> Diagnostic {
     let label = match error {
         FilterFileError::Unreadable { .. } => "this file is read at the start and at each reload",
@@ -205,9 +225,11 @@ fn out_of_date(cert: &Path, span: Span) -> Option<Diagnostic> {
 /// Returns the files that must be readable.
 pub(super) fn named_files(needs: &[Need]) -> impl Iterator<Item = &PathBuf> {
     needs.iter().filter_map(|need| match &need.what {
-        What::File(path) | What::Names(path) | What::SampleKey(path) | What::PseudonymKey(path) => {
-            Some(path)
-        }
+        What::File(path)
+        | What::Names(path)
+        | What::SampleKey(path)
+        | What::PseudonymKey(path)
+        | What::Password(path) => Some(path),
         _ => None,
     })
 }

@@ -25,13 +25,13 @@ const PATIENT_DEADLINE: Duration = Duration::from_secs(10);
 impl Remote {
     /// Creates servers at `endpoint`, with the defaults of all other settings.
     pub fn new(endpoint: Endpoint) -> Self {
-        let tls = matches!(endpoint, Endpoint::Tls(_) | Endpoint::TlsSrv(_));
+        let tls = || ClientTls {
+            words: TlsWords::of_connect(),
+            ..ClientTls::default()
+        };
         Self {
+            tls: endpoint.is_tls().then(tls),
             endpoint,
-            tls: tls.then(|| ClientTls {
-                words: TlsWords::of_connect(),
-                ..ClientTls::default()
-            }),
             refresh: Refresh::default(),
         }
     }

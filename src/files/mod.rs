@@ -6,12 +6,15 @@
 
 mod read;
 mod reader;
+mod secret;
 mod wait;
 
 use std::path::Path;
 
 pub(crate) use read::{FileReadError, open, read};
 pub(crate) use reader::{Reader, Unanswered, read_in_time};
+pub(crate) use secret::Secret;
+pub use secret::SecretError;
 pub(crate) use wait::waiting_for;
 
 /// Returns the folder of a file, or the working directory for a bare name.

@@ -18,8 +18,9 @@ mod tls;
 mod uptake;
 
 pub use address::{
-    AddressError, Authority, BindAddress, Endpoint, FilePattern, FilePatternError, Host, SrvName,
-    UnixAddress, name_server_address, socket_address,
+    AddressError, Authority, BindAddress, Endpoint, FilePattern, FilePatternError, Host,
+    KafkaAddress, KafkaAddressError, SrvName, Topic, UnixAddress, name_server_address,
+    socket_address,
 };
 pub use bind::{BindError, UnixPermissions};
 pub use counted::Counted;

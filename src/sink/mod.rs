@@ -21,6 +21,7 @@ mod checkpoint;
 mod confirmation;
 mod connect;
 mod connection;
+mod credentials;
 mod cursor;
 mod descriptors;
 mod driver;
@@ -47,6 +48,7 @@ pub(crate) use connect::{
     Connect, ConnectCause, ConnectError, FINISH_DEADLINE, Place, Target, dial,
 };
 pub(crate) use connection::{Connection, Deadlines};
+pub(crate) use credentials::Credentials;
 pub(crate) use descriptors::{OPENING_AT_MOST, descriptors_needed};
 pub(crate) use driver::drive;
 pub(crate) use edits::FrameEdits;

@@ -6,18 +6,19 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 
 use super::{
-    Connect, EditGroup, EditGroups, FrameEdits, Names, Reconnect, Resolution, RewriteLayer,
-    RewriteService, SpoolSetupError,
+    Connect, Credentials, EditGroup, EditGroups, FrameEdits, Names, Reconnect, Resolution,
+    RewriteLayer, RewriteService, SpoolSetupError,
     confirmation::{AllMissed, Confirmation},
     connect::Target,
     file::Files,
 };
 use crate::{
     config::{self, Confirm, Endpoints, FilterFileError, FinishBounds},
+    files::SecretError,
     health::Reporter,
     net::{
-        BindError, ClientConfig, Endpoint, Keepalive, OwnListeners, ResolveError, SendBuffer,
-        TcpSettings, TlsError, UserTimeout,
+        BindError, Endpoint, Keepalive, OwnListeners, ResolveError, SendBuffer, TcpSettings,
+        TlsError, UserTimeout,
     },
 };
 
@@ -60,6 +61,14 @@ pub enum SinkSetupError {
     /// tapfan cannot connect to this address.
     #[error("`{0}` waits for collectors, so it is not an address to connect to")]
     NotDialled(Endpoint),
+    /// The password for the brokers cannot be used.
+    #[error(transparent)]
+    Password(#[from] SecretError),
+    /// The program cannot write to Kafka.
+    #[error(
+        "tapfan cannot write to Kafka, because this program was built without the feature `kafka` of tapfan; remove this sink"
+    )]
+    NoKafka,
     /// The sink waits for collectors, and has an option that only a sink that connects to its collector can have.
     #[error(
         "`{0}` is not for a sink that waits for collectors; leave it out, or connect to the collector"
@@ -75,12 +84,12 @@ pub(crate) type SinkStack = RewriteService<Reconnect<Connect>>;
 // === impl Stack ===
 
 impl Stack {
-    /// Prepares the stack of a directive. `tls` is the TLS configuration with the directive's certificates and
-    /// authorities. If it is needed but `None`, the files are read here. `groups` contains the edits of all sinks of
+    /// Prepares the stack of a directive. `credentials` are the contents of its files. If the TLS configuration is
+    /// needed but `None`, its files are read here. `groups` contains the edits of all sinks of
     /// the router. `own` lists the listeners of this router, because a sink must never connect to them.
     pub(crate) fn new(
         sink: &config::Sink,
-        tls: Option<Arc<ClientConfig>>,
+        credentials: Credentials,
         names: &Names,
         groups: &EditGroups,
         own: OwnListeners,
@@ -96,8 +105,12 @@ impl Stack {
             Endpoint::File(pattern) => {
                 Target::Files(Files::new(pattern.clone(), sink.files.clone()))
             }
+            Endpoint::Kafka(_) => {
+                drop(credentials.password);
+                return Err(SinkSetupError::NoKafka);
+            }
             endpoint => {
-                let tls = (sink.tls.as_ref(), tls);
+                let tls = (sink.tls.as_ref(), credentials.tls);
                 Target::of(endpoint, tls, settings, sink.refresh, names)?
             }
         };

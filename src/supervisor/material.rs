@@ -9,14 +9,15 @@ use std::{
 
 use crate::{
     config::{self, Listen, ListenAddress},
-    files::{self, NAMES_LIMIT, waiting_for},
+    files::{self, NAMES_LIMIT, Secret, waiting_for},
     net::{
         self, ClientConfig, ClientTls, ServerConfig, ServerTls, TlsError, Validity,
         validity_of_first,
     },
+    sink::{Credentials, SinkSetupError},
 };
 
-/// The TLS configuration made from a directive's files. Two values are equal if the contents of the files are equal.
+/// The TLS configuration and the password made from a directive's files. Two values are equal if the contents of the files are equal.
 ///
 /// A digest of the contents is compared, because modification times are not enough: Kubernetes replaces a mounted
 /// Secret by changing a symbolic link. The digest only detects changes; it is not a security measure.
@@ -29,6 +30,8 @@ pub(super) struct Material {
     pub(super) client_tls: Option<Arc<ClientConfig>>,
     /// The TLS configuration of a listener, or of a sink that waits for collectors.
     pub(super) server_tls: Option<Arc<ServerConfig>>,
+    /// The password for the brokers of a Kafka cluster.
+    pub(super) password: Option<Secret>,
 }
 
 /// A certificate that a listener or sink presents to its peers.
@@ -43,10 +46,24 @@ pub(super) struct Certificate {
 
 impl Material {
     /// Reads the files that a sink names.
-    pub(super) fn of_sink(sink: &config::Sink) -> Result<Self, TlsError> {
-        match sink.bound() {
-            Some(address) => Self::of_address(&address),
-            None => Self::of_client(sink.tls.as_ref()),
+    pub(super) fn of_sink(sink: &config::Sink) -> Result<Self, SinkSetupError> {
+        let read = match sink.bound() {
+            Some(address) => Self::of_address(&address)?,
+            None => Self::of_client(sink.tls.as_ref())?,
+        };
+        let sasl = sink.kafka.sasl.as_ref();
+        let password = sasl.map(|sasl| Secret::read(&sasl.password_file));
+        Ok(Self {
+            password: password.transpose()?,
+            ..read
+        })
+    }
+
+    /// Returns the contents of the files of a sink that connects.
+    pub(super) fn credentials(&self) -> Credentials {
+        Credentials {
+            tls: self.client_tls.clone(),
+            password: self.password.clone(),
         }
     }
 
@@ -106,13 +123,16 @@ impl Material {
             certificates: shown.and_then(Certificate::read).into_iter().collect(),
             client_tls: None,
             server_tls: None,
+            password: None,
         }
     }
 }
 
 impl PartialEq for Material {
     fn eq(&self, other: &Self) -> bool {
-        self.digest == other.digest && self.certificates == other.certificates
+        self.digest == other.digest
+            && self.certificates == other.certificates
+            && self.password == other.password
     }
 }
 

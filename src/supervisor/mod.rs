@@ -42,6 +42,7 @@ pub use view::View;
 pub use crate::{
     coalescing::Coalescing,
     dnstap::MessageType,
+    files::SecretError,
     listener::{Counters, ErrorReason, ListenerSetupError, Snapshot},
     net::{BindError, Given, InheritError, Inherited, ResolveError, ServerError, TlsError},
     sink::{SinkSetupError, SpoolSetupError},

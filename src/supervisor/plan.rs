@@ -97,8 +97,7 @@ impl Plan {
         let mut sinks = Vec::new();
         let files = of_sinks.into_iter().zip(screens);
         for (sink, (material, screen)) in config.sinks.iter().zip(files) {
-            let files = material.map_err(SinkSetupError::from);
-            let files = files.and_then(|material| Ok((material, screen?)));
+            let files = material.and_then(|material| Ok((material, screen?)));
             let planned = files.and_then(|files| {
                 sources::check(sink, &config.listeners)?;
                 PlannedSink::new(sink, files, &names, running)
@@ -184,14 +183,7 @@ impl PlannedSink {
         let asks_others = names.settings() != running.names.settings();
         let stack = |reporter| {
             let (groups, own) = (&running.edit_groups, running.own.clone());
-            Stack::new(
-                sink,
-                material.client_tls.clone(),
-                names,
-                groups,
-                own,
-                reporter,
-            )
+            Stack::new(sink, material.credentials(), names, groups, own, reporter)
         };
         let build = |reporter| {
             Ok::<_, SinkSetupError>(SinkStep::Build(Way::Dials(Arc::new(stack(reporter)?))))

@@ -4,24 +4,22 @@ use super::material::Material;
 use crate::{
     config::{Config, FilterFileError, ReadScreen},
     net::TlsError,
+    sink::SinkSetupError,
 };
 
-/// A configuration with the TLS settings made from its certificates and keys, and the filters made from its lists of
-/// names and keys.
+/// A configuration with the TLS settings made from its certificates and keys, the passwords, and the filters made from
+/// its lists of names and keys.
 ///
 /// [`new`](Self::new) reads the files and can run on any thread. Starting or changing a router with the result reads no
 /// file, so a hanging file system does not block the router.
 #[derive(Debug)]
 pub struct Prepared {
     pub(super) config: Config,
-    pub(super) sinks: Vec<Read>,
-    pub(super) listeners: Vec<Read>,
+    pub(super) sinks: Vec<Result<Material, SinkSetupError>>,
+    pub(super) listeners: Vec<Result<Material, TlsError>>,
     /// The filters of the sinks.
     pub(super) screens: Vec<Result<ReadScreen, FilterFileError>>,
 }
-
-/// The result of reading the files of one directive.
-type Read = Result<Material, TlsError>;
 
 // === impl Prepared ===
 

@@ -70,6 +70,18 @@ const CLOSED_SETS: &[(&str, Place)] = &[
         Place::Nowhere("the option `compress` lists them, and its row is compared"),
     ),
     (
+        "KafkaCompression",
+        Place::Nowhere("the option `compression` lists them, and its row is compared"),
+    ),
+    (
+        "RecordKey",
+        Place::Nowhere("the option `record_key` lists them, and its row is compared"),
+    ),
+    (
+        "SaslMechanism",
+        Place::Nowhere("the documentation of the option `sasl` lists them"),
+    ),
+    (
         "ReadyWhen",
         Place::Nowhere("the option `ready_when` lists them, and its row is compared"),
     ),

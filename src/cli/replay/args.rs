@@ -118,6 +118,10 @@ impl ReplayArgs {
 fn listener(text: &str) -> Result<Endpoint, String> {
     match Endpoint::from_str(text) {
         Ok(Endpoint::File(_)) => Err("a listener is not a file; `cp` copies a capture".to_owned()),
+        Ok(Endpoint::Kafka(_)) => Err(
+            "a listener is not a Kafka topic; `tapfan dump -r FILE -T kafka://…` writes to a topic"
+                .to_owned(),
+        ),
         Ok(endpoint) => Ok(endpoint),
         Err(error) => Err(format!("{error}; {}", error.advice())),
     }

@@ -61,7 +61,7 @@ impl Target {
             }
             Endpoint::Tcp(authority) | Endpoint::Tls(authority) => host(authority),
             Endpoint::TcpSrv(name) | Endpoint::TlsSrv(name) => Destination::Service(name.clone()),
-            Endpoint::File(_) | Endpoint::Listen(_) => {
+            Endpoint::File(_) | Endpoint::Kafka(_) | Endpoint::Listen(_) => {
                 return Err(failed(io::ErrorKind::Unsupported.into()));
             }
         };

@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use super::{
     super::{
         Listen, ListenAddress, Refresh, Remote,
+        diagnostics::Diagnostic,
         lexer::Token,
         needs::{Need, What},
         parser::Statement,
@@ -134,9 +135,8 @@ pub(super) fn read<'a>(statement: &'a Statement, findings: &mut Findings<'_>) ->
         return None;
     }
     let endpoint = endpoint(socket, findings);
-    if let Some(Endpoint::File(_)) = &endpoint {
-        let problem = socket.error("no DNS server waits at a file", "this is a file");
-        findings.report(problem.help("to send the frames of a file, run `tapfan replay`"));
+    if let Some(problem) = endpoint.as_ref().and_then(|it| not_a_server(it, socket)) {
+        findings.report(problem);
         return None;
     }
     let known = endpoint.is_some();
@@ -151,6 +151,21 @@ pub(super) fn read<'a>(statement: &'a Statement, findings: &mut Findings<'_>) ->
         });
     }
     known.then_some(Found { listen, socket })
+}
+
+/// Returns the error for an address at which no DNS server can wait. Returns `None` for other addresses.
+fn not_a_server(endpoint: &Endpoint, socket: &Token) -> Option<Diagnostic> {
+    match endpoint {
+        Endpoint::File(_) => {
+            let problem = socket.error("no DNS server waits at a file", "this is a file");
+            Some(problem.help("to send the frames of a file, run `tapfan replay`"))
+        }
+        Endpoint::Kafka(_) => {
+            let problem = socket.error("no DNS server waits at Kafka", "this is a topic");
+            Some(problem.help("to write to this topic, make it a sink: `dnstap kafka://…`"))
+        }
+        _ => None,
+    }
 }
 
 // === scopes ===

@@ -5,8 +5,13 @@ use crate::net::{BindAddress, Endpoint};
 
 /// Reports an error if the address of a sink or of `connect` needs a feature that the program lacks.
 pub(super) fn check_endpoint(endpoint: &Endpoint, socket: &Token, findings: &mut Findings<'_>) {
-    if matches!(endpoint, Endpoint::Tls(_) | Endpoint::TlsSrv(_)) {
+    if endpoint.is_tls() {
         require_tls(socket, findings);
+    }
+    if matches!(endpoint, Endpoint::Kafka(_)) && !cfg!(feature = "kafka") {
+        let message = "this program was built without Kafka";
+        let problem = socket.error(message, "needs the feature `kafka` of the library tapfan");
+        findings.report(problem.help("remove this sink, or build the program with that feature"));
     }
     if endpoint.is_named() && !cfg!(feature = "resolver") {
         let message = "this program cannot look names up";
@@ -92,6 +97,20 @@ mod tests {
             Tapfile:2:8: error: this program cannot look names up: needs the feature `resolver` of the library tapfan
                 dnstap tcp+srv://_a._tcp.example
               help: write an IP address, or build the program with that feature
+            ");
+        }
+    }
+
+    #[test]
+    fn a_topic_needs_the_feature_kafka() {
+        let said = problems("listen @in\ndnstap kafka://192.0.2.1/dnstap");
+        if cfg!(feature = "kafka") {
+            assert_eq!(said, "");
+        } else {
+            insta::assert_snapshot!(said, @r"
+            Tapfile:2:8: error: this program was built without Kafka: needs the feature `kafka` of the library tapfan
+                dnstap kafka://192.0.2.1/dnstap
+              help: remove this sink, or build the program with that feature
             ");
         }
     }

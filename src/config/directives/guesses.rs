@@ -12,7 +12,7 @@ use super::{
 };
 
 /// Names that other programs use for an option of a sink, each with the name of that option in a Tapfile.
-const SINK_WORDS: [(&str, &str); 22] = [
+const SINK_WORDS: [(&str, &str); 21] = [
     ("source", "from"),
     ("sources", "from"),
     ("listener", "from"),
@@ -34,7 +34,6 @@ const SINK_WORDS: [(&str, &str); 22] = [
     ("acks", "confirm"),
     ("acknowledgements", "confirm"),
     ("timeout", "write_timeout"),
-    ("compression", "compress"),
 ];
 
 /// Names that other programs use for the options of `confirm finish`, each with the name of that option in a Tapfile.

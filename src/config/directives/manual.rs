@@ -24,8 +24,8 @@ pub(crate) struct Setting {
     pub(crate) default: Option<&'static str>,
 }
 
-/// The forms of a SOCKET and their meanings. All but the last three are forms of the URL of a listener, too.
-pub(crate) const SOCKETS: [(&str, &str); 8] = [
+/// The forms of a SOCKET and their meanings. The first five are forms of the URL of a listener, too.
+pub(crate) const SOCKETS: [(&str, &str); 10] = [
     ("/path, unix:///path", "a unix socket"),
     (
         "d.sock, unix://d.sock",
@@ -46,13 +46,21 @@ pub(crate) const SOCKETS: [(&str, &str); 8] = [
         "TLS to the hosts and ports in the SRV records; the certificate of the collector must be for the domain",
     ),
     ("file:///folder/name", "files that tapfan writes"),
+    (
+        "kafka://broker[:port],…/topic",
+        "a topic of a Kafka cluster; the default port is 9092",
+    ),
+    (
+        "kafka+tls://broker[:port],…/topic",
+        "a topic of a Kafka cluster, over TLS; the certificates of the brokers are verified",
+    ),
 ];
 
 /// An option whose values are words, and the meaning of each word.
 type Words = (&'static str, &'static [(&'static str, &'static str)]);
 
 /// All options whose values are words.
-const WORDS: [Words; 6] = [
+const WORDS: [Words; 8] = [
     (
         "confirm",
         &[
@@ -91,6 +99,27 @@ const WORDS: [Words; 6] = [
         &[
             ("none", "the files are not compressed"),
             ("zstd", "the files are compressed with Zstandard"),
+        ],
+    ),
+    (
+        "compression",
+        &[
+            ("none", "the records are not compressed"),
+            ("gzip", "gzip"),
+            ("snappy", "Snappy, the fastest one next to `lz4`"),
+            ("lz4", "LZ4"),
+            (
+                "zstd",
+                "Zstandard, the smallest one; needs Kafka 2.1 or later",
+            ),
+        ],
+    ),
+    (
+        "record_key",
+        &[
+            ("identity", "the identity of the DNS server"),
+            ("client", "the address of the client, in 4 or 16 bytes"),
+            ("none", "no key; the records are spread over all partitions"),
         ],
     ),
     (
@@ -138,7 +167,7 @@ pub(crate) fn directives() -> Vec<Directive> {
         ),
         block(
             "dnstap SOCKET [full] [writebuffer] [queue]",
-            "defines a sink, which sends the frames to a collector or writes them to files",
+            "defines a sink, which sends the frames to a collector, writes them to files, or stores them in a Kafka topic",
             [
                 settings(dnstap::ARGUMENTS),
                 settings(dnstap::OPTIONS),
@@ -232,7 +261,8 @@ mod tests {
         let mut options = 0;
         for setting in settings {
             let (name, values) = setting.syntax.split_once(' ').unwrap_or_default();
-            let is_word = |value: &str| value.chars().all(|letter| letter.is_ascii_lowercase());
+            let is_letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+            let is_word = |value: &str| value.chars().all(is_letter);
             let values: Vec<&str> = values.split('|').collect();
             if values.len() < 2 || !values.iter().all(|value| is_word(value)) {
                 assert!(words(&setting).is_empty(), "{name}");
@@ -251,7 +281,10 @@ mod tests {
         for (forms, meaning) in SOCKETS {
             let forms: Vec<String> = forms.split(", ").map(|form| format!("`{form}`")).collect();
             let row = format!("| {} | {meaning} |", forms.join(", "));
-            let plain = text.replace("[files](#files)", "files");
+            let plain = text.replace("[files](#files)", "files").replace(
+                "[a topic of a Kafka cluster](#kafka)",
+                "a topic of a Kafka cluster",
+            );
             assert!(plain.contains(&row), "{row}");
         }
     }

@@ -162,7 +162,7 @@ fn defaults_are_what_the_rows_say() {
         }
     }
     let config = config(
-        "listen /in\nlisten tls://[::1]:0 {\n cert a\n key b\n}\ndnstap tls://c.example:1\ndnstap file:///f\ndnstap listen /out\ndnstap listen tls://[::1]:1 {\n cert a\n key b\n}\nresolver { }",
+        "listen /in\nlisten tls://[::1]:0 {\n cert a\n key b\n}\ndnstap tls://c.example:1\ndnstap file:///f\ndnstap kafka://c.example/t\ndnstap listen /out\ndnstap listen tls://[::1]:1 {\n cert a\n key b\n}\nresolver { }",
     );
     let [unix, tls] = config.listeners.as_slice() else {
         panic!("two listeners");
@@ -226,11 +226,10 @@ fn a_written_default_changes_nothing() {
         seen
     }
     let seen = check(dnstap::OPTIONS, |name, option| {
-        let waits = ["max_collectors", "mode"].contains(&name);
-        let socket = if waits {
-            "listen /s"
-        } else {
-            "tcp://c.example:1"
+        let socket = match name {
+            "max_collectors" | "mode" => "listen /s",
+            "linger" => "kafka://c.example/t",
+            _ => "tcp://c.example:1",
         };
         format!("listen @in\ndnstap {socket} {{\n{option}\n}}")
     }) + check(listen::OPTIONS, |_, option| {

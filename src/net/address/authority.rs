@@ -35,6 +35,21 @@ impl FromStr for Authority {
     }
 }
 
+/// Reads a broker of a Kafka cluster: a host, and a port if it is not `default`. `whole` is the address that contains
+/// `text`.
+pub(super) fn read_broker(
+    text: &str,
+    whole: &str,
+    default: u16,
+) -> Result<Authority, AddressError> {
+    let (host, port) = split(text, whole)?;
+    let port = match port {
+        Some(port) => read_port(port, PortZero::Refused)?,
+        None => default,
+    };
+    Ok(Authority { host, port })
+}
+
 /// Returns the part of `text` before the path. Returns an error if the path is anything but a single slash.
 pub(super) fn before_path(text: &str) -> Result<&str, AddressError> {
     let end = text.find(['/', '?', '#']).unwrap_or(text.len());
@@ -62,28 +77,36 @@ pub(super) fn read_authority(
     whole: &str,
     zero: PortZero,
 ) -> Result<Authority, AddressError> {
+    let (host, port) = split(text, whole)?;
+    Ok(Authority {
+        host,
+        port: read_port(port.unwrap_or_default(), zero)?,
+    })
+}
+
+/// Reads a host, and returns the text of its port; `None` if there is no port. `whole` is the address that contains
+/// `text`.
+fn split<'a>(text: &'a str, whole: &str) -> Result<(Host, Option<&'a str>), AddressError> {
     let text = before_path(text)?;
-    let (host, port) = if let Some(inside) = text.strip_prefix('[') {
-        let (inside, after) = inside
-            .split_once(']')
-            .ok_or(AddressError::UnclosedBracket)?;
-        let host = host::bracketed(inside)?;
-        match after.strip_prefix(':') {
-            Some(port) => (host, port),
-            None if after.is_empty() => return Err(AddressError::MissingPort),
-            None => return Err(AddressError::AfterBracket(after.to_owned())),
-        }
-    } else {
-        let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
+    let Some(inside) = text.strip_prefix('[') else {
+        let (host, port) = match text.rsplit_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        };
         if host.contains(':') {
             return Err(many_colons(text, whole));
         }
-        (host::unbracketed(host)?, port)
+        return Ok((host::unbracketed(host)?, port));
     };
-    Ok(Authority {
-        host,
-        port: read_port(port, zero)?,
-    })
+    let (inside, after) = inside
+        .split_once(']')
+        .ok_or(AddressError::UnclosedBracket)?;
+    let host = host::bracketed(inside)?;
+    match after.strip_prefix(':') {
+        Some(port) => Ok((host, Some(port))),
+        None if after.is_empty() => Ok((host, None)),
+        None => Err(AddressError::AfterBracket(after.to_owned())),
+    }
 }
 
 /// Returns the error for a host and port with more than one colon.

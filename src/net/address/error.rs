@@ -1,6 +1,6 @@
 //! The mistakes in an address, and their corrections.
 
-use super::FilePatternError;
+use super::{FilePatternError, KafkaAddressError};
 
 /// A mistake in an address.
 ///
@@ -189,6 +189,12 @@ pub enum AddressError {
     /// `file://`, where a listener needs an address.
     #[error("`file://` is only for sinks: a listener cannot read a file")]
     BindFile,
+    /// A mistake in the address of a Kafka sink.
+    #[error(transparent)]
+    Kafka(#[from] KafkaAddressError),
+    /// `kafka://`, where a listener needs an address.
+    #[error("`kafka://` is only for sinks: a listener cannot read a topic")]
+    BindKafka,
     /// A scheme, where only an address and a port are allowed.
     #[error("`{scheme}://` is not allowed here")]
     UnwantedScheme {
@@ -222,6 +228,7 @@ impl AddressError {
                  for a unix socket of this name, write `./{authority}`"
             ),
             Self::File(error) => error.advice(),
+            Self::Kafka(error) => error.advice().to_owned(),
             Self::BindStar { ipv4, all } => format!(
                 "write `{ipv4}` for every IPv4 address of this machine, or `{all}` for every address"
             ),
@@ -247,7 +254,7 @@ impl AddressError {
             }
             Self::UserInfo => "a dnstap address has no user part; write only the host and the port",
             Self::UnknownScheme { .. } => {
-                "use `unix://`, `tcp://` or `tls://`; an address to connect to can also be `tcp+srv://` or `tls+srv://`, and a sink `file://`"
+                "use `unix://`, `tcp://` or `tls://`; an address to connect to can also be `tcp+srv://` or `tls+srv://`, and a sink `file://`, `kafka://` or `kafka+tls://`"
             }
             Self::UnwantedScheme { .. } => "write only the address and the port",
             Self::EmptyPath => "add the path, as in `unix:///run/tapfan/dnstap.sock`",
@@ -255,7 +262,7 @@ impl AddressError {
             Self::PathTooLong { .. } => "choose a shorter one; the operating system sets the limit",
             Self::Directory(_) => "add the name of the socket",
             Self::BindZone(_) => "write the interface's number; `ip link` shows it",
-            Self::BindSrv { .. } => {
+            Self::BindSrv { .. } | Self::BindKafka => {
                 "write an address of this machine and a port, as in `tcp://0.0.0.0:6000`"
             }
             Self::NotSrvName(_) => {

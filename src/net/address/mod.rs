@@ -4,6 +4,7 @@ mod authority;
 mod error;
 mod file;
 mod host;
+mod kafka;
 mod overlap;
 mod parse;
 mod srv;
@@ -19,6 +20,7 @@ use std::{
 
 pub use error::AddressError;
 pub use file::{FilePattern, FilePatternError};
+pub use kafka::{KafkaAddress, KafkaAddressError, Topic};
 pub use parse::{name_server_address, socket_address};
 pub use srv::SrvName;
 
@@ -40,6 +42,8 @@ pub enum Endpoint {
     TlsSrv(SrvName),
     /// Files that the sink writes.
     File(FilePattern),
+    /// A topic of a Kafka cluster.
+    Kafka(KafkaAddress),
     /// A socket at which the sink waits for collectors. They connect, and the sink writes to each of them.
     Listen(BindAddress),
 }
@@ -104,6 +108,21 @@ impl Endpoint {
             Self::Unix(_) | Self::File(_) | Self::Listen(_) => false,
             Self::Tcp(authority) | Self::Tls(authority) => matches!(authority.host, Host::Name(_)),
             Self::TcpSrv(_) | Self::TlsSrv(_) => true,
+            Self::Kafka(address) => {
+                let mut brokers = address.brokers.iter();
+                brokers.any(|broker| matches!(broker.host, Host::Name(_)))
+            }
+        }
+    }
+
+    /// Returns whether the connections use TLS.
+    pub fn is_tls(&self) -> bool {
+        match self {
+            Self::Tls(_) | Self::TlsSrv(_) | Self::Listen(BindAddress::Tls(_)) => true,
+            Self::Kafka(address) => address.is_tls,
+            Self::Unix(_) | Self::Tcp(_) | Self::TcpSrv(_) | Self::File(_) | Self::Listen(_) => {
+                false
+            }
         }
     }
 }
@@ -117,6 +136,7 @@ impl fmt::Display for Endpoint {
             Self::TcpSrv(name) => write!(f, "tcp+srv://{name}"),
             Self::TlsSrv(name) => write!(f, "tls+srv://{name}"),
             Self::File(pattern) => pattern.fmt(f),
+            Self::Kafka(address) => address.fmt(f),
             Self::Listen(address) => write!(f, "listen {address}"),
         }
     }

@@ -3,7 +3,8 @@
 use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
 use super::{
-    AddressError, Authority, BindAddress, Endpoint, Host, SrvName, UNIX_PATH_LIMIT, UnixAddress,
+    AddressError, Authority, BindAddress, Endpoint, Host, KafkaAddress, SrvName, UNIX_PATH_LIMIT,
+    UnixAddress,
     authority::{PortZero, before_path, bindable, read_authority},
 };
 
@@ -15,15 +16,19 @@ enum Scheme {
     TcpSrv,
     TlsSrv,
     File,
+    Kafka,
+    KafkaTls,
 }
 
-const SCHEMES: [(&str, Scheme); 6] = [
+const SCHEMES: [(&str, Scheme); 8] = [
     ("unix", Scheme::Unix),
     ("tcp", Scheme::Tcp),
     ("tls", Scheme::Tls),
     ("tcp+srv", Scheme::TcpSrv),
     ("tls+srv", Scheme::TlsSrv),
     ("file", Scheme::File),
+    ("kafka", Scheme::Kafka),
+    ("kafka+tls", Scheme::KafkaTls),
 ];
 
 /// The default port of name servers.
@@ -34,7 +39,7 @@ const DOMAIN: u16 = 53;
 impl FromStr for Endpoint {
     type Err = AddressError;
 
-    /// Reads the SOCKET of a `dnstap` directive, as in CoreDNS, or the URL of SRV records or files.
+    /// Reads the SOCKET of a `dnstap` directive, as in CoreDNS, or the URL of SRV records, files or a Kafka topic.
     ///
     /// ```
     /// use tapfan::config::Endpoint;
@@ -58,6 +63,8 @@ fn endpoint(text: &str) -> Result<Endpoint, AddressError> {
         Scheme::TcpSrv => Endpoint::TcpSrv(read_srv(rest, text)?),
         Scheme::TlsSrv => Endpoint::TlsSrv(read_srv(rest, text)?),
         Scheme::File => Endpoint::File(rest.parse()?),
+        Scheme::Kafka => Endpoint::Kafka(KafkaAddress::read(rest, text, false)?),
+        Scheme::KafkaTls => Endpoint::Kafka(KafkaAddress::read(rest, text, true)?),
     })
 }
 
@@ -90,6 +97,7 @@ fn bind_address(text: &str) -> Result<BindAddress, AddressError> {
         Scheme::TcpSrv => return Err(AddressError::BindSrv("tcp+srv")),
         Scheme::TlsSrv => return Err(AddressError::BindSrv("tls+srv")),
         Scheme::File => return Err(AddressError::BindFile),
+        Scheme::Kafka | Scheme::KafkaTls => return Err(AddressError::BindKafka),
     })
 }
 

@@ -24,6 +24,15 @@ fn srv(name: &str) -> SrvName {
     name.parse().expect("a name of SRV records")
 }
 
+fn kafka(brokers: &[(&str, u16)], topic: &str, is_tls: bool) -> Endpoint {
+    let brokers = brokers.iter();
+    Endpoint::Kafka(KafkaAddress {
+        brokers: brokers.map(|(host, port)| authority(host, *port)).collect(),
+        topic: topic.parse().expect("a topic"),
+        is_tls,
+    })
+}
+
 fn owned(text: &str) -> String {
     text.to_owned()
 }
@@ -74,6 +83,96 @@ fn every_form_of_a_socket_is_read() {
     ] {
         assert_eq!(text.parse(), Ok(meaning), "{text}");
     }
+}
+
+#[test]
+fn brokers_and_a_topic_are_read() {
+    for (text, meaning) in [
+        ("kafka://b/t", kafka(&[("b", 9092)], "t", false)),
+        (
+            "kafka+tls://b1.example.:9093,b2.example/dns.taps_1-x",
+            kafka(
+                &[("b1.example.", 9093), ("b2.example", 9092)],
+                "dns.taps_1-x",
+                true,
+            ),
+        ),
+        (
+            "kafka://[::1],192.0.2.1:1,[fe80::1%25eth0]:2/t",
+            kafka(
+                &[("::1", 9092), ("192.0.2.1", 1), ("[fe80::1%25eth0]", 2)],
+                "t",
+                false,
+            ),
+        ),
+    ] {
+        assert_eq!(text.parse(), Ok(meaning.clone()), "{text}");
+        assert_eq!(meaning.to_string().parse(), Ok(meaning), "{text}");
+    }
+    let long = "a".repeat(249);
+    assert!(format!("kafka://b/{long}").parse::<Endpoint>().is_ok());
+    let named = |text: &str| text.parse::<Endpoint>().expect(text).is_named();
+    assert!(named("kafka://192.0.2.1,b/t"));
+    assert!(!named("kafka://192.0.2.1,[::1]/t"));
+}
+
+#[test]
+fn every_mistake_in_brokers_or_topic_has_its_error() {
+    use KafkaAddressError as K;
+
+    let brackets = |right: &str| E::UnbracketedIpv6 {
+        right: Some(owned(right)),
+    };
+    let character = |topic: &str, found| K::TopicCharacter {
+        topic: owned(topic),
+        found,
+    };
+    for (text, why) in [
+        ("kafka://b", K::MissingTopic.into()),
+        ("kafka://b:9092/", K::MissingTopic.into()),
+        ("kafka://b1,", K::MissingTopic.into()),
+        ("kafka:///t", K::EmptyBroker.into()),
+        ("kafka://b1,,b2/t", K::EmptyBroker.into()),
+        ("kafka://b1,/t", K::EmptyBroker.into()),
+        ("kafka://u:p@b/t", K::UserInfo.into()),
+        ("kafka://b/a b", character("a b", ' ').into()),
+        ("kafka://b/t/", character("t/", '/').into()),
+        ("kafka://b/t?acks=1", character("t?acks=1", '?').into()),
+        ("kafka://b/ü", character("ü", 'ü').into()),
+        ("kafka://b/.", K::DotTopic(owned(".")).into()),
+        ("kafka://b/..", K::DotTopic(owned("..")).into()),
+        (
+            &format!("kafka://b/{}", "a".repeat(250)),
+            K::LongTopic(250).into(),
+        ),
+        ("kafka://b:/t", E::MissingPort),
+        ("kafka://b:0/t", E::PortZero),
+        ("kafka://b1,b2:x/t", E::PortNotNumber(owned("x"))),
+        ("kafka://b1 ,b2/t", E::Space),
+        ("kafka://b?x/t", E::AfterPort(owned("?x"))),
+        ("kafka://300.1.1.1/t", E::NotIpv4(owned("300.1.1.1"))),
+        ("kafka://2001:db8::/t", E::UnbracketedIpv6 { right: None }),
+        ("kafka://b,::1:9092/t", E::UnbracketedIpv6 { right: None }),
+        ("kafka://::1:9092/t", brackets("kafka://[::1]:9092/t")),
+        (
+            "Kafka://b/t",
+            E::SchemeCase {
+                written: owned("Kafka"),
+                right: owned("kafka://b/t"),
+            },
+        ),
+        (
+            "kafka+tls:b/t",
+            E::MissingSlashes {
+                scheme: owned("kafka+tls"),
+                right: owned("kafka+tls://b/t"),
+            },
+        ),
+        ("kafkas://b/t", E::UnknownScheme(owned("kafkas"))),
+    ] {
+        assert_eq!(text.parse::<Endpoint>(), Err(why), "{text}");
+    }
+    assert_eq!("kafka://b/t".parse::<BindAddress>(), Err(E::BindKafka));
 }
 
 #[test]
@@ -361,7 +460,7 @@ fn proposals_are_valid() {
 proptest! {
     #[test]
     fn display_and_parse_are_inverse_and_proposals_are_valid(
-        text in r"(unix://|tcp://|tls://|TCP:|tls:|http://| tcp://|tcp://\*:|:|tcp\+srv://_d\._tcp\.|@|/)?[a-z0-9\[\]:.%@/ -]{0,24}"
+        text in r"(unix://|tcp://|tls://|kafka://|kafka\+tls://b,|TCP:|tls:|http://| tcp://|tcp://\*:|:|tcp\+srv://_d\._tcp\.|@|/)?[a-z0-9\[\]:.%@/ ,-]{0,24}"
     ) {
         if let Ok(endpoint) = text.parse::<Endpoint>() {
             prop_assert_eq!(endpoint.to_string().parse(), Ok(endpoint));

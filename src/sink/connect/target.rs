@@ -60,6 +60,7 @@ impl Target {
         };
         let (place, tls) = match endpoint {
             Endpoint::Unix(address) => return Ok(Self::Unix(address.clone())),
+            Endpoint::Kafka(_) => return Err(SinkSetupError::NoKafka),
             Endpoint::Listen(_) => return Err(SinkSetupError::NotDialled(endpoint.clone())),
             Endpoint::File(pattern) => {
                 return Ok(Self::Files(Files::new(

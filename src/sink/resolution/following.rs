@@ -22,7 +22,7 @@ use crate::{
         test_server::{Says, Server, service},
     },
     router::{Limits, Queue},
-    sink::{EditGroups, Names, Stack, driver::drive},
+    sink::{Credentials, EditGroups, Names, Stack, driver::drive},
 };
 
 /// A collector that takes frames of one byte each. If it is dropped, its connections end.
@@ -128,7 +128,7 @@ impl Running {
         let reporter = Reporter::new("a".into());
         let stack = Stack::new(
             &sink,
-            None,
+            Credentials::default(),
             &names,
             &EditGroups::default(),
             OwnListeners::default(),

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use super::super::{
-    features,
-    row::{Row, Scope, Value},
+use super::{
+    super::{
+        features,
+        row::{Row, Scope, Value},
+    },
+    kafka,
 };
 use crate::{
     config::{
@@ -64,10 +67,15 @@ pub(super) const COMPRESS: Row<Sink> = Row {
 const FILE: Scope<Sink> = Scope {
     name: "`file://` sinks",
     applies: |sink| matches!(sink.endpoint, Endpoint::File(_)),
-    misplaced: |_, given, socket| {
-        let message = format!("`{}` is for {}", given.name.text, FILE.name);
+    misplaced: |sink, given, socket| {
+        let name = given.name.text.as_str();
+        let message = format!("`{name}` is for {}", FILE.name);
         let problem = given.name.error(message, "it has no meaning here");
         let problem = problem.at(socket.span, "this sink writes no files");
+        if name == "compress" && kafka::writes_records(sink) {
+            let help = "for records, the option is `compression`".to_owned();
+            return given.name.propose(problem, help, "compression");
+        }
         problem.help("remove it, or make the SOCKET `file:///folder/name`")
     },
 };

@@ -6,9 +6,11 @@ mod files;
 mod filters;
 mod from;
 mod guessed;
+mod kafka;
 mod placeholders;
 mod prefix;
 mod rows;
+mod scopes;
 mod spool;
 mod waiting;
 
@@ -110,6 +112,7 @@ fn check(sink: &Sink, socket: &Token, options: &Options<'_, Sink>, findings: &mu
     } else {
         check_tls(sink, socket, options, findings);
         spool::check(sink, options, findings);
+        kafka::check(sink, socket, options, findings);
     }
     prefix::check(options, findings);
     filters::check(sink, options, findings);

@@ -6,11 +6,13 @@ use bytes::Bytes;
 
 use super::{
     super::{
-        row::{Given, NAME_LIMIT, Row, Scope, TEXT_LIMIT, Value},
+        row::{Given, NAME_LIMIT, Row, TEXT_LIMIT, Value},
         server_name::server_name,
         socket_file::SocketFile,
     },
-    confirm, files, filters, from, placeholders, prefix, spool, waiting,
+    confirm, files, filters, from, kafka, placeholders, prefix,
+    scopes::{CONNECTED, DIALS, NAMED, TLS, TLS_DIALLED},
+    spool, waiting,
 };
 use crate::{
     config::{
@@ -270,79 +272,16 @@ pub(in super::super) const OPTIONS: &[Row<Sink>] = &[
     files::SIZE,
     files::KEEP_FILES,
     files::COMPRESS,
+    kafka::COMPRESSION,
+    kafka::LINGER,
+    kafka::RECORD_KEY,
+    kafka::SASL,
     waiting::TLS_FILES,
     waiting::MAX_COLLECTORS,
     SocketFile::<Sink>::MODE,
     SocketFile::<Sink>::OWNER,
     SocketFile::<Sink>::GROUP,
 ];
-
-// === scopes ===
-
-const TLS: Scope<Sink> = Scope {
-    name: "`tls://` sinks",
-    applies: |sink| sink.tls.is_some(),
-    misplaced: |_, given, socket| {
-        let name = given.name.text.as_str();
-        let message = format!("`{name}` is for {}", TLS.name);
-        let problem = given.name.error(message, "it has no meaning here");
-        let problem = problem
-            .at(socket.span, "this sink does not speak TLS")
-            .help("remove it, or make the SOCKET `tls://host:port`");
-        match name {
-            "skipverify" => problem.note("CoreDNS ignores it here"),
-            _ => problem,
-        }
-    },
-};
-
-const TLS_DIALLED: Scope<Sink> = Scope {
-    applies: |sink| sink.tls.is_some() && !waiting::waits(sink),
-    misplaced: |sink, given, socket| {
-        if waiting::waits(sink) {
-            return waiting::of_another_kind(given, socket);
-        }
-        (TLS.misplaced)(sink, given, socket)
-    },
-    ..TLS
-};
-
-const DIALS: Scope<Sink> = Scope {
-    name: "sinks that do not wait for collectors",
-    applies: |sink| !waiting::waits(sink),
-    misplaced: |_, given, socket| waiting::of_another_kind(given, socket),
-};
-
-const NAMED: Scope<Sink> = Scope {
-    name: "names",
-    applies: |sink| sink.endpoint.is_named(),
-    misplaced: |sink, given, socket| {
-        if waiting::waits(sink) {
-            return waiting::of_another_kind(given, socket);
-        }
-        let message = format!("`{}` has no effect here", given.name.text);
-        let problem = given.name.warning(message, "there is no name to look up");
-        let what = match sink.endpoint {
-            Endpoint::File(_) => "this is a file",
-            _ => "this is an address",
-        };
-        problem.at(socket.span, what).help("remove it")
-    },
-};
-
-const CONNECTED: Scope<Sink> = Scope {
-    name: "connections",
-    applies: |sink| !matches!(sink.endpoint, Endpoint::File(_) | Endpoint::Listen(_)),
-    misplaced: |sink, given, socket| {
-        if waiting::waits(sink) {
-            return waiting::of_another_kind(given, socket);
-        }
-        let message = format!("`{}` is for {}", given.name.text, CONNECTED.name);
-        let problem = given.name.error(message, "it has no meaning here");
-        let problem = problem.at(socket.span, "this is a file");
-        problem.help("the next file begins after `rotate TIME` or `size SIZE`")
-    },
-};
 
 // === values ===
 
