@@ -11,7 +11,7 @@ use crate::{
     health::{Disconnect, Event, Reporter},
     net::Stream,
     router::{Queue, Queues},
-    sink::{Connection, Deadlines, FINISH_DEADLINE, RewriteLayer, drive, until_aborted},
+    sink::{Connection, Deadlines, FINISH_DEADLINE, Follow, RewriteLayer, drive, until_aborted},
 };
 
 /// A collector's place in its sink. Dropping it removes the collector from the sink, also after a panic.
@@ -82,7 +82,8 @@ impl Collector {
         };
         let connection = Connection::new(stream, deadlines, self.abort.clone());
         let connection = connection.reporting_to(self.reporter.clone());
-        let service = RewriteLayer::following(self.server.edits()).layer(connection);
+        let rewrite = RewriteLayer::new(self.server.edits.clone(), Follow::Reloads);
+        let service = rewrite.layer(connection);
         // A sink that ends closes the queue, so that the collector still gets the frames in it.
         let never = CancellationToken::new();
         let driven = drive(service, &self.queue, &never);

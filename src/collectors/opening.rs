@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc};
 
-use super::settings::OfNew;
+use super::settings::Settings;
 use crate::{
     frame_stream::{self, Awaited, ControlKind, HandshakeError},
     listener::{Accepted, NoStream},
@@ -14,7 +14,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Opened {
     pub(super) stream: Stream,
-    pub(super) settings: Arc<OfNew>,
+    pub(super) settings: Arc<Settings>,
 }
 
 /// The reason why a collector that has connected gets no frames.
@@ -33,7 +33,7 @@ pub(super) enum Refusal {
 }
 
 /// Performs the handshakes with a collector, up to its ACCEPT. Each of the two has a [deadline](DEADLINE).
-pub(super) async fn open(accepted: Accepted, settings: Arc<OfNew>) -> Result<Opened, Refusal> {
+pub(super) async fn open(accepted: Accepted, settings: Arc<Settings>) -> Result<Opened, Refusal> {
     let tls = settings.tls.clone();
     let tls = tls.map(|tls| (tls, ServerWords::of_sink()));
     let stream = accepted.into_stream(tls, DEADLINE).await;

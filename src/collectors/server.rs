@@ -5,7 +5,6 @@ use std::{net::SocketAddr, sync::Arc};
 use arc_swap::ArcSwap;
 use tokio::{
     select,
-    sync::watch,
     task::{JoinError, JoinSet},
     time::sleep,
 };
@@ -15,7 +14,7 @@ use super::{
     collector::Collector,
     lines::Lines,
     opening::{Opened, Refusal, open},
-    settings::{OfNew, Settings},
+    settings::Settings,
 };
 use crate::{
     config::ListenAddress,
@@ -24,7 +23,7 @@ use crate::{
     lock::Mutex,
     net::{BindError, Inherited, OwnListeners, PermissionChange},
     router::Queues,
-    sink::{EditGroup, Ends, OPENING_AT_MOST, SinkError},
+    sink::{CurrentEdits, Ends, OPENING_AT_MOST, SinkError},
 };
 
 /// The server of a sink that waits for collectors. Until it [runs](super::run), the kernel holds the connections.
@@ -39,8 +38,9 @@ pub(crate) struct Server {
     acceptor: Mutex<Option<Acceptor>>,
     /// `None` if the socket has no file, or if this process did not create the file.
     path: Option<Arc<SocketPath>>,
-    edits: watch::Sender<Arc<EditGroup>>,
-    of_new: ArcSwap<OfNew>,
+    pub(super) edits: CurrentEdits,
+    /// The settings of new connections.
+    settings: ArcSwap<Settings>,
 }
 
 /// The socket while the task of the sink uses it. If the task panics, the server gets the socket back, so that the next
@@ -72,7 +72,7 @@ impl Server {
     /// open.
     pub(crate) fn bind(
         address: &ListenAddress,
-        settings: Settings,
+        (settings, edits): (Settings, CurrentEdits),
         inherited: &Inherited,
         all: &OwnListeners,
         reporter: Reporter,
@@ -86,15 +86,14 @@ impl Server {
             lines: Lines::default(),
             path: acceptor.path.clone(),
             acceptor: Mutex::new(Some(acceptor)),
-            edits: watch::Sender::new(settings.edits),
-            of_new: ArcSwap::from_pointee(settings.of_new),
+            edits,
+            settings: ArcSwap::from_pointee(settings),
         })
     }
 
-    /// Replaces the settings. Connected collectors get the new edits; the other settings are for new connections.
+    /// Replaces the settings of new connections.
     pub(crate) fn replace(&self, settings: Settings) {
-        self.edits.send_replace(settings.edits);
-        self.of_new.store(Arc::new(settings.of_new));
+        self.settings.store(Arc::new(settings));
     }
 
     /// Changes the permissions of the socket's file, and of a file that replaces it later.
@@ -113,10 +112,6 @@ impl Server {
     /// Returns the state of the socket's path; `None` if the socket has no file, or if this process did not create the file.
     pub(crate) fn reachability(&self) -> Option<&Arc<Reachability>> {
         self.path.as_ref().map(|path| &path.reachability)
-    }
-
-    pub(super) fn edits(&self) -> watch::Receiver<Arc<EditGroup>> {
-        self.edits.subscribe()
     }
 
     pub(super) fn refuse(&self, peer: &str, refusal: &Refusal) {
@@ -221,7 +216,7 @@ impl Collectors {
 
     /// Starts the handshakes with a collector, unless too many are connected.
     fn admit(&mut self, accepted: Accepted) {
-        let settings = self.server.of_new.load_full();
+        let settings = self.server.settings.load_full();
         let peer = accepted.peer();
         if self.count() >= settings.most {
             return self.server.refuse(&peer, &Refusal::Full(settings.most));
@@ -236,7 +231,7 @@ impl Collectors {
             Ok(opened) => opened,
             Err(fault) => return self.ended(Err(fault)),
         };
-        let most = self.server.of_new.load().most;
+        let most = self.server.settings.load().most;
         let opened = match opened {
             Ok(_) if self.count() >= most => Err(Refusal::Full(most)),
             opened => opened,

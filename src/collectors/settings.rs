@@ -5,21 +5,11 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     config,
     net::{Keepalive, SendBuffer, ServerConfig, TcpSettings, UserTimeout},
-    sink::{EditGroup, EditGroups, FrameEdits},
 };
-
-/// The settings of a sink that waits for collectors.
-#[derive(Debug)]
-pub(crate) struct Settings {
-    /// The edits of the frames. All connections use them from the next batch on.
-    pub(super) edits: Arc<EditGroup>,
-    /// The settings of new connections.
-    pub(super) of_new: OfNew,
-}
 
 /// The settings of the connections that begin from now on.
 #[derive(Debug)]
-pub(super) struct OfNew {
+pub(crate) struct Settings {
     /// The largest number of collectors that are connected at the same time.
     pub(super) most: usize,
     /// The certificate and key; `None` without TLS.
@@ -31,26 +21,18 @@ pub(super) struct OfNew {
 // === impl Settings ===
 
 impl Settings {
-    /// Returns the settings of `sink`. `tls` is the TLS configuration with the sink's certificate. `groups` contains
-    /// the edits of all sinks of the router.
-    pub(crate) fn of(
-        sink: &config::Sink,
-        tls: Option<Arc<ServerConfig>>,
-        groups: &EditGroups,
-    ) -> Self {
+    /// Returns the settings of `sink`. `tls` is the TLS configuration with the sink's certificate.
+    pub(crate) fn of(sink: &config::Sink, tls: Option<Arc<ServerConfig>>) -> Self {
         let user_timeout = UserTimeout(sink.write_timeout);
         Self {
-            edits: groups.group(FrameEdits::of(sink)),
-            of_new: OfNew {
-                most: sink.collectors.most,
-                tls,
-                tcp: TcpSettings {
-                    send_buffer: Some(SendBuffer(sink.write_buffer)),
-                    keepalive: Keepalive::within(user_timeout),
-                    user_timeout,
-                },
-                write_timeout: sink.write_timeout,
+            most: sink.collectors.most,
+            tls,
+            tcp: TcpSettings {
+                send_buffer: Some(SendBuffer(sink.write_buffer)),
+                keepalive: Keepalive::within(user_timeout),
+                user_timeout,
             },
+            write_timeout: sink.write_timeout,
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::memory::Budget;
 #[derive(Clone)]
 pub struct Source(Arc<Identity>);
 
-/// A number for each listener that is unique in the life of this process. It stays when the listener gets another name.
+/// A number for each name of each listener. It is unique in the life of this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ListenerId(u64);
 

@@ -13,7 +13,7 @@ use super::{
     connections::Connections,
     intake::Intake,
     socket_path::{Owner, Reachability, SocketPath},
-    stamp::Stamp,
+    stamp::{FormerId, Stamp},
     welcome::Welcome,
 };
 use crate::{
@@ -186,10 +186,26 @@ impl Handle {
         self.intake.listener.id()
     }
 
+    /// Returns the number for `listen`, which replaces the name of this listener. It is another number if the name is
+    /// another one.
+    pub(crate) fn next_id(&self, listen: &Listen) -> ListenerId {
+        let stamp = &self.intake.listener;
+        if *stamp.name() == *listen.name {
+            stamp.id()
+        } else {
+            ListenerId::next()
+        }
+    }
+
+    /// Returns the current number, for the time after it was replaced.
+    pub(crate) fn former_id(&self) -> FormerId {
+        self.intake.listener.former_id()
+    }
+
     /// Uses the name and the identity of `listen` for all connections, and `settings` for new connections. Open
-    /// connections keep their settings.
-    pub(crate) fn replace(&self, listen: &Listen, settings: Settings) {
-        self.intake.listener.replace(listen);
+    /// connections keep their settings. `id` is the [number](Self::next_id) for this name.
+    pub(crate) fn replace(&self, listen: &Listen, id: ListenerId, settings: Settings) {
+        self.intake.listener.replace(listen, id);
         if let Some(own) = &self.own {
             own.replace(Arc::clone(&listen.name));
         }

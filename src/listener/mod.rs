@@ -43,4 +43,5 @@ pub(crate) use line_limit::LineLimit;
 pub(crate) use sender_lines::Ended;
 pub(crate) use senders::{Listed, Sender, Senders};
 pub(crate) use socket_path::{NotListening, Owner, Reachability, SocketPath};
+pub(crate) use stamp::FormerId;
 pub(crate) use welcome::Welcome;

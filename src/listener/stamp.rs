@@ -1,6 +1,9 @@
 //! The stamp that a listener adds to the chunks of its senders: its name, and the identity of frames that have none.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+};
 
 use arc_swap::{ArcSwap, Cache};
 
@@ -14,20 +17,26 @@ use crate::{
 /// The current stamp of a listener. All clones share it, and a reload replaces it while the listener runs. In log
 /// lines, a `Stamp` appears as the listener's name.
 #[derive(Debug, Clone)]
-pub(crate) struct Stamp {
-    id: ListenerId,
-    current: Arc<ArcSwap<Imprint>>,
-}
+pub(crate) struct Stamp(Arc<ArcSwap<Imprint>>);
 
 #[derive(Debug)]
 struct Imprint {
+    /// The number of the listener while it has this name. Another name needs another number, so that no sink gets a
+    /// frame by the old name that is edited by the new one.
+    id: ListenerId,
     name: Arc<str>,
     identity: Option<Identity>,
 }
 
+/// The number that a listener has had until a reload.
+#[derive(Debug, Clone)]
+pub(crate) struct FormerId {
+    id: ListenerId,
+    imprint: Weak<Imprint>,
+}
+
 /// Puts the stamp of the listener on the chunks of one connection.
 pub(super) struct Stamper {
-    id: ListenerId,
     /// The stamp of the listener. It is read for each chunk, and the cache makes this cheap.
     listener: Cache<Arc<ArcSwap<Imprint>>, Arc<Imprint>>,
     peer: String,
@@ -39,32 +48,40 @@ pub(super) struct Stamper {
 
 impl Stamp {
     pub(super) fn of(listen: &Listen) -> Self {
-        Self {
-            id: ListenerId::next(),
-            current: Arc::new(ArcSwap::from_pointee(Imprint::of(listen))),
+        let imprint = Imprint::of(listen, ListenerId::next());
+        Self(Arc::new(ArcSwap::from_pointee(imprint)))
+    }
+
+    /// Replaces the stamp, from the next chunk of each connection on. Another name needs another `id`.
+    pub(super) fn replace(&self, listen: &Listen, id: ListenerId) {
+        self.0.store(Arc::new(Imprint::of(listen, id)));
+    }
+
+    /// Returns the number that tells the sinks which listener a frame came from.
+    pub(super) fn id(&self) -> ListenerId {
+        self.0.load().id
+    }
+
+    /// Returns the current number, for the time after it was replaced.
+    pub(super) fn former_id(&self) -> FormerId {
+        let imprint = self.0.load_full();
+        FormerId {
+            id: imprint.id,
+            imprint: Arc::downgrade(&imprint),
         }
     }
 
-    /// Replaces the stamp, from the next chunk of each connection on.
-    pub(super) fn replace(&self, listen: &Listen) {
-        self.current.store(Arc::new(Imprint::of(listen)));
-    }
-
-    /// Returns the number that tells the sinks which listener a frame came from. It stays when the name changes.
-    pub(super) fn id(&self) -> ListenerId {
-        self.id
-    }
-
     pub(super) fn name(&self) -> Arc<str> {
-        Arc::clone(&self.current.load().name)
+        Arc::clone(&self.0.load().name)
     }
 
     /// Returns the stamper of a new connection.
     pub(super) fn stamper(&self, memory: &Budget, peer: &str) -> Stamper {
-        let source = Source::of_listener(memory, self.id, self.name(), peer);
+        let mut listener = Cache::new(Arc::clone(&self.0));
+        let Imprint { id, name, .. } = &**listener.load();
+        let source = Source::of_listener(memory, *id, Arc::clone(name), peer);
         Stamper {
-            id: self.id,
-            listener: Cache::new(Arc::clone(&self.current)),
+            listener,
             peer: peer.to_owned(),
             memory: memory.clone(),
             source,
@@ -74,18 +91,33 @@ impl Stamp {
 
 impl fmt::Display for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.current.load().name)
+        f.write_str(&self.0.load().name)
     }
 }
 
 // === impl Imprint ===
 
 impl Imprint {
-    fn of(listen: &Listen) -> Self {
+    fn of(listen: &Listen, id: ListenerId) -> Self {
         Self {
+            id,
             name: Arc::clone(&listen.name),
             identity: listen.identity.clone().map(Identity::new),
         }
+    }
+}
+
+// === impl FormerId ===
+
+impl FormerId {
+    pub(crate) fn id(&self) -> ListenerId {
+        self.id
+    }
+
+    /// Returns whether no frame can arrive with this number any more. A connection keeps the stamp of its last frames
+    /// until its next frames arrive, so this function cannot return `true` while these frames are being offered.
+    pub(crate) fn is_over(&self) -> bool {
+        self.imprint.strong_count() == 0
     }
 }
 
@@ -94,12 +126,11 @@ impl Imprint {
 impl Stamper {
     /// Stamps a new chunk of the connection.
     pub(super) fn stamp(&mut self, chunk: Chunk) -> Chunk {
-        let Imprint { name, identity } = &**self.listener.load();
-        if **name != *self.source.listener() {
-            // The spool and the losses by sender show the name of the source. A source never changes, so the connection
-            // gets a new source.
+        let Imprint { id, name, identity } = &**self.listener.load();
+        if self.source.listener_id() != Some(*id) {
+            // A source never changes, so the connection gets a new source.
             let name = Arc::clone(name);
-            self.source = Source::of_listener(&self.memory, self.id, name, &self.peer);
+            self.source = Source::of_listener(&self.memory, *id, name, &self.peer);
         }
         let chunk = match identity {
             Some(identity) => identity.add_to(chunk),
@@ -135,7 +166,11 @@ mod tests {
         let [first, second] = [(); 2].map(|()| stamper.stamp(chunk()));
         assert_eq!((first.wire(), origin(&first).listener()), (FRAME, "a"));
         assert_eq!(origin(&first), origin(&second));
-        stamp.replace(&listen("b", Some("ns1")));
+        let former = stamp.former_id();
+        assert_eq!(origin(&first).listener_id(), Some(former.id()));
+        stamp.replace(&listen("b", Some("ns1")), ListenerId::next());
+        // The frames that the connection has read last may not be offered yet.
+        assert!(!former.is_over());
         let third = stamper.stamp(chunk());
         assert_eq!(
             third.wire(),
@@ -143,8 +178,10 @@ mod tests {
         );
         let source = origin(&third);
         assert_eq!((source.listener(), source.peer()), ("b", "192.0.2.1:7"));
+        assert!(former.is_over());
         assert_eq!(source.listener_id(), Some(stamp.id()));
-        assert_eq!(origin(&first).listener_id(), Some(stamp.id()));
+        assert_eq!(origin(&first).listener_id(), Some(former.id()));
+        assert_ne!(former.id(), stamp.id());
         assert_ne!(Stamp::of(&listen("b", None)).id(), stamp.id());
         assert_eq!(stamp.to_string(), "b");
     }

@@ -8,7 +8,7 @@ use crate::frame_stream::{ListenerId, Source};
 ///
 /// All frames of a chunk are from one listener, so one look at the chunk decides for all of them. A chunk that a sink
 /// does not get is not offered to the sink, so the sink's ledger does not count its frames.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Sources(Option<Arc<[ListenerId]>>);
 
 // === impl Sources ===

@@ -39,6 +39,18 @@ pub(super) struct Edited {
     pub(super) left_out: Vec<usize>,
 }
 
+// === impl Edited ===
+
+impl Edited {
+    /// Returns the chunk as it is.
+    pub(super) fn untouched(chunk: &Chunk) -> Self {
+        Self {
+            chunk: chunk.clone(),
+            left_out: Vec::new(),
+        }
+    }
+}
+
 // === impl FrameEdits ===
 
 impl FrameEdits {

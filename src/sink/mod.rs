@@ -22,6 +22,7 @@ mod confirmation;
 mod connect;
 mod connection;
 mod credentials;
+mod current_edits;
 mod cursor;
 mod descriptors;
 mod driver;
@@ -49,6 +50,7 @@ pub(crate) use connect::{
 };
 pub(crate) use connection::{Connection, Deadlines};
 pub(crate) use credentials::Credentials;
+pub(crate) use current_edits::{CurrentEdits, Follow};
 pub(crate) use descriptors::{OPENING_AT_MOST, descriptors_needed};
 pub(crate) use driver::drive;
 pub(crate) use edits::FrameEdits;

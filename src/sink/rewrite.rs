@@ -1,15 +1,14 @@
 //! The layer of a sink that changes frames before they are sent. It can remove the DNS messages, and set the fields
 //! identity, version and extra.
 
-use std::{
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::task::{Context, Poll};
 
-use tokio::sync::watch;
 use tower::{Layer, Service};
 
-use super::{EditGroup, Outgoing, Shipment, sharing::Editor};
+use super::{
+    Outgoing, Shipment,
+    current_edits::{CurrentEdits, Follow, Follower},
+};
 use crate::router::{DropReason, LeftOut};
 
 /// A service that changes each frame as the directive configures. If nothing is configured, the service passes on the
@@ -20,33 +19,35 @@ use crate::router::{DropReason, LeftOut};
 #[derive(Debug)]
 pub(crate) struct RewriteService<S> {
     inner: S,
-    editor: Editor,
-    edits: Option<Edits>,
+    edits: Follower,
 }
-
-/// The edits of a sink that can change while it runs.
-type Edits = watch::Receiver<Arc<EditGroup>>;
 
 /// A layer that wraps a sink's service in a [`RewriteService`].
 #[derive(Debug, Clone)]
 pub(crate) struct RewriteLayer {
-    group: Arc<EditGroup>,
-    edits: Option<Edits>,
+    edits: CurrentEdits,
+    follow: Follow,
+    is_apart: bool,
 }
 
 // === impl RewriteLayer ===
 
 impl RewriteLayer {
-    /// Creates a layer for the edits of this group.
-    pub(crate) fn new(group: Arc<EditGroup>) -> Self {
-        Self { group, edits: None }
+    /// Creates a layer for the edits of a sink.
+    pub(crate) fn new(edits: CurrentEdits, follow: Follow) -> Self {
+        Self {
+            edits,
+            follow,
+            is_apart: false,
+        }
     }
 
-    /// Creates a layer for the current `edits`. When they change, the service uses the new ones from the next batch on.
-    pub(crate) fn following(edits: Edits) -> Self {
-        let group = Arc::clone(&edits.borrow());
-        let edits = Some(edits);
-        Self { group, edits }
+    /// Makes each service edit its chunks itself, because no other service gets the same chunks.
+    pub(crate) fn apart(self) -> Self {
+        Self {
+            is_apart: true,
+            ..self
+        }
     }
 }
 
@@ -56,8 +57,7 @@ impl<S> Layer<S> for RewriteLayer {
     fn layer(&self, inner: S) -> RewriteService<S> {
         RewriteService {
             inner,
-            editor: self.group.editor(),
-            edits: self.edits.clone(),
+            edits: self.edits.follower(self.follow, self.is_apart),
         }
     }
 }
@@ -74,14 +74,9 @@ impl<S: Service<Outgoing>> Service<Outgoing> for RewriteService<S> {
     }
 
     fn call(&mut self, request: Outgoing) -> S::Future {
-        if let Some(edits) = &mut self.edits
-            && edits.has_changed().unwrap_or(false)
-        {
-            self.editor = edits.borrow_and_update().editor();
-        }
         self.inner.call(match request {
-            Outgoing::Frames(shipment) if !self.editor.is_noop() => {
-                Outgoing::Frames(edit(&mut self.editor, shipment))
+            Outgoing::Frames(shipment) if !self.edits.is_noop() => {
+                Outgoing::Frames(edit(&mut self.edits, shipment))
             }
             untouched => untouched,
         })
@@ -89,11 +84,11 @@ impl<S: Service<Outgoing>> Service<Outgoing> for RewriteService<S> {
 }
 
 /// Edits every chunk of `shipment`.
-fn edit(editor: &mut Editor, shipment: Shipment) -> Shipment {
+fn edit(edits: &mut Follower, shipment: Shipment) -> Shipment {
     let mut left_out = LeftOut::default();
     let mut passed = 0;
     let chunks = shipment.chunks().iter().map(|chunk| {
-        let edited = editor.edit(chunk);
+        let edited = edits.edit(chunk);
         for place in &edited.left_out {
             left_out.add(passed + place, DropReason::Malformed);
         }
@@ -167,7 +162,7 @@ mod tests {
 
     fn service_with(full: bool, edits: &Edits, writes: usize) -> RewriteService<Collector> {
         let group = EditGroups::default().group(FrameEdits::new(full, edits));
-        RewriteLayer::new(group).layer(Collector {
+        RewriteLayer::new(CurrentEdits::new(group), Follow::Reloads).layer(Collector {
             got: Vec::new(),
             writes,
         })

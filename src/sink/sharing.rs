@@ -99,8 +99,16 @@ impl EditGroup {
         Arc::new(Self::new(self.edits.clone()))
     }
 
-    pub(super) fn is_noop(&self) -> bool {
+    fn is_noop(&self) -> bool {
         self.edits.is_noop()
+    }
+
+    /// Returns the chunk with edited frames, without a search for the result of another editor.
+    pub(super) fn edit_alone(&self, chunk: &Chunk, computed: &mut Computed) -> Edited {
+        if self.is_noop() {
+            return Edited::untouched(chunk);
+        }
+        self.edits.edit(chunk, computed)
     }
 
     pub(super) fn editor(self: &Arc<Self>) -> Editor {

@@ -6,8 +6,8 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 
 use super::{
-    Connect, Credentials, EditGroup, EditGroups, FrameEdits, Names, Reconnect, Resolution,
-    RewriteLayer, RewriteService, SpoolSetupError,
+    Connect, Credentials, CurrentEdits, Follow, Names, Reconnect, Resolution, RewriteLayer,
+    RewriteService, SpoolSetupError,
     confirmation::{AllMissed, Confirmation},
     connect::Target,
     file::Files,
@@ -33,7 +33,7 @@ pub(crate) struct Stack {
     confirm: Confirm,
     finish: FinishBounds,
     missed: AllMissed,
-    edits: Arc<EditGroup>,
+    edits: CurrentEdits,
     own: OwnListeners,
     pub(crate) reporter: Reporter,
     pub(super) endpoints: Endpoints,
@@ -85,13 +85,13 @@ pub(crate) type SinkStack = RewriteService<Reconnect<Connect>>;
 
 impl Stack {
     /// Prepares the stack of a directive. `credentials` are the contents of its files. If the TLS configuration is
-    /// needed but `None`, its files are read here. `groups` contains the edits of all sinks of
-    /// the router. `own` lists the listeners of this router, because a sink must never connect to them.
+    /// needed but `None`, its files are read here. `own` lists the listeners of this router, because a sink must never
+    /// connect to them.
     pub(crate) fn new(
         sink: &config::Sink,
         credentials: Credentials,
         names: &Names,
-        groups: &EditGroups,
+        edits: CurrentEdits,
         own: OwnListeners,
         reporter: Reporter,
     ) -> Result<Self, SinkSetupError> {
@@ -114,7 +114,6 @@ impl Stack {
                 Target::of(endpoint, tls, settings, sink.refresh, names)?
             }
         };
-        let edits = groups.group(FrameEdits::of(sink));
         Ok(Self {
             target,
             write_timeout: sink.write_timeout,
@@ -139,7 +138,7 @@ impl Stack {
     pub(crate) fn build(&self, abort: CancellationToken) -> SinkStack {
         self.build_for(
             self.target.clone(),
-            Arc::clone(&self.edits),
+            self.rewrite(),
             self.confirmation(&self.reporter, None),
             &self.reporter,
             abort,
@@ -157,12 +156,17 @@ impl Stack {
         let target = self.target.at(address);
         // With `endpoints balance`, each chunk is sent to one address only. The stacks of the addresses therefore share
         // no edited chunks.
-        let edits = match self.endpoints {
-            Endpoints::Balance => self.edits.apart(),
-            Endpoints::Failover | Endpoints::All => Arc::clone(&self.edits),
+        let rewrite = match self.endpoints {
+            Endpoints::Balance => self.rewrite().apart(),
+            Endpoints::Failover | Endpoints::All => self.rewrite(),
         };
         let confirmation = self.confirmation(status, Some(address));
-        self.build_for(target, edits, confirmation, status, abort)
+        self.build_for(target, rewrite, confirmation, status, abort)
+    }
+
+    /// Returns the layer that edits frames. After a change of the edits, a new stack follows.
+    fn rewrite(&self) -> RewriteLayer {
+        RewriteLayer::new(self.edits.clone(), Follow::UntilEnd)
     }
 
     fn confirmation(&self, status: &Reporter, address: Option<SocketAddr>) -> Confirmation {
@@ -177,7 +181,7 @@ impl Stack {
     fn build_for(
         &self,
         target: Target,
-        edits: Arc<EditGroup>,
+        rewrite: RewriteLayer,
         confirmation: Confirmation,
         status: &Reporter,
         abort: CancellationToken,
@@ -192,7 +196,7 @@ impl Stack {
             abort,
         );
         ServiceBuilder::new()
-            .layer(RewriteLayer::new(edits))
+            .layer(rewrite)
             .layer_fn(|connect| Reconnect::new(connect, status.clone()))
             .service(connect)
     }

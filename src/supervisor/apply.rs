@@ -11,16 +11,17 @@ use super::{
     descriptors::Shortage,
     dialled, drops,
     material::Material,
+    permissions::{self, Directive},
     plan::{ListenerStep, Plan, PlannedListener, PlannedSink, SinkStep, is_same_place},
     sink_task::{SinkTask, Way, Work},
     sources::Listeners,
     waiting,
 };
 use crate::{
-    config::{self, Listen, ListenAddress, ReadScreen, quantity::Size},
-    net::{Endpoint, UnixPermissions},
+    config::{self, ReadScreen, quantity::Size},
+    net::Endpoint,
     router::{Queues, Sources},
-    sink::{Opened, Spooler},
+    sink::{CurrentEdits, Opened, Spooler},
 };
 
 /// The changes of a reload, by name.
@@ -109,7 +110,9 @@ impl Supervisor {
                 .iter()
                 .position(|old| old.config.name == planned.config.name);
             let old = place.map(|place| old_sinks.remove(place));
-            let sources = listeners.of(&planned.config, old.as_ref().map(|old| &old.sources));
+            let sources = old.as_ref().map(|old| &old.sources);
+            let sources = listeners.with_former(&planned.config, sources);
+            (planned.edits).replace(&planned.group, listeners.of(&planned.config));
             let sink = self.apply_sink(planned, old, &mut changes);
             self.sinks
                 .extend(sink.map(|sink| SinkHandle { sources, ..sink }));
@@ -177,8 +180,10 @@ impl Supervisor {
             config,
             material,
             mut screen,
+            edits,
             step,
             spool,
+            ..
         } = planned;
         let name = Arc::clone(&config.name);
         if let Some(old) = &mut old {
@@ -217,7 +222,7 @@ impl Supervisor {
             }
             (SinkStep::Build(way), None) => {
                 changes.started.push(name);
-                self.start_sink(config, (material, screen), way, spool)
+                self.start_sink((config, material, edits), screen, way, spool)
             }
         })
     }
@@ -251,8 +256,8 @@ impl Supervisor {
 
     fn start_sink(
         &self,
-        config: config::Sink,
-        (material, screen): (Material, ReadScreen),
+        (config, material, edits): (config::Sink, Material, CurrentEdits),
+        screen: ReadScreen,
         way: Way,
         spool: Option<Opened>,
     ) -> SinkHandle {
@@ -274,6 +279,7 @@ impl Supervisor {
             work,
             task,
             sources: Sources::ALL,
+            edits,
             spooler,
             _drop_log: AbortOnDropHandle::new(tokio::spawn(drop_log)),
         }
@@ -326,18 +332,18 @@ fn apply_listener(
 ) -> Option<ListenerHandle> {
     let PlannedListener {
         config,
+        id,
         material,
         step,
-        ..
     } = planned;
     let name = Arc::clone(&config.name);
     Some(match step {
         ListenerStep::Keep => old.inspect(|old| old.running.look())?,
         ListenerStep::Change(settings, permissions) => {
             let old = old?;
-            old.use_settings(&config, settings);
+            old.use_settings(&config, id, settings);
             if old.inherited && old.config.address != config.address {
-                warn_about_permissions(&config);
+                permissions::warn_of_inherited(Directive::Listener(&config), &config.address);
             }
             if let Some(Err(error)) =
                 permissions.map(|change| old.running.change_permissions(&change))
@@ -354,15 +360,15 @@ fn apply_listener(
         }
         ListenerStep::Adopt(target) => {
             changes.changed.push(name);
-            old?.adopt(config, material, &target)
+            old?.adopt((config, id, material), &target)
         }
         ListenerStep::Dial(dialer, signals) => {
-            dialled::start((config, material), dialer, signals, old, changes)
+            dialled::start((config, id, material), dialer, signals, old, changes)
         }
         ListenerStep::Start(listener, signals) => {
             changes.started.push(name);
             if listener.acceptor.inherited {
-                warn_about_permissions(&config);
+                permissions::warn_of_inherited(Directive::Listener(&config), &config.address);
             }
             ListenerHandle {
                 config,
@@ -376,14 +382,6 @@ fn apply_listener(
             }
         }
     })
-}
-
-fn warn_about_permissions(listen: &Listen) {
-    if let ListenAddress::Unix(_, permissions) = &listen.address
-        && *permissions != UnixPermissions::default()
-    {
-        warn!(listener = %listen.name, "ignoring mode, owner and group: the socket was inherited; with systemd, set SocketMode=, SocketUser= and SocketGroup= in the socket unit");
-    }
 }
 
 pub(super) fn warn_about_unverified(sink: &config::Sink) {

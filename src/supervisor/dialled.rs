@@ -56,7 +56,7 @@ pub(super) fn plan(
             } else {
                 ListenerStep::Keep
             };
-            (old.running.id(), step)
+            (old.running.next_id(listen), step)
         }
         _ => {
             let signals = running.signals.child();
@@ -79,7 +79,8 @@ pub(super) fn plan(
                 handle,
                 own: running.own.clone(),
             };
-            (dialer.handle.id(), ListenerStep::Dial(dialer, signals))
+            let id = dialer.handle.next_id(listen);
+            (id, ListenerStep::Dial(dialer, signals))
         }
     })
 }
@@ -87,7 +88,7 @@ pub(super) fn plan(
 /// Connects to the servers of a `connect` line. If the line already runs, its old connections end first, because two
 /// connections to the same server would receive every frame twice.
 pub(super) fn start(
-    (config, material): (Listen, Material),
+    (config, id, material): (Listen, ListenerId, Material),
     dialer: Dialer,
     signals: DrainSignals,
     old: Option<ListenerHandle>,
@@ -96,7 +97,7 @@ pub(super) fn start(
     let name = Arc::clone(&config.name);
     warn_about_unverified(&config);
     let running = dialer.handle.clone();
-    running.replace(&config, settings(&config));
+    running.replace(&config, id, settings(&config));
     dialer.reporter.rename(&config.name);
     let dialled = Dialled {
         reporter: dialer.reporter.clone(),
@@ -145,20 +146,24 @@ fn warn_about_unverified(listen: &Listen) {
 
 impl ListenerHandle {
     /// Uses the name and the identity of `listen` for all connections, and `settings` for new connections.
-    pub(super) fn use_settings(&self, listen: &Listen, settings: Settings) {
-        self.running.replace(listen, settings);
+    pub(super) fn use_settings(&self, listen: &Listen, id: ListenerId, settings: Settings) {
+        self.running.replace(listen, id, settings);
         if let Some(dialled) = &self.dialled {
             dialled.reporter.rename(&listen.name);
         }
     }
 
     /// Uses new settings, and the certificates of `target`, from the next handshake on.
-    pub(super) fn adopt(self, config: Listen, material: Material, target: &Target) -> Self {
+    pub(super) fn adopt(
+        self,
+        (config, id, material): (Listen, ListenerId, Material),
+        target: &Target,
+    ) -> Self {
         info!(listener = %config.name, "reloaded certificates, the next handshake uses them");
         if let Some(dialled) = &self.dialled {
             dialled.target.adopt_tls(target);
         }
-        self.use_settings(&config, settings(&config));
+        self.use_settings(&config, id, settings(&config));
         Self {
             config,
             material,

@@ -13,6 +13,7 @@ mod expiry;
 mod leaving_spools;
 mod material;
 mod parts;
+mod permissions;
 mod plan;
 mod prepared;
 mod retire;
@@ -57,12 +58,11 @@ use self::{
 };
 use crate::{
     config::{self, Config, Listen},
-    frame_stream::ListenerId,
     health::{RouterPhase, SinkHealth},
-    listener::{Budgets, DrainSignals, Handle},
+    listener::{Budgets, DrainSignals, FormerId, Handle},
     net::OwnListeners,
     router::{Ledger, Queues, Router, Sources},
-    sink::{EditGroups, Names, Spooler},
+    sink::{CurrentEdits, EditGroups, Names, Spooler},
 };
 
 /// A running router.
@@ -93,8 +93,8 @@ pub struct Supervisor {
     admin: config::Admin,
     /// Removed listeners that have not stopped yet.
     retiring_listeners: JoinSet<()>,
-    /// The ids of removed listeners. They are kept until all of these listeners have stopped.
-    leaving_listeners: Vec<ListenerId>,
+    /// The numbers that listeners had before a reload, as long as frames may still arrive with them.
+    former_listeners: Vec<FormerId>,
     /// Removed sinks that have not stopped yet.
     retiring_sinks: JoinSet<()>,
     leaving_spools: LeavingSpools,
@@ -126,6 +126,7 @@ pub struct SinkHandle {
     task: SinkTask,
     /// The listeners whose frames the sink gets.
     sources: Sources,
+    edits: CurrentEdits,
     /// Moves the frames of the sink's queue to a disk and back. `None` without a spool.
     spooler: Option<Spooler>,
     _drop_log: AbortOnDropHandle<()>,
@@ -202,7 +203,7 @@ impl Supervisor {
             drain: watch::Sender::new(config.drain),
             admin: config.admin.clone(),
             retiring_listeners: JoinSet::new(),
-            leaving_listeners: Vec::new(),
+            former_listeners: Vec::new(),
             retiring_sinks: JoinSet::new(),
             leaving_spools: LeavingSpools::default(),
             _expiry_log: AbortOnDropHandle::new(tokio::spawn(expiry_log)),

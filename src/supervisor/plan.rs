@@ -8,6 +8,7 @@ use super::{
     descriptors::Needed,
     dialled,
     material::Material,
+    permissions,
     sink_task::Way,
     sources,
     start_error::{StartError, StartProblem},
@@ -21,7 +22,10 @@ use crate::{
     health::Reporter,
     listener::{self, DrainSignals, Listener, ListenerSetupError},
     net::{PermissionChange, TlsError},
-    sink::{Names, Opened, SinkSetupError, SpoolSetupError, Stack, Target},
+    sink::{
+        CurrentEdits, EditGroup, FrameEdits, Names, Opened, SinkSetupError, SpoolSetupError, Stack,
+        Target,
+    },
 };
 
 /// A change that is ready to be applied.
@@ -41,6 +45,9 @@ pub(super) struct PlannedSink {
     pub(super) config: config::Sink,
     pub(super) material: Material,
     pub(super) screen: ReadScreen,
+    pub(super) edits: CurrentEdits,
+    /// The edits from now on.
+    pub(super) group: Arc<EditGroup>,
     pub(super) step: SinkStep,
     /// The spool of a sink that starts.
     pub(super) spool: Option<Opened>,
@@ -60,6 +67,7 @@ pub(super) enum SinkStep {
 
 pub(super) struct PlannedListener {
     pub(super) config: Listen,
+    /// The number of the listener from now on.
     pub(super) id: ListenerId,
     pub(super) material: Material,
     pub(super) step: ListenerStep,
@@ -154,11 +162,16 @@ impl PlannedSink {
             .sinks
             .iter()
             .find(|old| old.config.name == sink.name);
+        let group = running.edit_groups.group(FrameEdits::of(sink));
+        let edits = match old {
+            Some(old) => old.edits.clone(),
+            None => CurrentEdits::new(Arc::clone(&group)),
+        };
         let step = if sink.bound().is_some() {
             let is_other_file = old.is_some_and(|old| old.screen_digest != screen.digest);
-            waiting::plan(sink, &material, is_other_file, old, running)?
+            waiting::plan(sink, (&material, &edits), is_other_file, old, running)?
         } else {
-            Self::step(sink, (&material, &screen), old, names, running)?
+            Self::step(sink, (&material, &screen, &edits), old, names, running)?
         };
         if let Some(old) = old {
             check_folder(old.config.spool.as_ref(), sink.spool.as_ref())?;
@@ -167,6 +180,8 @@ impl PlannedSink {
             config: sink.clone(),
             material,
             screen,
+            edits,
+            group,
             step,
             spool: None,
         })
@@ -175,15 +190,22 @@ impl PlannedSink {
     /// Plans the step of a sink that connects to its collector, or writes files.
     fn step(
         sink: &config::Sink,
-        (material, screen): (&Material, &ReadScreen),
+        (material, screen, edits): (&Material, &ReadScreen, &CurrentEdits),
         old: Option<&SinkHandle>,
         names: &Names,
         running: &Supervisor,
     ) -> Result<SinkStep, SinkSetupError> {
         let asks_others = names.settings() != running.names.settings();
         let stack = |reporter| {
-            let (groups, own) = (&running.edit_groups, running.own.clone());
-            Stack::new(sink, material.credentials(), names, groups, own, reporter)
+            let own = running.own.clone();
+            Stack::new(
+                sink,
+                material.credentials(),
+                names,
+                edits.clone(),
+                own,
+                reporter,
+            )
         };
         let build = |reporter| {
             Ok::<_, SinkSetupError>(SinkStep::Build(Way::Dials(Arc::new(stack(reporter)?))))
@@ -331,10 +353,10 @@ impl PlannedListener {
                 let permissions = if old.inherited {
                     None
                 } else {
-                    waiting::permissions(&old.config.address, &listen.address)?
+                    permissions::change(&old.config.address, &listen.address)?
                 };
                 (
-                    old.running.id(),
+                    old.running.next_id(listen),
                     ListenerStep::Change(settings(), permissions),
                 )
             }

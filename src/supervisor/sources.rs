@@ -6,6 +6,7 @@ use super::Supervisor;
 use crate::{
     config::{self, Listen},
     frame_stream::ListenerId,
+    listener::FormerId,
     router::Sources,
     sink::SinkSetupError,
 };
@@ -13,43 +14,54 @@ use crate::{
 /// The listeners of a plan, for the sinks that name some of them.
 pub(super) struct Listeners {
     named: Vec<(Arc<str>, ListenerId)>,
-    /// The removed listeners that may still receive frames.
-    leaving: Vec<ListenerId>,
+    /// The numbers of removed and renamed listeners with which frames may still arrive.
+    former: Vec<ListenerId>,
 }
 
 // === impl Listeners ===
 
 impl Listeners {
-    /// Records which listeners of `running` are not in the plan. `planned` has the listeners of the plan.
+    /// Records which numbers of the listeners of `running` are not in the plan. `planned` has the listeners of the plan.
     pub(super) fn new(
         planned: impl Iterator<Item = (Arc<str>, ListenerId)>,
         running: &mut Supervisor,
     ) -> Self {
         let named: Vec<_> = planned.collect();
-        if running.retiring_listeners.is_empty() {
-            running.leaving_listeners.clear();
-        }
-        let old = running.listeners.iter().map(|old| old.running.id());
-        let leave = old.filter(|id| named.iter().all(|(_, planned)| planned != id));
-        running.leaving_listeners.extend(leave);
+        running.former_listeners.retain(|former| !former.is_over());
+        let old = running.listeners.iter().map(|old| old.running.former_id());
+        let leave = old.filter(|old| named.iter().all(|(_, planned)| *planned != old.id()));
+        running.former_listeners.extend(leave);
+        let former = running.former_listeners.iter().map(FormerId::id);
         Self {
             named,
-            leaving: running.leaving_listeners.clone(),
+            former: former.collect(),
         }
     }
 
-    /// Returns the sources of a sink. `old` is `None` if the sink starts.
-    ///
-    /// The senders of a removed listener finish their streams. Their frames still go to the sinks that got them before.
-    pub(super) fn of(&self, sink: &config::Sink, old: Option<&Sources>) -> Sources {
+    /// Returns the listeners that a sink names.
+    pub(super) fn of(&self, sink: &config::Sink) -> Sources {
         if sink.from.is_empty() {
             return Sources::ALL;
         }
+        Sources::only(self.named(sink))
+    }
+
+    /// Returns the listeners whose frames a sink gets. `old` is `None` if the sink starts.
+    ///
+    /// The senders of a removed listener finish their streams. Their frames still go to the sinks that got them before,
+    /// as do frames that a listener has received under its former name.
+    pub(super) fn with_former(&self, sink: &config::Sink, old: Option<&Sources>) -> Sources {
+        if sink.from.is_empty() {
+            return Sources::ALL;
+        }
+        let former = self.former.iter().copied();
+        let former = former.filter(|id| old.is_some_and(|old| old.include(*id)));
+        Sources::only(self.named(sink).chain(former))
+    }
+
+    fn named(&self, sink: &config::Sink) -> impl Iterator<Item = ListenerId> {
         let named = self.named.iter();
-        let named = named.filter_map(|(name, id)| sink.from.contains(name).then_some(*id));
-        let leaving = self.leaving.iter().copied();
-        let leaving = leaving.filter(|id| old.is_some_and(|old| old.include(*id)));
-        Sources::only(named.chain(leaving))
+        named.filter_map(|(name, id)| sink.from.contains(name).then_some(*id))
     }
 }
 

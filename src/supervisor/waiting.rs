@@ -2,25 +2,29 @@
 
 use std::sync::Arc;
 
-use tracing::{error, warn};
+use tracing::error;
 
 use super::{
-    SinkHandle, Supervisor, apply::warn_about_unverified, material::Material, plan::SinkStep,
+    SinkHandle, Supervisor,
+    apply::warn_about_unverified,
+    material::Material,
+    permissions::{self, Directive},
+    plan::SinkStep,
     sink_task::Way,
 };
 use crate::{
     collectors::{Server, Settings},
-    config::{self, Confirm, Endpoints, ListenAddress},
+    config::{self, Confirm, Endpoints},
     health::Reporter,
-    net::{BindError, PermissionChange, UnixPermissions},
-    sink::SinkSetupError,
+    net::PermissionChange,
+    sink::{CurrentEdits, SinkSetupError},
 };
 
 /// Plans the change from the running sink `old` to `sink`, which waits for collectors. `is_other_file` is true if the
 /// contents of the files of its filter have changed.
 pub(super) fn plan(
     sink: &config::Sink,
-    material: &Material,
+    (material, edits): (&Material, &CurrentEdits),
     is_other_file: bool,
     old: Option<&SinkHandle>,
     running: &Supervisor,
@@ -29,22 +33,28 @@ pub(super) fn plan(
         return Err(SinkSetupError::NotDialled(sink.endpoint.clone()));
     };
     check(sink)?;
-    let settings = Settings::of(sink, material.server_tls.clone(), &running.edit_groups);
+    let settings = Settings::of(sink, material.server_tls.clone());
     let same = old.filter(|old| old.config.endpoint == sink.endpoint);
     if let Some((old, server)) = same.and_then(|old| Some((old, old.work.way.server()?))) {
         if old.config == *sink && old.material == *material && !is_other_file {
             return Ok(SinkStep::Keep);
         }
         let before = old.config.bound().filter(|_| !server.inherited);
-        let change = before.map_or(Ok(None), |before| permissions(&before, &address))?;
+        let change = before.map_or(Ok(None), |before| permissions::change(&before, &address))?;
         return Ok(SinkStep::Change(settings, change));
     }
     let reporter = old.map(|old| old.work.reporter.clone());
     let reporter = reporter.unwrap_or_else(|| Reporter::new(Arc::clone(&sink.name)));
     let (inherited, all) = (&running.inherited, &running.own);
-    let server = Server::bind(&address, settings, inherited, all, reporter)?;
+    let server = Server::bind(
+        &address,
+        (settings, edits.clone()),
+        inherited,
+        all,
+        reporter,
+    )?;
     if server.inherited {
-        warn_about_permissions(sink, &address);
+        permissions::warn_of_inherited(Directive::Sink(sink), &address);
     }
     Ok(SinkStep::Build(Way::Waits(Arc::new(server))))
 }
@@ -97,27 +107,6 @@ impl SinkHandle {
         if let Some(server) = self.work.way.server() {
             server.look();
         }
-    }
-}
-
-/// Returns the change of the socket file's permissions that `new` requires.
-pub(super) fn permissions(
-    old: &ListenAddress,
-    new: &ListenAddress,
-) -> Result<Option<PermissionChange>, BindError> {
-    match (old, new) {
-        (ListenAddress::Unix(address, old), ListenAddress::Unix(_, new)) if old != new => {
-            PermissionChange::new(address, new)
-        }
-        _ => Ok(None),
-    }
-}
-
-fn warn_about_permissions(sink: &config::Sink, address: &ListenAddress) {
-    if let ListenAddress::Unix(_, permissions) = address
-        && *permissions != UnixPermissions::default()
-    {
-        warn!(sink = %sink.name, "ignoring mode, owner and group: the socket was inherited; with systemd, set SocketMode=, SocketUser= and SocketGroup= in the socket unit");
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
     collector::Collector,
     reload::steady,
     router::{Folder, Router},
-    sender::{Load, Sender},
+    sender::{Load, LoadProfile, Sender},
     traffic::{numbered, numbers_of},
     wait::until,
 };
@@ -221,4 +221,113 @@ async fn a_reload_changes_the_sources_of_a_sink_and_the_identity_of_open_connect
     })
     .await;
     router.drain_after_changes(CancellationToken::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_listeners_exchange_their_names() {
+    exchange_names(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_listeners_of_a_sink_that_waits_exchange_their_names() {
+    exchange_names(true).await;
+}
+
+/// Exchanges the names of two listeners under load. Each frame must have the name, the identity, the prefix and the sink
+/// of the same configuration.
+async fn exchange_names(waits: bool) {
+    /// The number of the second sender's first frame.
+    const SECOND: u64 = 1 << 32;
+    let folder = Folder::new();
+    let collectors = ["follows", "of-a", "of-b"].map(|name| {
+        if waits {
+            Collector::dialling()
+        } else {
+            Collector::unix(folder.path(name)).listening()
+        }
+    });
+    let socket = |name: &str| {
+        let way = if waits { "listen " } else { "" };
+        format!("{way}unix://{}", folder.display(name))
+    };
+    // The sink `follows` always gets the frames of the first listener, and its edits contain the name of that listener.
+    let tapfile = |first: &str, second: &str| {
+        format!(
+            "drain 1s\n\
+             listen unix://{} {{\n name {first}\n identity {first}\n}}\n\
+             listen unix://{} {{\n name {second}\n identity {second}\n}}\n\
+             dnstap {} full {{\n name follows\n from {first}\n identity_prefix {first}/\n \
+             extra \"{first} {{/tap/listener}} {{/tap/identity}} {{/tap/extra}}\"\n}}\n\
+             dnstap {} full {{\n name of-a\n from a\n extra \"{{/tap/listener}} {{/tap/extra}}\"\n}}\n\
+             dnstap {} full {{\n name of-b\n from b\n extra \"{{/tap/listener}} {{/tap/extra}}\"\n}}",
+            folder.display("one"),
+            folder.display("two"),
+            socket("follows"),
+            socket("of-a"),
+            socket("of-b"),
+        )
+    };
+    let mut router = Router::start(&tapfile("a", "b"));
+    let audit = router.audit();
+    let [mut follows, mut of_a, mut of_b] = collectors;
+    if waits {
+        for (sink, collector) in [&mut follows, &mut of_a, &mut of_b].into_iter().enumerate() {
+            collector.follow(&router.waiting(sink)).await;
+        }
+    }
+    router.all_up().await;
+    let load = |first| LoadProfile {
+        frame: nameless,
+        ..steady(20_000, first)
+    };
+    let first = Load::start(&router.target(0), load(0)).await;
+    let second = Load::start(&router.target(1), load(SECOND)).await;
+    for (one, two) in [("b", "a"), ("a", "b")].repeat(10) {
+        let before = router.ledger(0).offered;
+        router.reload(&tapfile(one, two)).expect("sound");
+        until("frames from after the reload are delivered", || {
+            router.ledger(0).delivered > before + 50
+        })
+        .await;
+    }
+    let (first, second) = (first.end().await, second.end().await);
+    let count = |number| usize::try_from(number).expect("few");
+    follows.got(count(first)).await;
+    until("both sinks have delivered all frames", || {
+        of_a.frames().len() + of_b.frames().len() >= count(first + second)
+    })
+    .await;
+    let numbers = follows.frames().into_iter().map(|frame| {
+        let (identity, text, number) = parts(&frame);
+        let is_of = |name: &str| {
+            identity == format!("{name}/{name}") && text == format!("{name} {name} {name} ")
+        };
+        assert!(is_of("a") || is_of("b"), "{identity} {text}");
+        number
+    });
+    assert!(numbers.eq(0..first));
+    let mut both = Vec::new();
+    for (name, collector) in [("a", &of_a), ("b", &of_b)] {
+        for frame in collector.frames() {
+            let (identity, text, number) = parts(&frame);
+            assert_eq!((&*identity, &*text), (name, &*format!("{name} ")));
+            both.push(number);
+        }
+    }
+    both.sort_unstable();
+    assert!(
+        both.into_iter()
+            .eq((0..first).chain(SECOND..SECOND + second))
+    );
+    router.drain_after_changes(CancellationToken::new()).await;
+    audit.finish();
+}
+
+/// Returns the identity of a numbered frame, the text before the number in its extra field, and the number.
+fn parts(frame: &[u8]) -> (String, String, u64) {
+    let tap = Dnstap::decode(frame).expect("dnstap");
+    let (text, number) = tap.extra().split_last_chunk().expect("a number");
+    let [identity, text] =
+        [tap.identity(), text].map(|part| String::from_utf8(part.to_vec()).expect("text"));
+    (identity, text, u64::from_be_bytes(*number))
 }

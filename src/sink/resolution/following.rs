@@ -22,7 +22,7 @@ use crate::{
         test_server::{Says, Server, service},
     },
     router::{Limits, Queue},
-    sink::{Credentials, EditGroups, Names, Stack, driver::drive},
+    sink::{Credentials, CurrentEdits, EditGroups, FrameEdits, Names, Stack, driver::drive},
 };
 
 /// A collector that takes frames of one byte each. If it is dropped, its connections end.
@@ -130,7 +130,7 @@ impl Running {
             &sink,
             Credentials::default(),
             &names,
-            &EditGroups::default(),
+            CurrentEdits::new(EditGroups::default().group(FrameEdits::of(&sink))),
             OwnListeners::default(),
             reporter.clone(),
         );
