@@ -100,8 +100,18 @@ pub(super) fn pseudonyms(file: &Path) -> Result<(Pseudonyms, Vec<u8>), FilterFil
 
 /// Returns whether users other than the owner of a file can read it.
 pub(super) fn is_open_to_others(file: &Path) -> bool {
+    has_mode(file, 0o044)
+}
+
+/// Returns whether every user of this machine can read a file.
+pub(super) fn is_open_to_all(file: &Path) -> bool {
+    has_mode(file, 0o004)
+}
+
+/// Returns whether a file has at least one of these permission bits.
+fn has_mode(file: &Path, bits: u32) -> bool {
     let metadata = waiting_for(file.display(), || fs::metadata(file));
-    metadata.is_ok_and(|it| it.permissions().mode() & 0o044 != 0)
+    metadata.is_ok_and(|it| it.permissions().mode() & bits != 0)
 }
 
 fn bad_key(file: &Path, why: String) -> FilterFileError {
@@ -214,6 +224,7 @@ mod tests {
             let permissions = fs::Permissions::from_mode(mode);
             fs::set_permissions(&file, permissions).expect("changed");
             assert_eq!(is_open_to_others(&file), open, "{mode:o}");
+            assert_eq!(is_open_to_all(&file), mode == 0o604, "{mode:o}");
         }
     }
 

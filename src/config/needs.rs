@@ -149,9 +149,10 @@ fn password(file: &Path, span: Span) -> Option<Diagnostic> {
         return Some(Diagnostic::error(shown_up_to(300, &error.to_string())).at(span, label));
     }
     let path = file.display().to_string();
-    filter_files::is_open_to_others(file).then(|| {
-        let message = format!("other users can read the password in {}", shown(&path));
-        let warning = Diagnostic::warning(message).at(span, "with it, they can log in");
+    // A Secret that Kubernetes mounts belongs to root, and tapfan reads it through the group.
+    filter_files::is_open_to_all(file).then(|| {
+        let message = format!("every user of this machine can read {}", shown(&path));
+        let warning = Diagnostic::warning(message).at(span, "this is a password");
         warning.help(format!(
             "allow only the user of tapfan to read it: `chmod 0400 {}`",
             shown(&path)

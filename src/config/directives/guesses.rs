@@ -36,6 +36,19 @@ const SINK_WORDS: [(&str, &str); 21] = [
     ("timeout", "write_timeout"),
 ];
 
+/// Like [`SINK_WORDS`], for sinks that write to Kafka. Most of them are names of Kafka's own producer.
+const KAFKA_WORDS: [(&str, &str); 9] = [
+    ("compress", "compression"),
+    ("compression.type", "compression"),
+    ("compression_type", "compression"),
+    ("linger.ms", "linger"),
+    ("linger_ms", "linger"),
+    ("partitioner", "record_key"),
+    ("partition_by", "record_key"),
+    ("sasl.mechanism", "sasl"),
+    ("sasl_mechanism", "sasl"),
+];
+
 /// Names that other programs use for the options of `confirm finish`, each with the name of that option in a Tapfile.
 const CONFIRM_WORDS: [(&str, &str); 11] = [
     ("interval", "every"),
@@ -284,15 +297,21 @@ pub(super) fn option(
         _ => return None,
     };
     let text = word.text.as_str();
-    let mut words = words.iter().copied().flatten();
+    let unknown = || {
+        word.error(
+            format!("unknown option `{text}`"),
+            format!("not an option of `{directive}`"),
+        )
+        .at(statement.span(), "in this directive")
+    };
+    let of_kafka = dnstap::is_for_kafka(statement);
+    if of_kafka && let Some(help) = dnstap::help_for_kafka(text) {
+        return Some(unknown().help(help));
+    }
+    let of_kafka: &[(&str, &str)] = if of_kafka { &KAFKA_WORDS } else { &[] };
+    let mut words = of_kafka.iter().chain(words.iter().copied().flatten());
     if let Some((_, right)) = words.find(|(other, _)| *other == text) {
-        let problem = word
-            .error(
-                format!("unknown option `{text}`"),
-                format!("not an option of `{directive}`"),
-            )
-            .at(statement.span(), "in this directive");
-        return Some(word.propose(problem, format!("tapfan calls it `{right}`"), right));
+        return Some(word.propose(unknown(), format!("tapfan calls it `{right}`"), right));
     }
     if directive == "dnstap" && dnstap::is_kind_of_rule(text) {
         let problem = word

@@ -14,6 +14,7 @@ use crate::{
         lexer::Token,
         nearest::nearest,
         needs::What,
+        parser::Statement,
         quantity::Time,
     },
     net::Endpoint,
@@ -93,6 +94,32 @@ const SASL_USAGE: &str = "write the mechanism, the user and the file with the pa
 /// Returns whether the sink writes to a Kafka topic.
 pub(super) fn writes_records(sink: &Sink) -> bool {
     matches!(sink.endpoint, Endpoint::Kafka(_))
+}
+
+/// Returns whether the SOCKET of a `dnstap` line is one of Kafka.
+pub(in super::super) fn is_meant(statement: &Statement) -> bool {
+    let mut words = statement.arguments.iter();
+    statement.name.is_word("dnstap") && words.any(|word| word.text.starts_with("kafka"))
+}
+
+/// Returns the advice for the setting of another producer that has no option in a Tapfile. Returns `None` for other
+/// words.
+pub(in super::super) fn help_for(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "acks" | "required_acks" | "idempotent" | "idempotence" | "enable.idempotence"
+        | "enable_idempotence" => {
+            "remove it; tapfan always waits until all in-sync replicas have stored a record, and always uses idempotence"
+        }
+        "topic" => "write the topic in the SOCKET, as in `kafka://b1.example/dnstap`",
+        "brokers" | "bootstrap_servers" | "bootstrap.servers" => {
+            "write the brokers in the SOCKET, as in `kafka://b1.example,b2.example/dnstap`"
+        }
+        "user" | "username" | "password" | "password_file" => SASL_USAGE,
+        "batch_size" | "batch.size" => {
+            "remove it; a batch of records has up to 1 MiB, and `linger` sets how long records are collected"
+        }
+        _ => return None,
+    })
 }
 
 /// Returns the error for an option that has no meaning for a sink that writes to Kafka.
@@ -262,6 +289,39 @@ mod tests {
         insta::assert_snapshot!(sink);
     }
 
+    #[cfg(feature = "cli")]
+    #[test]
+    fn the_check_reads_the_password() {
+        use std::{fs, os::unix::fs::PermissionsExt as _};
+
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        let shown = folder.path().display().to_string();
+        let text = format!(
+            "listen @in\ndnstap kafka://192.0.2.1/t {{\n sasl scram-sha-256 tapfan {shown}/password\n}}"
+        );
+        fs::write(path("Tapfile"), text).expect("written");
+        let problems = || {
+            let loaded = crate::config::load(&path("Tapfile"), &|_| None);
+            assert!(loaded.files.contains(&path("password")), "it is watched");
+            loaded.diagnostics.to_string().replace(&shown, "FOLDER") + "\n"
+        };
+        let write = |text: &str, mode: u32| {
+            let _ = fs::remove_file(path("password"));
+            fs::write(path("password"), text).expect("written");
+            let permissions = fs::Permissions::from_mode(mode);
+            fs::set_permissions(path("password"), permissions).expect("changed");
+        };
+        let mut all = problems();
+        for (text, mode) in [("", 0o600), ("hidden\nhidden", 0o600), ("hidden", 0o644)] {
+            write(text, mode);
+            all += &problems();
+        }
+        insta::assert_snapshot!(all);
+        write("hidden\n", 0o400);
+        assert_eq!(problems(), "\n");
+    }
+
     #[test]
     fn mistakes_say_what_to_write() {
         insta::assert_snapshot!(problems(&[
@@ -278,7 +338,7 @@ mod tests {
             "kafka://b/t { sasl SCRAM-SHA-256 u f }",
             "kafka://b/t { sasl gssapi u f }",
             "kafka://b/t { sasl plain u f }",
-            "kafka://b/t { acks 1 }",
+            "kafka://b/t { acks 1\n batch_size 5\n username u\n linger_ms 5 }",
             "tcp://192.0.2.1:6000 { linger 5ms\n compression none }",
             "file:///d/f { compression zstd }",
         ]));

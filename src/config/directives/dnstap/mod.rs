@@ -31,6 +31,7 @@ use crate::net::{BindAddress, Endpoint, UnixAddress};
 pub(super) use confirm::OPTIONS as CONFIRM;
 pub(super) use filters::is_kind_of_rule;
 pub(super) use from::check as check_sources;
+pub(super) use kafka::{help_for as help_for_kafka, is_meant as is_for_kafka};
 pub(super) use placeholders::check_foreign;
 pub(super) use rows::{ARGUMENTS, OPTIONS};
 #[cfg(feature = "cli")]
