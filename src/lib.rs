@@ -93,6 +93,8 @@ mod frame_stream;
 pub mod health;
 #[doc(hidden)]
 pub mod internals;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod listener;
 mod lock;
 mod memory;

@@ -112,7 +112,7 @@ impl Server {
             }
             // `Servers` gives each server a single address, and a `connect` line cannot be a file, so this does not
             // happen.
-            Target::Tcp { .. } | Target::Files(_) => {
+            _ => {
                 let error = io::ErrorKind::AddrNotAvailable.into();
                 return Err(Failure::Connect(Stage::Connect, ConnectCause::Dial(error)));
             }

@@ -181,7 +181,7 @@ fn single(target: &Target) -> Arc<str> {
             let scheme = if tls.is_some() { "tls" } else { "tcp" };
             format!("{scheme}://{literal}").into()
         }
-        Target::Tcp { .. } | Target::Files(_) => "".into(),
+        _ => "".into(),
     }
 }
 

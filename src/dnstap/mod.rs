@@ -10,7 +10,7 @@
 //!   identity of a frame, and makes the identity with a prefix.
 //! - [`MessageFields`] finds the fields of a message while the frame is edited in place, and [`without_client`] leaves out
 //!   the fields with the address and the port of the client, for the privacy options of sinks.
-//! - `moments` reads the time of a frame and sets it, for `replay`.
+//! - `moments` reads the time of a frame, for `replay` and for records of Kafka, and sets it, for `replay`.
 //! - [`RawFrame`] shows the fields as they are in the bytes, including values that the schema does not define.
 //! - `wire`, `varint` and `schema` read protobuf for validation, edits and [`RawFrame`].
 //!
@@ -21,7 +21,11 @@ mod identity;
 mod malformed;
 mod message_fields;
 mod message_type;
-#[cfg(feature = "cli")]
+#[cfg(any(feature = "cli", feature = "kafka"))]
+#[cfg_attr(
+    not(feature = "cli"),
+    allow(dead_code, reason = "only `cli` sets times")
+)]
 mod moments;
 mod outline;
 #[cfg(feature = "proto")]
@@ -47,8 +51,10 @@ pub use malformed::Malformed;
 pub(crate) use malformed::WireType;
 pub(crate) use message_fields::MessageFields;
 pub use message_type::MessageType;
+#[cfg(any(feature = "cli", feature = "kafka"))]
+pub(crate) use moments::moment;
 #[cfg(feature = "cli")]
-pub(crate) use moments::{moment, set_moment};
+pub(crate) use moments::set_moment;
 pub use outline::Outline;
 pub use protocol::Protocol;
 pub(crate) use raw::address;

@@ -77,6 +77,15 @@ pub enum Disconnect {
         "the end of the file is not on the disk after {0:.1?}; the file keeps its temporary name for now"
     )]
     FileUnfinished(Duration),
+    /// No connection to a broker of the topic could be made any more.
+    #[error("the connection to the brokers was lost: {0}")]
+    BrokerLost(Box<dyn std::error::Error + Send + Sync>),
+    /// A broker cannot store frames. The text of the error names the broker and the partition.
+    #[error("{0}")]
+    Broker(Box<dyn std::error::Error + Send + Sync>),
+    /// The brokers did not confirm all frames before the deadline of the end.
+    #[error("the brokers confirmed no frame for {0:.1?}; the other frames return to the queue")]
+    NotStored(Duration),
     /// The connection led to a listener of this router. No frame was sent on it.
     #[error("the connection led back to a listener of this router")]
     OwnListener,
@@ -130,10 +139,13 @@ impl Disconnect {
             Self::Reset => Reason::Reset,
             Self::Finished | Self::Asked | Self::ServerStopped => Reason::Finished,
             Self::Unreachable => Reason::Unreachable,
-            Self::Io(_) | Self::File(_) => Reason::Io,
+            Self::Io(_) | Self::File(_) | Self::BrokerLost(_) => Reason::Io,
             Self::Stalled(_) | Self::FileStalled(_) => Reason::WriteTimeout,
-            Self::Protocol(_) => Reason::Protocol,
-            Self::Stopped | Self::Unconfirmed { .. } | Self::FileUnfinished(_) => Reason::Stopped,
+            Self::Protocol(_) | Self::Broker(_) => Reason::Protocol,
+            Self::Stopped
+            | Self::Unconfirmed { .. }
+            | Self::FileUnfinished(_)
+            | Self::NotStored(_) => Reason::Stopped,
             Self::Aborted | Self::Refused => Reason::Aborted,
             Self::Rotated | Self::Checkpoint | Self::FileEnded => Reason::Rotated,
             Self::Moved => Reason::Moved,

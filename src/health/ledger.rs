@@ -30,6 +30,8 @@ closed_set! {
         SpoolOldest => "spool_oldest",
         /// The frame was in the sink's spool and could not be read.
         SpoolCorrupt => "spool_corrupt",
+        /// The brokers of the sink's topic refused the frame, for example because it is too large for the topic.
+        Refused => "refused",
     }
 }
 

@@ -37,6 +37,9 @@ pub(super) struct Contents {
     /// The batches that have unconfirmed frames: the time at which the oldest of these frames was read from its sender,
     /// and the number of the batch.
     pub(super) unconfirmed: BTreeSet<(Instant, u64)>,
+    /// The number of unconfirmed frames that do not return to the queue when their connection ends. The consumer waits for
+    /// them.
+    pub(super) kept: usize,
     /// True while the consumer waits until no frame is in flight or unconfirmed.
     pub(super) awaits_settlement: bool,
     /// The frames that are on a disk; `None` without a spool.
@@ -124,6 +127,7 @@ impl Contents {
             senders: Senders::default(),
             in_flight: Vec::new(),
             unconfirmed: BTreeSet::new(),
+            kept: 0,
             awaits_settlement: false,
             spooled: None,
             returned: Amount::default(),
@@ -316,7 +320,7 @@ impl Contents {
     pub(super) fn is_over(&self) -> bool {
         let has_spooled = self.spooled.as_ref().is_some_and(|it| !it.is_empty());
         let is_empty = self.waiting.is_empty() && self.in_flight.is_empty() && !has_spooled;
-        self.lifecycle != Lifecycle::Open && is_empty
+        self.lifecycle != Lifecycle::Open && is_empty && (self.kept == 0 || self.is_abandoned())
     }
 
     pub(super) fn close(&mut self) {

@@ -180,29 +180,6 @@ impl Queue {
         self.end_flight(|contents| contents.settle_unconfirmed(number, held, left_out, progress))
     }
 
-    /// Counts `confirmed` as delivered. `before` and `after` say which frames of their batch were unconfirmed before
-    /// this call, and which ones still are.
-    pub(super) fn confirm(
-        &self,
-        confirmed: VecDeque<Held>,
-        bytes: u64,
-        before: Option<(Instant, u64)>,
-        after: Option<(Instant, u64)>,
-    ) {
-        self.end_flight(|contents| {
-            contents.change_oldest(before, after);
-            contents.confirm(confirmed, bytes);
-        });
-    }
-
-    /// Returns unconfirmed frames to the queue. `before` has the same meaning as in [`confirm`](Self::confirm).
-    pub(super) fn take_back(&self, unconfirmed: VecDeque<Held>, before: Option<(Instant, u64)>) {
-        self.end_flight(|contents| {
-            contents.change_oldest(before, None);
-            contents.take_back(unconfirmed);
-        });
-    }
-
     /// Changes the contents at the end of a flight. Wakes the consumer if it waits for frames and a frame now waits.
     /// Also wakes the consumer if it waits for the end of the queue and the queue has ended, or if it waits until no
     /// frame is in flight or unconfirmed. Wakes the thread of the spool if it has work.

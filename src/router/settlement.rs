@@ -181,6 +181,26 @@ impl Contents {
         self.ledger.delivered_bytes += bytes;
     }
 
+    /// Counts these unconfirmed frames as dropped.
+    #[cfg_attr(
+        not(feature = "kafka"),
+        allow(dead_code, reason = "only sinks for Kafka keep frames")
+    )]
+    pub(super) fn drop_unconfirmed(&mut self, mut dropped: VecDeque<Held>, reason: DropReason) {
+        if self.is_abandoned() {
+            return;
+        }
+        self.number(&mut dropped);
+        for held in &dropped {
+            let Amount { frames, bytes } = held.amount();
+            self.mark_done(held);
+            self.ledger.unconfirmed -= frames as u64;
+            self.ledger.unconfirmed_bytes -= bytes as u64;
+            self.ledger.held_bytes -= bytes as u64;
+            self.count_dropped(reason, frames as u64);
+        }
+    }
+
     /// Returns unconfirmed frames to their positions in the queue, because their connection has ended. The next
     /// connection sends them again.
     pub(super) fn take_back(&mut self, mut unconfirmed: VecDeque<Held>) {

@@ -65,6 +65,16 @@ impl Taken {
         Written::new(Arc::clone(queue), self.number, written)
     }
 
+    /// Settles the batch like [`settle_unconfirmed`](Self::settle_unconfirmed). The frames do not return to the queue when
+    /// their connection ends.
+    #[cfg_attr(
+        not(feature = "kafka"),
+        allow(dead_code, reason = "only sinks for Kafka keep frames")
+    )]
+    pub(crate) fn settle_kept(self, progress: Progress) -> Written {
+        self.settle_unconfirmed(progress).kept()
+    }
+
     fn end(&mut self, progress: Progress) {
         if let Some(held) = self.held.take() {
             self.queue

@@ -1,8 +1,10 @@
 //! Frames that were written and wait for a confirmation.
 
-use std::{collections::VecDeque, fmt, mem, sync::Arc, time::Instant};
+use std::{collections::VecDeque, fmt, sync::Arc, time::Instant};
 
 use super::{
+    DropReason,
+    contents::Contents,
     held::Held,
     queue::Queue,
     settlement::{oldest, split_to},
@@ -18,6 +20,8 @@ pub(crate) struct Written {
     /// The number of the batch.
     number: u64,
     held: VecDeque<Held>,
+    /// True if the frames do not return to the queue when their connection ends.
+    is_kept: bool,
 }
 
 // === impl Written ===
@@ -28,7 +32,20 @@ impl Written {
             queue,
             number,
             held,
+            is_kept: false,
         }
+    }
+
+    /// Marks the frames as kept when their connection ends. The consumer of a closed queue then waits until they are
+    /// confirmed or dropped.
+    #[cfg_attr(
+        not(feature = "kafka"),
+        allow(dead_code, reason = "only sinks for Kafka keep frames")
+    )]
+    pub(super) fn kept(mut self) -> Self {
+        self.is_kept = true;
+        self.queue.lock().kept += count(&self.held);
+        self
     }
 
     /// Returns the entry of these frames in the queue's set of unconfirmed batches.
@@ -44,20 +61,60 @@ impl Written {
 
     /// Counts the first `frames` frames as delivered. `bytes` is the size of these frames on the wire.
     pub(crate) fn confirm(&mut self, frames: usize, bytes: u64) {
-        if frames > 0 {
-            let before = self.oldest();
-            let confirmed = split_to(&mut self.held, frames);
-            self.queue.confirm(confirmed, bytes, before, self.oldest());
-        }
+        self.split(frames, |contents, confirmed| {
+            contents.confirm(confirmed, bytes);
+        });
     }
+
+    /// Counts the first `frames` frames as dropped for `reason`.
+    #[cfg_attr(
+        not(feature = "kafka"),
+        allow(dead_code, reason = "only sinks for Kafka keep frames")
+    )]
+    pub(crate) fn drop_first(&mut self, frames: usize, reason: DropReason) {
+        self.split(frames, |contents, dropped| {
+            contents.drop_unconfirmed(dropped, reason);
+        });
+    }
+
+    /// Returns the first `frames` frames to their positions in the queue.
+    pub(crate) fn give_back(&mut self, frames: usize) {
+        self.split(frames, Contents::take_back);
+    }
+
+    /// Counts `frames` frames as sent again in a way in which the collector may have them twice.
+    #[cfg_attr(
+        not(feature = "kafka"),
+        allow(dead_code, reason = "only sinks for Kafka keep frames")
+    )]
+    pub(crate) fn count_resent(&self, frames: u64) {
+        self.queue.lock().ledger.resent += frames;
+    }
+
+    /// Splits off the first `frames` frames, and passes them to `settle`, which changes the contents of the queue.
+    fn split(&mut self, frames: usize, settle: impl FnOnce(&mut Contents, VecDeque<Held>)) {
+        if frames == 0 {
+            return;
+        }
+        let before = self.oldest();
+        let split = split_to(&mut self.held, frames);
+        let after = self.oldest();
+        let kept = if self.is_kept { count(&split) } else { 0 };
+        self.queue.end_flight(|contents| {
+            contents.kept -= kept;
+            contents.change_oldest(before, after);
+            settle(contents, split);
+        });
+    }
+}
+
+fn count(held: &VecDeque<Held>) -> usize {
+    held.iter().map(|held| held.chunk.len()).sum()
 }
 
 impl Drop for Written {
     fn drop(&mut self) {
-        if !self.held.is_empty() {
-            let before = self.oldest();
-            self.queue.take_back(mem::take(&mut self.held), before);
-        }
+        self.give_back(count(&self.held));
     }
 }
 

@@ -29,6 +29,8 @@ mod driver;
 mod edits;
 mod endpoints;
 mod file;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod names;
 mod outgoing;
 mod receipts;
@@ -48,14 +50,16 @@ pub(crate) use checkpoint::Checkpoint;
 pub(crate) use connect::{
     Connect, ConnectCause, ConnectError, FINISH_DEADLINE, Place, Target, dial,
 };
-pub(crate) use connection::{Connection, Deadlines};
+pub(crate) use connection::{Connection, Deadlines, Write};
 pub(crate) use credentials::Credentials;
 pub(crate) use current_edits::{CurrentEdits, Follow};
 pub(crate) use descriptors::{OPENING_AT_MOST, descriptors_needed};
 pub(crate) use driver::drive;
 pub(crate) use edits::FrameEdits;
 pub(crate) use endpoints::{Ends, Outlook, run};
-pub(crate) use file::{FileConnection, FileError};
+pub(crate) use file::{FileConnection, FileError, FileWrite};
+#[cfg(feature = "kafka")]
+pub(crate) use kafka::{Kafka, KafkaConnection, KafkaError, KafkaWrite};
 pub(crate) use names::Names;
 pub(crate) use outgoing::{Outgoing, SinkError};
 pub(crate) use reconnect::{Established, Reconnect, STEADY};

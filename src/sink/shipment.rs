@@ -75,6 +75,15 @@ impl Shipment {
     }
 }
 
+#[cfg(feature = "kafka")]
+impl Shipment {
+    /// Counts the frames that `progress` covers as unconfirmed, also after the end of their connection. They are delivered
+    /// when they are confirmed. The other frames return to the queue. Returns the written frames, and the chunks.
+    pub(super) fn settle_kept(self, progress: Progress) -> (Written, Batch) {
+        (self.taken.settle_kept(progress), self.chunks)
+    }
+}
+
 #[cfg(test)]
 impl Shipment {
     /// Puts `chunks` into a new queue, and takes them from it. Returns them as a shipment, and the queue.

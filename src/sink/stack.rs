@@ -5,6 +5,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 
+#[cfg(feature = "kafka")]
+use super::Kafka;
 use super::{
     Connect, Credentials, CurrentEdits, Follow, Names, Reconnect, Resolution, RewriteLayer,
     RewriteService, SpoolSetupError,
@@ -105,6 +107,12 @@ impl Stack {
             Endpoint::File(pattern) => {
                 Target::Files(Files::new(pattern.clone(), sink.files.clone()))
             }
+            #[cfg(feature = "kafka")]
+            Endpoint::Kafka(address) => {
+                let kafka = Kafka::new(address, sink, credentials, settings, names)?;
+                Target::Kafka(Box::new(kafka))
+            }
+            #[cfg(not(feature = "kafka"))]
             Endpoint::Kafka(_) => {
                 drop(credentials.password);
                 return Err(SinkSetupError::NoKafka);
@@ -128,10 +136,15 @@ impl Stack {
         })
     }
 
-    /// Takes over the certificates, keys and authorities that were read for `fresh`. Existing connections stay. The
-    /// next TLS handshake uses the new files.
-    pub(crate) fn adopt_tls(&self, fresh: &Self) {
-        self.target.adopt_tls(&fresh.target);
+    /// Takes over the certificates, keys, authorities and the password that were read for `fresh`. Existing connections
+    /// stay. The next TLS handshake and the next login use the new files.
+    pub(crate) fn adopt(&self, fresh: &Self) {
+        self.target.adopt(&fresh.target);
+    }
+
+    /// Ends the sink: returns frames that were kept for the next connection to their queue.
+    pub(super) fn give_up(&self) {
+        self.target.give_up();
     }
 
     /// Builds the stack. It ends when `abort` is cancelled.

@@ -204,7 +204,7 @@ impl Supervisor {
                 info!(sink = %name, "reloaded certificates, the next handshake uses them");
                 changes.changed.push(name);
                 if let Way::Dials(running) = &old.work.way {
-                    running.adopt_tls(&stack);
+                    running.adopt(&stack);
                 }
                 SinkHandle {
                     config,

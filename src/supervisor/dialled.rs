@@ -161,7 +161,7 @@ impl ListenerHandle {
     ) -> Self {
         info!(listener = %config.name, "reloaded certificates, the next handshake uses them");
         if let Some(dialled) = &self.dialled {
-            dialled.target.adopt_tls(target);
+            dialled.target.adopt(target);
         }
         self.use_settings(&config, id, settings(&config));
         Self {

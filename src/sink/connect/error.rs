@@ -2,6 +2,8 @@
 
 use std::{io, sync::Arc, time::Duration};
 
+#[cfg(feature = "kafka")]
+use crate::sink::KafkaError;
 use crate::{
     frame_stream::HandshakeError,
     health::{FailedAttempt, Stage},
@@ -38,6 +40,10 @@ pub(crate) enum ConnectCause {
     /// A file cannot be opened.
     #[error(transparent)]
     File(FileError),
+    /// A broker cannot be used.
+    #[cfg(feature = "kafka")]
+    #[error(transparent)]
+    Kafka(KafkaError),
     /// The address leads to a listener of this router.
     #[error(
         "the address leads to this router's own listener {0}, so frames would loop forever; no frame is sent there; write the collector's address instead"
@@ -67,7 +73,7 @@ impl ConnectError {
     /// Reports an error of the furthest stage, because a wrong certificate says more than a closed port. If several
     /// errors have this stage, an answer with an error is preferred over a timeout. If several errors are still left,
     /// the error of the preferred address is reported, so that the text stays the same during an outage.
-    pub(super) fn most_telling(errors: Vec<Self>) -> Option<Self> {
+    pub(in crate::sink) fn most_telling(errors: Vec<Self>) -> Option<Self> {
         let others = errors.len().saturating_sub(1);
         let tells = |error: &Self| (error.stage, !error.cause.is_silence());
         // `max_by_key` returns the last of several maxima. Because of `rev`, this is the first of them in the original
@@ -129,6 +135,8 @@ impl ConnectCause {
             | Self::Tls(..)
             | Self::Handshake(..)
             | Self::File(_) => false,
+            #[cfg(feature = "kafka")]
+            Self::Kafka(error) => error.is_of_network(),
         }
     }
 }

@@ -20,6 +20,8 @@ impl ConnectError {
             ConnectCause::Dial(error) | ConnectCause::Tls(error, _) => of_io(error),
             ConnectCause::Handshake(error, _) => of_handshake(error),
             ConnectCause::File(error) => of_file(error),
+            #[cfg(feature = "kafka")]
+            ConnectCause::Kafka(error) => error.kind(),
             cause => FailureKind::of(discriminant(cause)),
         };
         FailureKind::of((self.stage, cause))

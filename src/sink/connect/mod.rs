@@ -8,6 +8,7 @@ mod kind;
 mod race;
 mod standing;
 mod target;
+mod transport;
 
 use std::{
     future::Future,
@@ -20,16 +21,21 @@ use std::{
 };
 
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
-use tower::{Service, util::Either};
+use tower::Service;
 
 pub(crate) use self::error::{ConnectCause, ConnectError};
 pub(super) use self::kind::kind_of_lookup;
 pub(super) use self::race::AT_ONCE as ATTEMPTS_AT_ONCE;
+#[cfg(feature = "kafka")]
+pub(super) use self::race::race;
+#[cfg(not(feature = "kafka"))]
+use self::race::race;
 pub(crate) use self::target::{Place, Target};
-use self::{attempt::Offer, race::race, standing::Standings};
+use self::{attempt::Offer, standing::Standings, transport::Transport};
+#[cfg(feature = "kafka")]
+use super::Kafka;
 use super::{
-    Connection, Established, FileConnection, Term, confirmation::Confirmation,
-    connection::Deadlines, file::Files,
+    Connection, Established, Term, confirmation::Confirmation, connection::Deadlines, file::Files,
 };
 use crate::{
     health::{Event, Reporter, Stage},
@@ -53,9 +59,6 @@ pub(crate) struct Connect {
     /// The task that looks up the name. It ends when the last clone of this handle is dropped.
     _resolving: Option<Arc<AbortOnDropHandle<()>>>,
 }
-
-/// A connection to a collector, or a file.
-pub(crate) type AnyConnection = Either<Connection<Stream>, FileConnection>;
 
 /// The time in which the collector must read the remaining data and answer STOP with FINISH. After this time, the
 /// connection is closed without FINISH.
@@ -106,9 +109,11 @@ impl Connect {
         }
     }
 
-    async fn connect(self) -> Result<Established<AnyConnection>, ConnectError> {
+    async fn connect(self) -> Result<Established<Transport>, ConnectError> {
         let (stream, endpoint, place) = match &self.target {
             Target::Files(files) => return self.open(files).await,
+            #[cfg(feature = "kafka")]
+            Target::Kafka(kafka) => return self.link(kafka).await,
             Target::Unix(address) => {
                 let standings = Standings::new(&self.status);
                 let accepted = attempt::unix(address, &self.own, &standings, self.offer()).await?;
@@ -134,7 +139,7 @@ impl Connect {
             Connection::new(stream, self.deadlines, self.abort).reporting_to(self.status);
         let (connection, checkpoint) = connection.confirming(self.confirmation);
         Ok(Established {
-            connection: Either::Left(connection),
+            connection: Transport::FrameStreams(connection),
             endpoint,
             term: match checkpoint {
                 Some(checkpoint) => term.until_checkpoint(checkpoint),
@@ -143,13 +148,13 @@ impl Connect {
         })
     }
 
-    async fn open(&self, files: &Files) -> Result<Established<AnyConnection>, ConnectError> {
+    async fn open(&self, files: &Files) -> Result<Established<Transport>, ConnectError> {
         let endpoint = files.to_string();
         self.status.report(&Event::Connecting(&endpoint));
         let abort = self.abort.clone();
         match files.open(self.deadlines.write, &self.status, abort).await {
             Ok(file) => Ok(Established {
-                connection: Either::Right(file.connection),
+                connection: Transport::File(file.connection),
                 endpoint: file.endpoint,
                 term: file.term,
             }),
@@ -158,6 +163,18 @@ impl Connect {
                 Err(ConnectError::new(Stage::Connect, &endpoint, cause))
             }
         }
+    }
+
+    #[cfg(feature = "kafka")]
+    async fn link(&self, kafka: &Kafka) -> Result<Established<Transport>, ConnectError> {
+        let endpoint = kafka.to_string().into();
+        let (own, status) = (self.own.clone(), self.status.clone());
+        let connection = kafka.open(own, status, self.deadlines, self.abort.clone());
+        Ok(Established {
+            connection: Transport::Kafka(connection.await?),
+            endpoint,
+            term: Term::new(None, None),
+        })
     }
 
     async fn connect_tcp(
@@ -217,7 +234,7 @@ impl Connect {
 }
 
 impl Service<()> for Connect {
-    type Response = Established<AnyConnection>;
+    type Response = Established<Transport>;
     type Error = ConnectError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ConnectError>> + Send>>;
 

@@ -31,7 +31,7 @@ pub(in crate::sink) const AT_ONCE: usize = 8;
 ///
 /// # Errors
 /// If all attempts fail. The errors are in the order of the attempts.
-pub(super) async fn race<A, T, E, F, W>(
+pub(in crate::sink) async fn race<A, T, E, F, W>(
     attempts: impl ExactSizeIterator<Item = A>,
     seal: impl Fn(T) -> F,
 ) -> Result<W, Vec<E>>

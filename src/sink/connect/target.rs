@@ -4,6 +4,8 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 
 use tokio::sync::watch;
 
+#[cfg(feature = "kafka")]
+use crate::sink::Kafka;
 use crate::{
     config::{FileSettings, Refresh},
     net::{
@@ -27,6 +29,9 @@ pub(crate) enum Target {
     },
     /// Files.
     Files(Files),
+    /// A topic of Kafka.
+    #[cfg(feature = "kafka")]
+    Kafka(Box<Kafka>),
 }
 
 /// The destination of a TCP connection.
@@ -87,11 +92,23 @@ impl Target {
         })
     }
 
-    /// Takes over the certificates, keys and authorities that were read for `fresh`. The next TLS handshake uses them.
-    pub(crate) fn adopt_tls(&self, fresh: &Self) {
-        if let (Self::Tcp { tls: Some(old), .. }, Self::Tcp { tls: Some(new), .. }) = (self, fresh)
-        {
-            old.adopt(new);
+    /// Takes over the certificates, keys, authorities and the password that were read for `fresh`. The next TLS handshake
+    /// and the next login use them.
+    pub(crate) fn adopt(&self, fresh: &Self) {
+        match (self, fresh) {
+            (Self::Tcp { tls: Some(old), .. }, Self::Tcp { tls: Some(new), .. }) => old.adopt(new),
+            #[cfg(feature = "kafka")]
+            (Self::Kafka(old), Self::Kafka(new)) => old.adopt(new),
+            _ => {}
+        }
+    }
+
+    /// Returns frames that were kept for the next connection to their queue.
+    pub(crate) fn give_up(&self) {
+        match self {
+            #[cfg(feature = "kafka")]
+            Self::Kafka(kafka) => kafka.give_up(),
+            _ => {}
         }
     }
 

@@ -51,10 +51,12 @@ async fn begin(stack: Stack, queues: Arc<Queues>, ends: Ends) -> Result<(), Sink
         (Endpoints::Failover, _) | (_, None) => {
             let queue = queues.one();
             let service = stack.build(ends.abort.clone());
-            restart::until_aborted(ends.abort, async {
+            let ended = restart::until_aborted(ends.abort, async {
                 drive(service, &queue, &ends.retire).await
             })
-            .await
+            .await;
+            stack.give_up();
+            ended
         }
         (Endpoints::Balance, Some(resolution)) => {
             balance::run(&stack, resolution, queues.one(), ends).await

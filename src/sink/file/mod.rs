@@ -33,7 +33,10 @@ use std::{
 use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::{connection::FileConnection, error::FileError};
+pub(crate) use self::{
+    connection::{FileConnection, FileWrite},
+    error::FileError,
+};
 use self::{part::PartFile, writer::Writer};
 use super::{Established, Term};
 use crate::{

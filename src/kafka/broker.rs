@@ -1,0 +1,285 @@
+//! A connection to one broker. It has one request at a time.
+
+use std::{
+    io::{self, IoSlice},
+    time::Duration,
+};
+
+use bytes::Buf;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    time::timeout,
+};
+
+use super::{
+    Credentials, Error, Metadata, Produced, ProducerId, Shipped,
+    error::Doing,
+    request::{self, Api},
+    response, sasl,
+};
+
+/// A connection to a broker that has answered.
+#[derive(Debug)]
+pub(crate) struct Broker<Io> {
+    io: Io,
+    /// The number of the last request.
+    correlation: i32,
+    limits: Limits,
+    /// The version of `Produce` requests.
+    produce: Api,
+    /// The compressed batches of a request. The buffers are used again.
+    compressed: Vec<Vec<u8>>,
+}
+
+/// The deadlines of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// The longest time from a request to its answer, except for `Produce` requests.
+    pub(crate) answer: Duration,
+    /// The longest time in which the broker takes no data of a `Produce` request, and the longest time from the end of
+    /// the request to its answer.
+    pub(crate) produce: Duration,
+}
+
+/// The parts of a request, in order.
+#[derive(Debug)]
+struct Parts<'a> {
+    all: Vec<&'a [u8]>,
+    /// The number of parts that are sent completely.
+    done: usize,
+    /// The bytes of the next part that are sent.
+    sent: usize,
+}
+
+/// The length of the longest answer that is read. The answer for a topic with a thousand partitions has less than a tenth.
+const LONGEST_ANSWER: usize = 1 << 20;
+
+/// The part of `Limits::produce` in which the replicas must store a batch. The broker must answer sooner than the
+/// connection is given up.
+const REPLICAS: f32 = 0.75;
+
+// === impl Broker ===
+
+impl<Io: AsyncRead + AsyncWrite + Unpin> Broker<Io> {
+    /// Asks the broker which versions it supports, and logs in.
+    ///
+    /// # Errors
+    /// If the peer is not a broker, is too old, or refuses the credentials.
+    pub(crate) async fn start(
+        io: Io,
+        limits: Limits,
+        credentials: Option<&Credentials>,
+    ) -> Result<Self, Error> {
+        let mut broker = Self {
+            io,
+            correlation: 0,
+            limits,
+            produce: request::PRODUCE,
+            compressed: Vec::new(),
+        };
+        let request = request::api_versions(broker.next());
+        let answer = broker.ask(Doing::ApiVersions, &request).await?;
+        broker.produce = response::api_versions(&answer)?;
+        if let Some(credentials) = credentials {
+            broker.log_in(credentials).await?;
+        }
+        Ok(broker)
+    }
+
+    async fn log_in(&mut self, credentials: &Credentials) -> Result<(), Error> {
+        let mechanism = credentials.mechanism.name();
+        let request = request::sasl_handshake(self.next(), mechanism);
+        let answer = self.ask(Doing::SaslHandshake, &request).await?;
+        response::sasl_handshake(&answer, mechanism)?;
+        let mut client = sasl::Client::new(credentials)?;
+        let mut challenge = None;
+        while let Some(message) = client.next(challenge.as_deref())? {
+            let request = request::sasl_authenticate(self.next(), &message);
+            let answer = self.ask(Doing::SaslAuthenticate, &request).await?;
+            challenge = Some(response::sasl_authenticate(&answer)?.to_vec());
+        }
+        Ok(())
+    }
+
+    /// Returns the brokers and the partitions of `topic`.
+    pub(crate) async fn metadata(&mut self, topic: &str) -> Result<Metadata, Error> {
+        let request = request::metadata(self.next(), topic);
+        let answer = self.ask(Doing::Metadata, &request).await?;
+        response::metadata(&answer, topic)
+    }
+
+    /// Returns a new producer id.
+    pub(crate) async fn init_producer_id(&mut self) -> Result<ProducerId, Error> {
+        let request = request::init_producer_id(self.next());
+        let answer = self.ask(Doing::InitProducerId, &request).await?;
+        response::init_producer_id(&answer)
+    }
+
+    /// Sends batches, and returns the answer.
+    pub(crate) async fn produce(
+        &mut self,
+        topic: &str,
+        shipped: &mut Shipped,
+    ) -> Result<Produced, Error> {
+        let doing = Doing::Produce;
+        let correlation = self.next();
+        let after = self.limits.produce;
+        let replicas = after.mul_f32(REPLICAS).as_millis();
+        let replicas = i32::try_from(replicas).unwrap_or(i32::MAX);
+        let mut compressed = std::mem::take(&mut self.compressed);
+        let count = shipped.batches.len().max(compressed.len());
+        compressed.resize_with(count, Vec::new);
+        {
+            let batches = shipped.seal(&mut compressed);
+            let batches = batches.map_err(|source| Error::Io { doing, source })?;
+            let sizes: Vec<_> = batches
+                .iter()
+                .map(|(partition, batch)| (*partition, batch.len()))
+                .collect();
+            let heads = request::produce(self.produce, correlation, replicas, topic, &sizes);
+            let each = heads.iter().zip(&batches);
+            let parts = each.flat_map(|(head, (_, batch))| [head.as_slice(), batch]);
+            let mut parts = Parts::new(parts.collect());
+            while parts.has_remaining() {
+                let written = within(doing, after, self.io.write_buf(&mut parts)).await?;
+                if written == 0 {
+                    return Err(Error::Closed(doing));
+                }
+            }
+            within(doing, after, self.io.flush()).await?;
+        }
+        self.compressed = compressed;
+        let answer = match timeout(after, self.answer(doing)).await {
+            Ok(answer) => answer?,
+            Err(_) => return Err(Error::Silent { doing, after }),
+        };
+        response::produced(&answer, self.produce)
+    }
+
+    /// Waits until the broker closes the connection. Call this only while no request is in progress.
+    pub(crate) async fn closed(&mut self) -> Error {
+        let doing = Doing::Idle;
+        match self.io.read(&mut [0]).await {
+            Ok(0) => Error::Closed(doing),
+            Ok(_) => Error::OutOfPlace,
+            Err(source) => Error::of_io(doing, source),
+        }
+    }
+
+    fn next(&mut self) -> i32 {
+        self.correlation = self.correlation.wrapping_add(1);
+        self.correlation
+    }
+
+    /// Sends a request, and returns the body of the answer.
+    async fn ask(&mut self, doing: Doing, request: &[u8]) -> Result<Vec<u8>, Error> {
+        let after = self.limits.answer;
+        let ask = async {
+            let written = self.io.write_all(request).await;
+            written.map_err(|source| Error::of_io(doing, source))?;
+            let flushed = self.io.flush().await;
+            flushed.map_err(|source| Error::of_io(doing, source))?;
+            self.answer(doing).await
+        };
+        match timeout(after, ask).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Error::Silent { doing, after }),
+        }
+    }
+
+    /// Reads an answer. Memory is allocated only for bytes that the broker has sent.
+    async fn answer(&mut self, doing: Doing) -> Result<Vec<u8>, Error> {
+        let failed = |source| Error::of_io(doing, source);
+        let length = self.io.read_i32().await.map_err(failed)?;
+        let length = match usize::try_from(length) {
+            Ok(length) if (4..=LONGEST_ANSWER).contains(&length) => length,
+            _ => return Err(Error::TooLong(length.into())),
+        };
+        let correlation = self.io.read_i32().await.map_err(failed)?;
+        if correlation != self.correlation {
+            return Err(Error::OutOfPlace);
+        }
+        let length = length - 4;
+        let mut body = Vec::new();
+        let mut rest = (&mut self.io).take(length as u64);
+        let read = rest.read_to_end(&mut body).await.map_err(failed)?;
+        if read < length {
+            return Err(Error::Closed(doing));
+        }
+        Ok(body)
+    }
+}
+
+async fn within<T>(
+    doing: Doing,
+    after: Duration,
+    action: impl Future<Output = io::Result<T>>,
+) -> Result<T, Error> {
+    match timeout(after, action).await {
+        Ok(result) => result.map_err(|source| Error::of_io(doing, source)),
+        Err(_) => Err(Error::Silent { doing, after }),
+    }
+}
+
+// === impl Shipped ===
+
+impl Shipped {
+    /// Returns the batches in the form in which they are sent, each with its partition.
+    fn seal<'a>(&'a mut self, compressed: &'a mut [Vec<u8>]) -> io::Result<Vec<(i32, &'a [u8])>> {
+        let compression = self.compression;
+        let each = self.batches.iter_mut().zip(compressed);
+        each.filter_map(|((partition, batch), compressed)| {
+            // `collect` has given each batch a stamp.
+            let stamp = batch.stamp?;
+            let partition = i32::try_from(*partition).ok()?;
+            let sealed = batch.records.seal(stamp, compression, compressed);
+            Some(sealed.map(|sealed| (partition, sealed)))
+        })
+        .collect()
+    }
+}
+
+// === impl Parts ===
+
+impl<'a> Parts<'a> {
+    fn new(all: Vec<&'a [u8]>) -> Self {
+        Self {
+            all,
+            done: 0,
+            sent: 0,
+        }
+    }
+}
+
+impl Buf for Parts<'_> {
+    fn remaining(&self) -> usize {
+        let rest = self.all[self.done..].iter();
+        rest.map(|part| part.len()).sum::<usize>() - self.sent
+    }
+
+    fn chunk(&self) -> &[u8] {
+        let part = self.all.get(self.done).copied().unwrap_or_default();
+        &part[self.sent..]
+    }
+
+    fn advance(&mut self, bytes: usize) {
+        self.sent += bytes;
+        while let Some(part) = self.all.get(self.done)
+            && self.sent >= part.len()
+        {
+            self.sent -= part.len();
+            self.done += 1;
+        }
+    }
+
+    fn chunks_vectored<'b>(&'b self, slices: &mut [IoSlice<'b>]) -> usize {
+        let mut skip = self.sent;
+        let mut filled = 0;
+        for (slice, part) in slices.iter_mut().zip(&self.all[self.done..]) {
+            *slice = IoSlice::new(&part[skip..]);
+            skip = 0;
+            filled += 1;
+        }
+        filled
+    }
+}

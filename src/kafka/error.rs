@@ -1,0 +1,147 @@
+//! The errors of a connection to a broker, with texts for operators.
+
+use std::{io, time::Duration};
+
+use super::ErrorCode;
+
+/// The reason why a broker cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// A read or a write failed.
+    #[error("{doing}: {source}")]
+    Io { doing: Doing, source: io::Error },
+    /// The broker closed the connection.
+    #[error("{0}: the broker closed the connection{hint}", hint = closed_hint(*.0))]
+    Closed(Doing),
+    /// The broker did not answer in time.
+    #[error("{doing}: no answer for {after:?}")]
+    Silent { doing: Doing, after: Duration },
+    /// The answer is longer than any answer of a broker can be.
+    #[error(
+        "the answer has {0} bytes, which no answer of a Kafka broker has; is this the port of a Kafka broker?"
+    )]
+    TooLong(i64),
+    /// The answer belongs to another request.
+    #[error("the broker answered another request; is this the port of a Kafka broker?")]
+    OutOfPlace,
+    /// The answer ends too early.
+    #[error("the broker's answer ends too early; is this the port of a Kafka broker?")]
+    Truncated,
+    /// A text is not UTF-8.
+    #[error(
+        "the broker's answer contains text that is not UTF-8; is this the port of a Kafka broker?"
+    )]
+    NotText,
+    /// The broker does not support the version of a request that tapfan uses.
+    #[error(
+        "the broker does not support version {version} of {doing} requests; tapfan needs Kafka 2.1 or later"
+    )]
+    Version { doing: Doing, version: i16 },
+    /// The broker answered with an error.
+    #[error("{doing}: {code}{}", of_broker(.text))]
+    Refused {
+        doing: Doing,
+        code: ErrorCode,
+        /// The text of the broker; often empty.
+        text: String,
+    },
+    /// The broker does not offer the mechanism of the option `sasl`.
+    #[error(
+        "the broker does not offer {wanted}, but: {offered}; change the mechanism of the option `sasl`"
+    )]
+    Mechanism {
+        wanted: &'static str,
+        offered: String,
+    },
+    /// The broker's answer to the log-in is wrong.
+    #[error("SASL: the broker's answer is wrong ({0}); is another program at this address?")]
+    Scram(&'static str),
+    /// The broker does not list the topic.
+    #[error("the broker's answer does not contain the topic")]
+    NoTopic,
+}
+
+/// The request during which an error happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Doing {
+    ApiVersions,
+    SaslHandshake,
+    SaslAuthenticate,
+    Metadata,
+    InitProducerId,
+    Produce,
+    /// No request: the connection was idle.
+    Idle,
+}
+
+// === impl Error ===
+
+impl Error {
+    pub(super) fn refused(doing: Doing, code: ErrorCode, text: Option<&str>) -> Self {
+        /// The largest part of a broker's text that a message shows.
+        const SHOWN: usize = 200;
+        let text = text.unwrap_or_default().chars();
+        let text = text.filter(|it| !it.is_control()).take(SHOWN).collect();
+        Self::Refused { doing, code, text }
+    }
+
+    pub(super) fn of_io(doing: Doing, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe => Self::Closed(doing),
+            _ => Self::Io { doing, source },
+        }
+    }
+
+    /// Returns the code with which the broker answered.
+    pub(crate) fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Refused { code, .. } => Some(*code),
+            _ => None,
+        }
+    }
+
+    /// Returns whether the connection broke, so that another attempt may succeed without any change.
+    pub(crate) fn is_of_network(&self) -> bool {
+        matches!(
+            self,
+            Self::Io { .. } | Self::Closed(_) | Self::Silent { .. }
+        )
+    }
+}
+
+// === impl Doing ===
+
+impl std::fmt::Display for Doing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::ApiVersions => "ApiVersions",
+            Self::SaslHandshake => "SaslHandshake",
+            Self::SaslAuthenticate => "SaslAuthenticate",
+            Self::Metadata => "Metadata",
+            Self::InitProducerId => "InitProducerId",
+            Self::Produce => "Produce",
+            Self::Idle => "idle",
+        })
+    }
+}
+
+/// Returns the likely reason for a connection that the broker closes during this request.
+fn closed_hint(doing: Doing) -> &'static str {
+    match doing {
+        Doing::ApiVersions => {
+            "; does this port use TLS? Then the SOCKET must begin with `kafka+tls://`"
+        }
+        Doing::Metadata | Doing::InitProducerId => {
+            "; does this port use SASL? Then set the option `sasl`"
+        }
+        _ => "",
+    }
+}
+
+fn of_broker(text: &str) -> String {
+    if text.is_empty() {
+        String::new()
+    } else {
+        format!("; the broker says: {text}")
+    }
+}

@@ -1,0 +1,41 @@
+//! A client of Kafka that only produces records: the wire protocol, record batches, and the connection to one broker.
+//!
+//! - `codec` reads and writes the primitive types of the protocol. `request` and `response` have the six requests that a
+//!   producer needs, in fixed versions without tagged fields: `ApiVersions`, `SaslHandshake`, `SaslAuthenticate`,
+//!   `Metadata`, `InitProducerId` and `Produce`.
+//! - `batch` encodes records into one buffer for each batch, and `compression` compresses this buffer.
+//! - `partitioner` chooses the partition of a key as the Java client does.
+//! - `broker` is the connection to one broker, and `sasl` logs in on it.
+//! - `producer` decides which batch is sent next and under which sequence number, and what an answer of a broker means. It
+//!   does no input and output, and has no clock.
+//!
+//! `sink/kafka` uses this folder. This folder knows nothing of queues and sinks: a record belongs to a *ticket*, which is
+//! a number of the caller.
+//!
+//! Sources: the protocol guide of Apache Kafka, and KIP-98 (idempotence), KIP-255, KIP-360 and KIP-480.
+
+mod batch;
+mod broker;
+mod codec;
+mod compression;
+mod error;
+mod error_code;
+mod partitioner;
+mod producer;
+mod request;
+mod response;
+mod sasl;
+
+pub(crate) use self::{
+    batch::{Headers, Record},
+    broker::{Broker, Limits},
+    compression::Compression,
+    error::Error,
+    error_code::ErrorCode,
+    producer::{Consequence, Outcome, Producer, Settings, Shipped, Span},
+    response::{Metadata, Node, Produced, ProducerId},
+    sasl::{Credentials, Mechanism},
+};
+
+#[cfg(test)]
+mod test_broker;

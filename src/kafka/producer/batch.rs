@@ -1,0 +1,129 @@
+//! A batch of records, and the tickets of its records.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{
+    super::{
+        Headers, Record,
+        batch::{Records, Stamp},
+    },
+    BATCH_BYTES,
+};
+
+/// Records of one ticket: `count` records from the place `first` on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) ticket: u64,
+    pub(crate) first: u32,
+    pub(crate) count: u32,
+}
+
+#[derive(Debug)]
+pub(in crate::kafka) struct Batch {
+    pub(in crate::kafka) records: Records,
+    /// The tickets of the records, in order.
+    pub(super) spans: Vec<Span>,
+    /// `None` until the batch is sent for the first time.
+    pub(in crate::kafka) stamp: Option<Stamp>,
+    /// The time of the first record.
+    pub(super) begun: Instant,
+    /// The number of times that the broker answered that it cannot store the batch.
+    pub(super) failures: u32,
+    /// The time of the first such answer.
+    failed: Option<Instant>,
+    /// True if no more records can be added, because the batch is a part of a batch that was refused.
+    pub(super) is_closed: bool,
+}
+
+// === impl Batch ===
+
+impl Batch {
+    pub(super) fn new(records: Records, begun: Instant) -> Self {
+        Self {
+            records,
+            spans: Vec::new(),
+            stamp: None,
+            begun,
+            failures: 0,
+            failed: None,
+            is_closed: false,
+        }
+    }
+
+    pub(super) fn append(
+        &mut self,
+        record: &Record<'_>,
+        headers: &Headers,
+        ticket: u64,
+        place: u32,
+    ) {
+        self.records.append(record, headers);
+        match self.spans.last_mut() {
+            Some(last) if last.ticket == ticket && last.first + last.count == place => {
+                last.count += 1;
+            }
+            _ => self.spans.push(Span {
+                ticket,
+                first: place,
+                count: 1,
+            }),
+        }
+    }
+
+    /// Counts an answer that the broker cannot store the batch. Returns the time since the first such answer.
+    pub(super) fn fail(&mut self, now: Instant) -> Duration {
+        self.failures += 1;
+        now.saturating_duration_since(*self.failed.get_or_insert(now))
+    }
+
+    /// Returns whether a record of this size can be added.
+    pub(super) fn has_room(&self, size: usize) -> bool {
+        let is_open = self.stamp.is_none() && !self.is_closed && self.failures == 0;
+        is_open && (self.records.count() == 0 || self.records.size() + size <= BATCH_BYTES)
+    }
+
+    /// Returns whether the batch is so full that it need not wait for more records.
+    pub(super) fn is_full(&self) -> bool {
+        self.is_closed || self.records.size() >= BATCH_BYTES / 8 * 7
+    }
+
+    /// Divides the batch. The record at each place belongs to the part whose number `part` returns. `None` leaves the
+    /// record out; its ticket is passed to `left_out`.
+    pub(super) fn divide(
+        &self,
+        headers: &Headers,
+        parts: usize,
+        mut part: impl FnMut(usize) -> Option<usize>,
+        mut left_out: impl FnMut(Span),
+    ) -> Vec<Self> {
+        let mut divided: Vec<_> = (0..parts)
+            .map(|_| Self {
+                is_closed: true,
+                ..Self::new(Records::new(self.records.size()), self.begun)
+            })
+            .collect();
+        let spans = self.spans.iter();
+        let mut tickets = spans.flat_map(|span| {
+            (span.first..span.first + span.count).map(|place| (span.ticket, place))
+        });
+        let mut place = 0;
+        self.records.each(|record| {
+            let Some((ticket, first)) = tickets.next() else {
+                return;
+            };
+            match part(place).and_then(|part| divided.get_mut(part)) {
+                Some(part) => part.append(&record, headers, ticket, first),
+                None => left_out(Span {
+                    ticket,
+                    first,
+                    count: 1,
+                }),
+            }
+            place += 1;
+        });
+        divided.retain(|part| part.records.count() > 0);
+        divided
+    }
+}

@@ -1,0 +1,339 @@
+//! The state of an idempotent producer of one topic: its batches, their sequence numbers, and the leaders of the
+//! partitions.
+//!
+//! ```text
+//! append ─► batch of a partition ─► collect (stamp) ─► broker ─► settle ─┬─► stored: its records are done
+//!             ▲                                                          ├─► refused: divided, or its record dropped
+//!             └──────────────────── later, moved, connection lost ◄──────┘
+//! ```
+//!
+//! A batch gets its stamp, that is, the producer id and a sequence number, when it is sent for the first time. If the
+//! outcome is unknown, the batch is sent again with the same stamp and the same records, so the broker stores it once.
+//! At most one batch of a partition is in flight, and a batch that was not stored is sent before all later ones. So the
+//! order of the records of a partition never changes.
+
+mod batch;
+mod settle;
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use self::batch::Batch;
+pub(crate) use self::{
+    batch::Span,
+    settle::{Consequence, Outcome},
+};
+use super::{
+    Compression, Headers, Metadata, ProducerId, Record,
+    batch::{HEADER, Records, Stamp, sequence_after},
+    partitioner::partition_of,
+};
+
+/// The settings of a producer.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub compression: Compression,
+    /// The time for which a batch waits for more records.
+    pub linger: Duration,
+    /// The headers of each record.
+    pub headers: Headers,
+}
+
+/// An idempotent producer of one topic. It outlives connections to brokers.
+#[derive(Debug)]
+pub(crate) struct Producer {
+    pub(super) settings: Settings,
+    /// The producer id of new batches. `None` if the producer needs a new one.
+    id: Option<ProducerId>,
+    partitions: Vec<Partition>,
+    /// The partition of records without a key. Another one is chosen after each batch.
+    sticky: usize,
+    /// True if batches are sent without waiting for more records.
+    hurries: bool,
+    /// The memory of all batches, in bytes.
+    memory: usize,
+    /// The number of times that all batches were dropped. Batches in flight that are older are dropped, too.
+    generation: u64,
+    /// Buffers of batches that are done. New batches use them again.
+    spare: Vec<Records>,
+}
+
+/// Batches that were collected for one leader. They are in flight until they are settled.
+#[derive(Debug)]
+pub(crate) struct Shipped {
+    /// The batches, each with its partition.
+    pub(super) batches: Vec<(usize, Batch)>,
+    pub(super) compression: Compression,
+    generation: u64,
+}
+
+#[derive(Debug, Default)]
+struct Partition {
+    /// The broker that is the leader now.
+    leader: Option<i32>,
+    /// True if there is a connection to the leader.
+    is_reachable: bool,
+    /// The sequence number of the next batch that gets a stamp.
+    sequence: i32,
+    /// The batches to send, in order. Only the first one can have a stamp. Only the last one can get more records.
+    waiting: VecDeque<Batch>,
+    is_in_flight: bool,
+    /// The time before which no batch is sent, because the broker could not store the last one.
+    not_before: Option<Instant>,
+}
+
+/// The size at which a batch is full. It is well below the limit of brokers, which is 1 MiB by default.
+const BATCH_BYTES: usize = 256 << 10;
+
+/// The memory of a batch. A batch that is not larger needs no more memory while records are added.
+const BUFFER_BYTES: usize = BATCH_BYTES + HEADER;
+
+/// The largest size of all batches of one request. A larger request would not be faster, because the broker writes the
+/// batches one after the other.
+const REQUEST_BYTES: usize = 4 << 20;
+
+/// The number of buffers that are kept for new batches.
+const SPARE_AT_MOST: usize = 4;
+
+// === impl Producer ===
+
+impl Producer {
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            id: None,
+            partitions: Vec::new(),
+            sticky: 0,
+            hurries: false,
+            memory: 0,
+            generation: 0,
+            spare: Vec::new(),
+        }
+    }
+
+    /// Returns the memory of all batches, in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        self.memory
+    }
+
+    /// Returns whether all records are stored or refused.
+    pub(crate) fn is_empty(&self) -> bool {
+        let mut partitions = self.partitions.iter();
+        partitions.all(|it| it.waiting.is_empty() && !it.is_in_flight)
+    }
+
+    /// Drops all batches. Batches in flight are dropped when they are settled.
+    pub(crate) fn clear(&mut self) {
+        for partition in &mut self.partitions {
+            for batch in partition.waiting.drain(..) {
+                self.memory = self.memory.saturating_sub(batch.records.memory());
+            }
+        }
+        self.generation += 1;
+        // Some sequence numbers have been used for batches that are never sent now. Under a new producer id, no number is
+        // missing.
+        self.id = None;
+    }
+
+    /// Sends batches without waiting for more records, or ends this mode.
+    pub(crate) fn hurry(&mut self, hurries: bool) {
+        self.hurries = hurries;
+    }
+
+    pub(crate) fn needs_id(&self) -> bool {
+        self.id.is_none()
+    }
+
+    /// Sets the producer id of all batches that have no stamp.
+    pub(crate) fn set_id(&mut self, id: ProducerId) {
+        self.id = Some(id);
+        for partition in &mut self.partitions {
+            partition.sequence = 0;
+        }
+    }
+
+    // --- Partitions and leaders
+
+    /// Takes over the leaders. If the topic has fewer partitions than before, it is another topic with the same name, and
+    /// the batches of the missing partitions move to the others.
+    pub(crate) fn set_leaders(&mut self, metadata: &Metadata) -> Vec<Outcome> {
+        let mut outcomes = Vec::new();
+        let known = metadata.leaders.len();
+        let missing = self.partitions.split_off(known.min(self.partitions.len()));
+        self.partitions.resize_with(known, Partition::default);
+        for (partition, leader) in self.partitions.iter_mut().zip(&metadata.leaders) {
+            if partition.leader != *leader {
+                partition.leader = *leader;
+                partition.is_reachable = false;
+                // The new leader may be ready at once.
+                partition.not_before = None;
+            }
+        }
+        for (index, partition) in missing.into_iter().enumerate() {
+            for batch in partition.waiting {
+                self.rehome(known + index, batch, &mut outcomes);
+            }
+        }
+        outcomes
+    }
+
+    /// Returns the leaders of all partitions.
+    pub(crate) fn leaders(&self) -> BTreeSet<i32> {
+        self.partitions.iter().filter_map(|it| it.leader).collect()
+    }
+
+    /// Returns the first partition that has no leader.
+    pub(crate) fn leaderless(&self) -> Option<usize> {
+        let mut partitions = self.partitions.iter();
+        partitions.position(|partition| partition.leader.is_none())
+    }
+
+    /// Returns the first partition of this leader.
+    pub(crate) fn partition_of(&self, leader: i32) -> Option<usize> {
+        let mut partitions = self.partitions.iter();
+        partitions.position(|partition| partition.leader == Some(leader))
+    }
+
+    /// Records whether there is a connection to the broker `leader`.
+    pub(crate) fn set_reachable(&mut self, leader: i32, is_reachable: bool) {
+        for partition in &mut self.partitions {
+            if partition.leader == Some(leader) {
+                partition.is_reachable = is_reachable;
+                partition.not_before = None;
+            }
+        }
+    }
+
+    // --- In
+
+    /// Appends a record. `ticket` and `place` identify it in outcomes. Returns the leader whose connection must look for
+    /// work, if that was not necessary before.
+    pub(crate) fn append(
+        &mut self,
+        record: &Record<'_>,
+        (ticket, place): (u64, u32),
+        now: Instant,
+    ) -> Option<i32> {
+        let size = Records::size_of(record, &self.settings.headers);
+        let index = match record.key {
+            Some(key) => partition_of(key, self.partitions.len()),
+            None => self.sticky_for(size),
+        };
+        let headers = &self.settings.headers;
+        let partition = self.partitions.get_mut(index)?;
+        let open = partition.waiting.back();
+        let is_new = !open.is_some_and(|batch| batch.has_room(size));
+        if is_new {
+            let records = self.spare.pop_if(|_| size <= BATCH_BYTES);
+            let records = records.unwrap_or_else(|| Records::new(BUFFER_BYTES.max(size + HEADER)));
+            self.memory += records.memory();
+            partition.waiting.push_back(Batch::new(records, now));
+        }
+        let batch = partition.waiting.back_mut()?;
+        let was_full = batch.is_full();
+        batch.append(record, headers, ticket, place);
+        let is_news = is_new || (batch.is_full() && !was_full);
+        partition.leader.filter(|_| is_news)
+    }
+
+    /// Returns the partition of a record without a key. Chooses another one when a batch is full, and when the leader of
+    /// the partition cannot be reached.
+    fn sticky_for(&mut self, size: usize) -> usize {
+        let is_good = |partition: &Partition| partition.leader.is_some() && partition.is_reachable;
+        if let Some(partition) = self.partitions.get(self.sticky)
+            && is_good(partition)
+            && partition.waiting.back().is_some_and(|it| it.has_room(size))
+        {
+            return self.sticky;
+        }
+        let count = self.partitions.len();
+        let next = (1..=count).map(|step| (self.sticky + step) % count);
+        let good = |index: &usize| self.partitions.get(*index).is_some_and(is_good);
+        // An idle partition first, because its leader sends the batch sooner.
+        let idle = |index: &usize| good(index) && self.partitions[*index].waiting.is_empty();
+        let chosen = next.clone().find(idle).or_else(|| next.clone().find(good));
+        self.sticky = chosen.unwrap_or(self.sticky);
+        self.sticky
+    }
+
+    // --- Out
+
+    /// Takes the batches that can be sent to the broker `leader` now. They are in flight until they are
+    /// [settled](Self::settle).
+    pub(crate) fn collect(&mut self, leader: i32, now: Instant) -> Option<Shipped> {
+        let mut batches = Vec::new();
+        let mut size = 0;
+        for (index, partition) in self.partitions.iter_mut().enumerate() {
+            if partition.leader != Some(leader) {
+                continue;
+            }
+            let due = partition.due(self.settings.linger, self.hurries);
+            if due.is_none_or(|due| due > now) {
+                continue;
+            }
+            let Some(mut batch) = partition.waiting.pop_front() else {
+                continue;
+            };
+            if batch.stamp.is_none() {
+                let Some(producer) = self.id else {
+                    partition.waiting.push_front(batch);
+                    continue;
+                };
+                let sequence = partition.sequence;
+                batch.stamp = Some(Stamp { producer, sequence });
+                partition.sequence = sequence_after(sequence, batch.records.count());
+            }
+            size += batch.records.size();
+            partition.is_in_flight = true;
+            batches.push((index, batch));
+            if size >= REQUEST_BYTES {
+                break;
+            }
+        }
+        (!batches.is_empty()).then_some(Shipped {
+            batches,
+            compression: self.settings.compression,
+            generation: self.generation,
+        })
+    }
+
+    /// Returns the time at which a batch can be sent to the broker `leader`. `None` if none waits.
+    pub(crate) fn due(&self, leader: i32) -> Option<Instant> {
+        let partitions = self.partitions.iter();
+        let led = partitions.filter(|partition| partition.leader == Some(leader));
+        led.filter(|partition| self.id.is_some() || partition.has_stamp())
+            .filter_map(|partition| partition.due(self.settings.linger, self.hurries))
+            .min()
+    }
+}
+
+// === impl Partition ===
+
+impl Partition {
+    /// Returns the time at which the first waiting batch can be sent.
+    fn due(&self, linger: Duration, hurries: bool) -> Option<Instant> {
+        if self.is_in_flight {
+            return None;
+        }
+        let first = self.waiting.front()?;
+        let waits = first.stamp.is_none() && !first.is_full() && self.waiting.len() == 1;
+        let due = if waits && !hurries {
+            first.begun + linger
+        } else {
+            first.begun
+        };
+        Some(self.not_before.map_or(due, |least| due.max(least)))
+    }
+
+    fn has_stamp(&self) -> bool {
+        let first = self.waiting.front();
+        first.is_some_and(|batch| batch.stamp.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests;

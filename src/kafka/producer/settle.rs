@@ -1,0 +1,194 @@
+//! The end of a flight of batches: what the answer of a broker means for each of them.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{
+    super::{Error, ErrorCode, Produced, error::Doing, error_code::Meaning, response::Answer},
+    BUFFER_BYTES, Producer, SPARE_AT_MOST, Shipped, Span,
+    batch::Batch,
+};
+
+/// What has become of records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The brokers have stored them.
+    Stored(Span),
+    /// The brokers never store them.
+    Refused(Span),
+    /// They are sent again under another producer id, so they may be stored twice.
+    Resent(Span),
+}
+
+/// What the connections must do after a flight has ended.
+#[derive(Debug, Default)]
+pub(crate) struct Consequence {
+    /// True if the leaders must be looked up again.
+    pub(crate) is_moved: bool,
+    /// The reason why no batch can be stored at present, with the partition.
+    pub(crate) denied: Option<(usize, Error)>,
+    /// The reason why some records were refused.
+    pub(crate) refused: Option<Error>,
+    /// The error of a batch that is sent again, with the partition, and the time since its first failure.
+    pub(crate) failed: Option<(usize, ErrorCode, Duration)>,
+}
+
+/// The delay before a batch that the broker could not store is sent again. It doubles with each attempt.
+const LEAST_DELAY: Duration = Duration::from_millis(50);
+const LONGEST_DELAY: Duration = Duration::from_secs(1);
+
+// === impl Consequence ===
+
+impl Consequence {
+    /// Returns whether the connections must do anything.
+    pub(crate) fn is_news(&self) -> bool {
+        self.is_moved || self.denied.is_some() || self.failed.is_some()
+    }
+}
+
+// === impl Producer ===
+
+impl Producer {
+    /// Ends the flight of `shipped`. `answer` is `None` if the broker did not answer, so it is not known whether it has
+    /// stored the batches.
+    pub(crate) fn settle(
+        &mut self,
+        shipped: Shipped,
+        answer: Option<&Produced>,
+        now: Instant,
+        outcomes: &mut Vec<Outcome>,
+    ) -> Consequence {
+        let mut consequence = Consequence::default();
+        for (index, batch) in shipped.batches {
+            let answers = answer.map_or(&[][..], |it| &it.partitions);
+            let found = answers
+                .iter()
+                .find(|it| usize::try_from(it.partition) == Ok(index));
+            if let Some(partition) = self.partitions.get_mut(index) {
+                partition.is_in_flight = false;
+            }
+            if shipped.generation != self.generation {
+                self.recycle(batch);
+                continue;
+            }
+            let Some(answer) = found else {
+                self.put_back(index, batch, outcomes);
+                continue;
+            };
+            self.settle_one(index, batch, answer, now, outcomes, &mut consequence);
+        }
+        consequence
+    }
+
+    fn settle_one(
+        &mut self,
+        index: usize,
+        mut batch: Batch,
+        answer: &Answer,
+        now: Instant,
+        outcomes: &mut Vec<Outcome>,
+        consequence: &mut Consequence,
+    ) {
+        let refused = || Error::refused(Doing::Produce, answer.code, Some(&answer.text));
+        match answer.code.meaning() {
+            Meaning::Stored => {
+                outcomes.extend(batch.spans.iter().copied().map(Outcome::Stored));
+                self.recycle(batch);
+            }
+            Meaning::Refused => {
+                consequence.refused = Some(refused());
+                self.divide(index, batch, &answer.refused, outcomes);
+            }
+            Meaning::Forgotten => {
+                let since = batch.fail(now);
+                let stamp = batch.stamp.take();
+                if stamp.is_some_and(|stamp| Some(stamp.producer) == self.id) {
+                    self.id = None;
+                }
+                outcomes.extend(batch.spans.iter().copied().map(Outcome::Resent));
+                self.delay(index, batch.failures, now);
+                self.put_back(index, batch, outcomes);
+                // The lookup of the leaders also gets a new producer id.
+                consequence.is_moved = true;
+                consequence.failed = Some((index, answer.code, since));
+            }
+            meaning @ (Meaning::Later | Meaning::Moved | Meaning::Denied) => {
+                let since = batch.fail(now);
+                self.delay(index, batch.failures, now);
+                self.put_back(index, batch, outcomes);
+                match meaning {
+                    Meaning::Denied => consequence.denied = Some((index, refused())),
+                    Meaning::Moved => consequence.is_moved = true,
+                    _ => {}
+                }
+                consequence.failed = Some((index, answer.code, since));
+            }
+        }
+    }
+
+    fn delay(&mut self, index: usize, failures: u32, now: Instant) {
+        let doublings = failures.saturating_sub(1).min(10);
+        let delay = (LEAST_DELAY * (1 << doublings)).min(LONGEST_DELAY);
+        if let Some(partition) = self.partitions.get_mut(index) {
+            partition.not_before = Some(now + delay);
+        }
+    }
+
+    fn put_back(&mut self, index: usize, batch: Batch, outcomes: &mut Vec<Outcome>) {
+        match self.partitions.get_mut(index) {
+            Some(partition) => partition.waiting.push_front(batch),
+            None => self.rehome(index, batch, outcomes),
+        }
+    }
+
+    /// Moves the batch of a partition that no longer exists to another partition.
+    pub(super) fn rehome(&mut self, index: usize, mut batch: Batch, outcomes: &mut Vec<Outcome>) {
+        if batch.stamp.take().is_some() {
+            outcomes.extend(batch.spans.iter().copied().map(Outcome::Resent));
+        }
+        let count = self.partitions.len().max(1);
+        if let Some(partition) = self.partitions.get_mut(index % count) {
+            batch.is_closed = true;
+            partition.waiting.push_back(batch);
+        }
+    }
+
+    /// Handles a batch that the broker refused. If the broker named records, or if the batch is a single record, these
+    /// records are refused for good. Otherwise, the batch is divided into two, which are sent separately.
+    fn divide(&mut self, index: usize, batch: Batch, places: &[i32], outcomes: &mut Vec<Outcome>) {
+        // The broker has not used the sequence numbers of the batch.
+        if let (Some(stamp), Some(partition)) = (batch.stamp, self.partitions.get_mut(index))
+            && Some(stamp.producer) == self.id
+        {
+            partition.sequence = stamp.sequence;
+        }
+        let count = usize::try_from(batch.records.count()).unwrap_or_default();
+        let is_named = |place: usize| places.iter().any(|it| usize::try_from(*it) == Ok(place));
+        let has_named = (0..count).any(is_named);
+        let part = |place: usize| {
+            if has_named {
+                (!is_named(place)).then_some(0)
+            } else {
+                (count > 1).then_some(usize::from(place >= count / 2))
+            }
+        };
+        let headers = self.settings.headers.clone();
+        let parts = batch.divide(&headers, 2, part, |span| {
+            outcomes.push(Outcome::Refused(span));
+        });
+        self.recycle(batch);
+        for part in parts.into_iter().rev() {
+            self.memory += part.records.memory();
+            self.put_back(index, part, outcomes);
+        }
+    }
+
+    /// Keeps the buffer of a batch that is done for a new batch.
+    fn recycle(&mut self, batch: Batch) {
+        self.memory = self.memory.saturating_sub(batch.records.memory());
+        if self.spare.len() < SPARE_AT_MOST && batch.records.memory() <= BUFFER_BYTES {
+            self.spare.push(batch.records.emptied());
+        }
+    }
+}

@@ -1,0 +1,334 @@
+use proptest::prelude::*;
+
+use super::{
+    super::{ErrorCode, Produced, response::Answer},
+    *,
+};
+
+const HOUR: Duration = Duration::from_secs(3600);
+const LEADER: i32 = 1;
+
+fn producer(partitions: usize) -> Producer {
+    let mut producer = Producer::new(Settings {
+        compression: Compression::None,
+        linger: Duration::from_millis(5),
+        headers: Headers::new(&[("tapfan-sink", "siem")]),
+    });
+    producer.set_id(ProducerId { id: 7, epoch: 0 });
+    producer.set_leaders(&led_by(&vec![LEADER; partitions]));
+    producer.set_reachable(LEADER, true);
+    producer
+}
+
+fn led_by(leaders: &[i32]) -> Metadata {
+    Metadata {
+        brokers: Vec::new(),
+        leaders: leaders.iter().copied().map(Some).collect(),
+    }
+}
+
+fn answer(shipped: &Shipped, code: impl Fn(usize) -> ErrorCode) -> Produced {
+    let partitions = shipped.batches.iter().map(|(index, _)| Answer {
+        partition: i32::try_from(*index).expect("few"),
+        code: code(*index),
+        refused: Vec::new(),
+        text: String::new(),
+    });
+    Produced {
+        partitions: partitions.collect(),
+        throttle_ms: 0,
+    }
+}
+
+fn append(producer: &mut Producer, key: Option<&[u8]>, value: &[u8], place: u32) -> Option<i32> {
+    let record = Record {
+        timestamp: 1_700_000_000_000,
+        key,
+        value,
+    };
+    producer.append(&record, (0, place), Instant::now())
+}
+
+/// Returns the values of the records of a batch.
+fn values(batch: &Batch) -> Vec<Vec<u8>> {
+    let mut values = Vec::new();
+    batch
+        .records
+        .each(|record| values.push(record.value.to_vec()));
+    values
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_waits_for_more_records_until_linger_is_over() {
+    let mut producer = producer(1);
+    let begun = Instant::now();
+    assert_eq!(append(&mut producer, None, b"one", 0), Some(LEADER));
+    assert_eq!(append(&mut producer, None, b"two", 1), None);
+    assert!(producer.collect(LEADER, begun).is_none());
+    assert_eq!(producer.due(LEADER), Some(begun + Duration::from_millis(5)));
+    producer.hurry(true);
+    let shipped = producer.collect(LEADER, begun).expect("a batch");
+    assert_eq!(values(&shipped.batches[0].1), [b"one", b"two"]);
+    assert!(producer.collect(LEADER, begun + HOUR).is_none());
+    let mut outcomes = Vec::new();
+    let stored = answer(&shipped, |_| ErrorCode::NONE);
+    producer.settle(shipped, Some(&stored), begun, &mut outcomes);
+    let span = Span {
+        ticket: 0,
+        first: 0,
+        count: 2,
+    };
+    assert_eq!(outcomes, [Outcome::Stored(span)]);
+    assert!(producer.is_empty());
+    assert_eq!(producer.memory(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_without_an_answer_is_sent_again_with_the_same_stamp_and_the_same_records() {
+    let mut producer = producer(1);
+    let now = Instant::now();
+    append(&mut producer, None, b"one", 0);
+    let shipped = producer.collect(LEADER, now + HOUR).expect("a batch");
+    let stamp = shipped.batches[0].1.stamp;
+    assert!(stamp.is_some());
+    // More records arrive while the batch is in flight. They must not join it.
+    append(&mut producer, None, b"two", 1);
+    producer.settle(shipped, None, now, &mut Vec::new());
+    append(&mut producer, None, b"three", 2);
+    let again = producer.collect(LEADER, now).expect("the same batch");
+    assert_eq!(again.batches[0].1.stamp, stamp);
+    assert_eq!(values(&again.batches[0].1), [b"one"]);
+    let stored = answer(&again, |_| ErrorCode::DUPLICATE_SEQUENCE_NUMBER);
+    let mut outcomes = Vec::new();
+    producer.settle(again, Some(&stored), now, &mut outcomes);
+    assert!(matches!(outcomes[..], [Outcome::Stored(_)]));
+    let next = producer.collect(LEADER, now + HOUR).expect("the rest");
+    let sequence = next.batches[0].1.stamp.map(|stamp| stamp.sequence);
+    assert_eq!(sequence, Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_is_too_large_is_divided_until_one_record_is_refused() {
+    let mut producer = producer(1);
+    let now = Instant::now();
+    let long = [b'x'; 100];
+    for (place, value) in [&b"a"[..], b"b", &long, b"c", b"d"].into_iter().enumerate() {
+        append(
+            &mut producer,
+            None,
+            value,
+            u32::try_from(place).expect("few"),
+        );
+    }
+    let (mut stored, mut refused, mut sequence) = (Vec::new(), Vec::new(), 0);
+    while let Some(shipped) = producer.collect(LEADER, now + HOUR) {
+        let batch = &shipped.batches[0].1;
+        assert_eq!(batch.stamp.map(|stamp| stamp.sequence), Some(sequence));
+        let values = values(batch);
+        let code = if values.iter().any(|it| it.len() > 50) {
+            ErrorCode::MESSAGE_TOO_LARGE
+        } else {
+            sequence += i32::try_from(values.len()).expect("few");
+            stored.extend(values);
+            ErrorCode::NONE
+        };
+        let answer = answer(&shipped, |_| code);
+        let mut outcomes = Vec::new();
+        producer.settle(shipped, Some(&answer), now, &mut outcomes);
+        refused.extend(outcomes.into_iter().filter_map(|it| match it {
+            Outcome::Refused(span) => Some(span),
+            _ => None,
+        }));
+    }
+    assert_eq!(stored, [b"a", b"b", b"c", b"d"]);
+    let span = Span {
+        ticket: 0,
+        first: 2,
+        count: 1,
+    };
+    assert_eq!(refused, [span]);
+    assert!(producer.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_the_broker_names_are_refused_at_once() {
+    let mut producer = producer(1);
+    let now = Instant::now();
+    for place in 0..4 {
+        append(&mut producer, None, b"x", place);
+    }
+    let shipped = producer.collect(LEADER, now + HOUR).expect("a batch");
+    let mut named = answer(&shipped, |_| ErrorCode::INVALID_TIMESTAMP);
+    named.partitions[0].refused = vec![1, 3, 99, -1];
+    let mut outcomes = Vec::new();
+    let consequence = producer.settle(shipped, Some(&named), now, &mut outcomes);
+    assert!(consequence.refused.is_some() && !consequence.is_moved);
+    assert_eq!(outcomes.len(), 2);
+    let rest = producer.collect(LEADER, now).expect("the others");
+    assert_eq!(rest.batches[0].1.records.count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_producer_that_the_broker_forgot_gets_a_new_id_and_counts_what_it_sends_again() {
+    let mut producer = producer(2);
+    let now = Instant::now();
+    append(&mut producer, None, b"one", 0);
+    let shipped = producer.collect(LEADER, now + HOUR).expect("a batch");
+    let forgotten = answer(&shipped, |_| ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
+    let mut outcomes = Vec::new();
+    let consequence = producer.settle(shipped, Some(&forgotten), now, &mut outcomes);
+    assert!(matches!(outcomes[..], [Outcome::Resent(_)]));
+    assert!(consequence.is_moved && producer.needs_id());
+    assert!(producer.collect(LEADER, now + HOUR).is_none());
+    producer.set_id(ProducerId { id: 8, epoch: 0 });
+    assert!(producer.collect(LEADER, now).is_none(), "too soon");
+    let again = producer.collect(LEADER, now + HOUR).expect("the batch");
+    let stamp = again.batches[0].1.stamp.expect("a stamp");
+    assert_eq!((stamp.producer.id, stamp.sequence), (8, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_moves_gets_the_batch_and_a_partition_that_vanished_gives_it_up() {
+    let mut producer = producer(2);
+    let now = Instant::now();
+    let key = |partition| (0..=u8::MAX).find(|it| partition_of(&[*it], 2) == partition);
+    let (one, two) = (key(0).expect("a key"), key(1).expect("a key"));
+    append(&mut producer, Some(&[one]), b"one", 0);
+    append(&mut producer, Some(&[two]), b"two", 1);
+    let shipped = producer.collect(LEADER, now + HOUR).expect("both");
+    let moved = answer(&shipped, |_| ErrorCode::NOT_LEADER_OR_FOLLOWER);
+    let consequence = producer.settle(shipped, Some(&moved), now, &mut Vec::new());
+    assert!(consequence.is_moved);
+    producer.set_leaders(&led_by(&[2, 3]));
+    assert!(producer.collect(LEADER, now + HOUR).is_none());
+    assert_eq!(producer.collect(2, now).map(|it| it.batches.len()), Some(1));
+    let resent = producer.set_leaders(&led_by(&[2]));
+    assert!(matches!(resent[..], [Outcome::Resent(_)]));
+    assert_eq!(producer.leaders().into_iter().collect::<Vec<_>>(), [2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_without_a_key_fill_one_batch_after_the_other() {
+    let mut producer = producer(3);
+    let value = vec![b'x'; BATCH_BYTES / 4];
+    for place in 0..9 {
+        append(&mut producer, None, &value, place);
+    }
+    let now = Instant::now();
+    let shipped = producer.collect(LEADER, now + HOUR).expect("three batches");
+    let counts = shipped.batches.iter().map(|(_, it)| it.records.count());
+    assert_eq!(counts.collect::<Vec<_>>(), [3, 3, 3]);
+    // A partition without a connection to its leader gets no records.
+    producer.set_leaders(&led_by(&[LEADER, 2, LEADER]));
+    for place in 9..20 {
+        append(&mut producer, None, &value, place);
+    }
+    assert!(producer.partitions[1].waiting.is_empty());
+}
+
+/// What a broker does with a request.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    Store,
+    /// The batch is stored, but the answer is lost.
+    StoreSilently,
+    Lose,
+    Refuse(ErrorCode),
+}
+
+fn fates() -> impl Strategy<Value = Fate> {
+    prop_oneof![
+        4 => Just(Fate::Store),
+        2 => Just(Fate::StoreSilently),
+        2 => Just(Fate::Lose),
+        1 => Just(Fate::Refuse(ErrorCode::NOT_LEADER_OR_FOLLOWER)),
+        1 => Just(Fate::Refuse(ErrorCode::NOT_ENOUGH_REPLICAS)),
+        1 => Just(Fate::Refuse(ErrorCode::MESSAGE_TOO_LARGE)),
+    ]
+}
+
+proptest! {
+    /// A model of a broker stores each batch whose sequence number is the next one. Every record is stored once, or
+    /// refused, and the records of a key are in order.
+    #[test]
+    fn every_record_is_stored_once_and_in_order(
+        steps in proptest::collection::vec((1_u32..20, fates()), 1..60),
+        partitions in 1_usize..4,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            let mut producer = producer(partitions);
+            let mut logs = vec![(0, Vec::new()); partitions];
+            let (mut next, mut done) = (0_u32, Vec::new());
+            let mut steps = steps.into_iter();
+            loop {
+                let step = steps.next();
+                let (count, fate) = step.unwrap_or((0, Fate::Store));
+                for _ in 0..count {
+                    append(&mut producer, Some(&[u8::try_from(next % 5).expect("small")]), &next.to_be_bytes(), next);
+                    next += 1;
+                }
+                let now = Instant::now() + HOUR;
+                let Some(shipped) = producer.collect(LEADER, now) else {
+                    if step.is_none() { break; }
+                    continue;
+                };
+                let mut codes = std::collections::HashMap::new();
+                for (index, batch) in &shipped.batches {
+                    let (expected, log) = &mut logs[*index];
+                    let sequence = batch.stamp.expect("a stamp").sequence;
+                    let is_known = sequence < *expected;
+                    let code = match fate {
+                        Fate::Lose => continue,
+                        Fate::Refuse(ErrorCode::MESSAGE_TOO_LARGE) if is_known => ErrorCode::NONE,
+                        Fate::Refuse(code) => code,
+                        Fate::Store | Fate::StoreSilently if is_known => ErrorCode::DUPLICATE_SEQUENCE_NUMBER,
+                        Fate::Store | Fate::StoreSilently => {
+                            prop_assert_eq!(sequence, *expected);
+                            *expected += batch.records.count();
+                            log.extend(values(batch));
+                            ErrorCode::NONE
+                        }
+                    };
+                    codes.insert(*index, code);
+                }
+                let has_answer = !matches!(fate, Fate::Lose | Fate::StoreSilently);
+                let produced = has_answer.then(|| answer(&shipped, |index| codes[&index]));
+                producer.settle(shipped, produced.as_ref(), Instant::now(), &mut done);
+            }
+            prop_assert!(producer.is_empty());
+            prop_assert_eq!(producer.memory(), 0);
+            let mut stored = Vec::new();
+            for (_, log) in logs {
+                let mut last = [None; 5];
+                for value in log {
+                    let number = u32::from_be_bytes(value.try_into().expect("four bytes"));
+                    let last = &mut last[(number % 5) as usize];
+                    prop_assert!(last.is_none_or(|last| last < number), "out of order");
+                    *last = Some(number);
+                    stored.push(number);
+                }
+            }
+            stored.sort_unstable();
+            let (mut known, mut refused) = (Vec::new(), Vec::new());
+            for outcome in done {
+                let (list, span) = match outcome {
+                    Outcome::Stored(span) => (&mut known, span),
+                    Outcome::Refused(span) => (&mut refused, span),
+                    Outcome::Resent(_) => continue,
+                };
+                list.extend(span.first..span.first + span.count);
+            }
+            known.sort_unstable();
+            prop_assert_eq!(&stored, &known);
+            known.extend(refused);
+            known.sort_unstable();
+            prop_assert!(known.into_iter().eq(0..next));
+            Ok(())
+        })?;
+    }
+}

@@ -1,0 +1,135 @@
+//! The requests of a producer. Their versions have no tagged fields, and brokers from Kafka 2.1 to 4 know them.
+
+use super::{codec::Writer, error::Doing};
+
+/// The number and the version of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Api {
+    pub(super) doing: Doing,
+    pub(super) key: i16,
+    pub(super) version: i16,
+}
+
+pub(super) const API_VERSIONS: Api = Api {
+    doing: Doing::ApiVersions,
+    key: 18,
+    version: 0,
+};
+pub(super) const SASL_HANDSHAKE: Api = Api {
+    doing: Doing::SaslHandshake,
+    key: 17,
+    version: 1,
+};
+pub(super) const SASL_AUTHENTICATE: Api = Api {
+    doing: Doing::SaslAuthenticate,
+    key: 36,
+    version: 0,
+};
+pub(super) const METADATA: Api = Api {
+    doing: Doing::Metadata,
+    key: 3,
+    version: 5,
+};
+pub(super) const INIT_PRODUCER_ID: Api = Api {
+    doing: Doing::InitProducerId,
+    key: 22,
+    version: 0,
+};
+/// Version 8 names the records that the broker refuses.
+pub(super) const PRODUCE: Api = Api {
+    doing: Doing::Produce,
+    key: 0,
+    version: 8,
+};
+/// Version 7 is the first one with Zstandard. Kafka 2.1 to 2.3 and some versions of Redpanda know no later one.
+pub(super) const PRODUCE_OLD: Api = Api {
+    version: 7,
+    ..PRODUCE
+};
+
+/// The acknowledgement of all replicas that are in sync.
+const ALL: i16 = -1;
+
+/// The time after which a broker aborts the transaction of a producer. This producer has no transactions.
+const TRANSACTION_TIMEOUT_MS: i32 = 60_000;
+
+/// Begins a request. `correlation` is the number that the broker repeats in its answer.
+fn begin(api: Api, correlation: i32) -> Writer {
+    let mut writer = Writer::default();
+    // The length, which `end` sets.
+    writer.i32(0);
+    writer.i16(api.key);
+    writer.i16(api.version);
+    writer.i32(correlation);
+    writer.string("tapfan");
+    writer
+}
+
+fn end(mut writer: Writer) -> Vec<u8> {
+    writer.set_length(0);
+    writer.into_bytes()
+}
+
+pub(super) fn api_versions(correlation: i32) -> Vec<u8> {
+    end(begin(API_VERSIONS, correlation))
+}
+
+pub(super) fn sasl_handshake(correlation: i32, mechanism: &str) -> Vec<u8> {
+    let mut writer = begin(SASL_HANDSHAKE, correlation);
+    writer.string(mechanism);
+    end(writer)
+}
+
+pub(super) fn sasl_authenticate(correlation: i32, message: &[u8]) -> Vec<u8> {
+    let mut writer = begin(SASL_AUTHENTICATE, correlation);
+    writer.bytes(message);
+    end(writer)
+}
+
+/// Asks for the partitions of one topic. The broker must not create the topic.
+pub(super) fn metadata(correlation: i32, topic: &str) -> Vec<u8> {
+    let mut writer = begin(METADATA, correlation);
+    writer.length(1);
+    writer.string(topic);
+    writer.boolean(false);
+    end(writer)
+}
+
+pub(super) fn init_producer_id(correlation: i32) -> Vec<u8> {
+    let mut writer = begin(INIT_PRODUCER_ID, correlation);
+    writer.null_string();
+    writer.i32(TRANSACTION_TIMEOUT_MS);
+    end(writer)
+}
+
+/// Returns the parts of a `Produce` request that are not record batches. Each part belongs before the batch at the same
+/// place. `batches` has the partition and the size of each batch.
+pub(super) fn produce(
+    api: Api,
+    correlation: i32,
+    timeout_ms: i32,
+    topic: &str,
+    batches: &[(i32, usize)],
+) -> Vec<Vec<u8>> {
+    let mut writer = begin(api, correlation);
+    writer.null_string();
+    writer.i16(ALL);
+    writer.i32(timeout_ms);
+    writer.length(1);
+    writer.string(topic);
+    writer.length(batches.len());
+    let mut parts = Vec::with_capacity(batches.len());
+    let mut behind = 0;
+    for (partition, size) in batches {
+        writer.i32(*partition);
+        writer.length(*size);
+        behind += size;
+        parts.push(std::mem::take(&mut writer).into_bytes());
+    }
+    let head: usize = parts.iter().map(Vec::len).sum();
+    let length = i32::try_from(head - 4 + behind).unwrap_or(i32::MAX);
+    if let Some(first) = parts.first_mut() {
+        first[..4].copy_from_slice(&length.to_be_bytes());
+    }
+    parts
+}

@@ -1,0 +1,241 @@
+//! The answers of brokers to the requests of a producer.
+
+use super::{
+    Error, ErrorCode,
+    codec::Reader,
+    error::Doing,
+    request::{Api, PRODUCE, PRODUCE_OLD},
+};
+
+/// The identification of a producer. Brokers use it to notice a batch that they get twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ProducerId {
+    pub(crate) id: i64,
+    pub(crate) epoch: i16,
+}
+
+/// The brokers, and the leaders of the topic's partitions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Metadata {
+    pub(crate) brokers: Vec<Node>,
+    /// The leader of each partition, by the number of the partition. `None` if the partition has no leader now.
+    pub(crate) leaders: Vec<Option<i32>>,
+}
+
+/// A broker of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Node {
+    pub(crate) id: i32,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+/// The answer to a `Produce` request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Produced {
+    pub(super) partitions: Vec<Answer>,
+    /// The time for which the broker wants to get no further request, because of a quota.
+    pub(crate) throttle_ms: i32,
+}
+
+/// The answer for one batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) partition: i32,
+    pub(super) code: ErrorCode,
+    /// The places of the records because of which the broker refused the batch.
+    pub(super) refused: Vec<i32>,
+    /// The broker's text.
+    pub(super) text: String,
+}
+
+/// The mechanism names of a broker, for an error.
+const NAMES_SHOWN: usize = 16;
+
+/// The largest number of partitions that tapfan handles. A broker with more partitions of one topic does not exist, and
+/// each partition needs memory.
+const PARTITIONS_AT_MOST: usize = 16 << 10;
+
+/// The largest number of brokers that tapfan handles.
+const BROKERS_AT_MOST: usize = 4 << 10;
+
+/// Reads the versions that the broker supports, and returns the version of `Produce` requests to use.
+pub(super) fn api_versions(bytes: &[u8]) -> Result<Api, Error> {
+    let mut reader = Reader::new(bytes);
+    check(Doing::ApiVersions, reader.i16()?, None)?;
+    let mut newest = None;
+    reader.each(|reader| {
+        let (key, least, most) = (reader.i16()?, reader.i16()?, reader.i16()?);
+        let known = [PRODUCE, PRODUCE_OLD].into_iter();
+        if key == PRODUCE.key {
+            newest = newest.or(known
+                .into_iter()
+                .find(|api| (least..=most).contains(&api.version)));
+        }
+        Ok(())
+    })?;
+    newest.ok_or(Error::Version {
+        doing: Doing::Produce,
+        version: PRODUCE.version,
+    })
+}
+
+/// Reads the answer to a `SaslHandshake` request for the mechanism `wanted`.
+pub(super) fn sasl_handshake(bytes: &[u8], wanted: &'static str) -> Result<(), Error> {
+    let mut reader = Reader::new(bytes);
+    let code = ErrorCode(reader.i16()?);
+    if code != ErrorCode::UNSUPPORTED_SASL_MECHANISM {
+        return check(Doing::SaslHandshake, code.0, None);
+    }
+    let mut offered = Vec::new();
+    reader.each(|reader| {
+        let name = reader.string()?;
+        if offered.len() < NAMES_SHOWN {
+            offered.push(
+                name.chars()
+                    .filter(|it| !it.is_control())
+                    .take(40)
+                    .collect(),
+            );
+        }
+        Ok(())
+    })?;
+    let offered: Vec<String> = offered;
+    Err(Error::Mechanism {
+        wanted,
+        offered: offered.join(", "),
+    })
+}
+
+/// Reads the next message of the broker for the mechanism.
+pub(super) fn sasl_authenticate(bytes: &[u8]) -> Result<&[u8], Error> {
+    let mut reader = Reader::new(bytes);
+    let code = reader.i16()?;
+    let text = reader.nullable_string()?;
+    check(Doing::SaslAuthenticate, code, text)?;
+    reader.bytes()
+}
+
+/// Reads the brokers and the partitions of `topic`.
+pub(super) fn metadata(bytes: &[u8], topic: &str) -> Result<Metadata, Error> {
+    let mut reader = Reader::new(bytes);
+    let _throttle = reader.i32()?;
+    let mut metadata = Metadata::default();
+    reader.each(|reader| {
+        let (id, host, port) = (reader.i32()?, reader.string()?, reader.i32()?);
+        let _rack = reader.nullable_string()?;
+        // A broker with an impossible port cannot be connected to.
+        if let Ok(port) = u16::try_from(port)
+            && metadata.brokers.len() < BROKERS_AT_MOST
+        {
+            let host = host.to_owned();
+            metadata.brokers.push(Node { id, host, port });
+        }
+        Ok(())
+    })?;
+    let _cluster = reader.nullable_string()?;
+    let _controller = reader.i32()?;
+    let mut found = Err(Error::NoTopic);
+    reader.each(|reader| {
+        let code = reader.i16()?;
+        let is_it = reader.string()? == topic;
+        let _is_internal = reader.boolean()?;
+        let mut leaders = Vec::new();
+        reader.each(|reader| {
+            let leader = partition(reader)?;
+            let (index, leader) = leader;
+            if let Ok(index) = usize::try_from(index)
+                && index < PARTITIONS_AT_MOST
+            {
+                if leaders.len() <= index {
+                    leaders.resize(index + 1, None);
+                }
+                leaders[index] = leader;
+            }
+            Ok(())
+        })?;
+        if is_it {
+            found = check(Doing::Metadata, code, None).map(|()| leaders);
+        }
+        Ok(())
+    })?;
+    metadata.leaders = found?;
+    if metadata.leaders.is_empty() {
+        return Err(Error::NoTopic);
+    }
+    Ok(metadata)
+}
+
+/// Reads a partition. Returns its number and its leader.
+fn partition(reader: &mut Reader<'_>) -> Result<(i32, Option<i32>), Error> {
+    let _code = reader.i16()?;
+    let (index, leader) = (reader.i32()?, reader.i32()?);
+    // The replicas, those of them that are in sync, and those that are down.
+    for _ in 0..3 {
+        reader.each(|reader| reader.i32().map(|_| ()))?;
+    }
+    // The leader is -1 if there is none. The code says the same.
+    Ok((index, Some(leader).filter(|leader| *leader >= 0)))
+}
+
+pub(super) fn init_producer_id(bytes: &[u8]) -> Result<ProducerId, Error> {
+    let mut reader = Reader::new(bytes);
+    let _throttle = reader.i32()?;
+    check(Doing::InitProducerId, reader.i16()?, None)?;
+    Ok(ProducerId {
+        id: reader.i64()?,
+        epoch: reader.i16()?,
+    })
+}
+
+/// Reads the answer to a `Produce` request of this version.
+pub(super) fn produced(bytes: &[u8], api: Api) -> Result<Produced, Error> {
+    /// The largest number of places of refused records that are kept for a batch. The others are found when the rest of
+    /// the batch is sent again.
+    const REFUSED_AT_MOST: usize = 4096;
+    let mut reader = Reader::new(bytes);
+    let mut produced = Produced::default();
+    reader.each(|reader| {
+        // A request has only one topic.
+        let _topic = reader.string()?;
+        reader.each(|reader| {
+            let (partition, code) = (reader.i32()?, ErrorCode(reader.i16()?));
+            let _offset = reader.i64()?;
+            let _appended = reader.i64()?;
+            let _start = reader.i64()?;
+            let mut refused = Vec::new();
+            let mut text = None;
+            if api.version >= PRODUCE.version {
+                reader.each(|reader| {
+                    let place = reader.i32()?;
+                    let reason = reader.nullable_string()?;
+                    text = text.or(reason);
+                    if refused.len() < REFUSED_AT_MOST {
+                        refused.push(place);
+                    }
+                    Ok(())
+                })?;
+                text = reader.nullable_string()?.or(text);
+            }
+            // A request has at most one batch for each partition.
+            if produced.partitions.len() < PARTITIONS_AT_MOST {
+                produced.partitions.push(Answer {
+                    partition,
+                    code,
+                    refused,
+                    text: text.unwrap_or_default().chars().take(200).collect(),
+                });
+            }
+            Ok(())
+        })
+    })?;
+    produced.throttle_ms = reader.i32()?;
+    Ok(produced)
+}
+
+fn check(doing: Doing, code: i16, text: Option<&str>) -> Result<(), Error> {
+    match ErrorCode(code) {
+        ErrorCode::NONE => Ok(()),
+        code => Err(Error::refused(doing, code, text)),
+    }
+}

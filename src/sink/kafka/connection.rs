@@ -1,0 +1,163 @@
+//! The connection to a topic as a service that takes batches.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tower::Service;
+
+use super::{
+    Session,
+    link::{Life, Link},
+};
+use crate::{
+    health::Disconnect,
+    sink::{Outgoing, SinkError, abort::Abort},
+};
+
+/// A connection to all leaders of a topic.
+///
+/// Frames that the service takes are unconfirmed until the brokers have stored them. `poll_ready` is pending while
+/// unconfirmed frames use too much memory, and fails after the end of the connection.
+#[derive(Debug)]
+pub(crate) struct KafkaConnection {
+    session: Session,
+    life: Arc<Life>,
+    /// The longest time without any confirmation at the end.
+    finish: Duration,
+    abort: CancellationToken,
+    _link: AbortOnDropHandle<()>,
+}
+
+/// The response of a [`KafkaConnection`].
+#[derive(Debug)]
+pub(crate) enum KafkaWrite {
+    /// The frames are unconfirmed from now on.
+    Taken,
+    Ending(Box<Ending>),
+}
+
+/// The wait for the last confirmations.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    session: Session,
+    life: Arc<Life>,
+    finish: Duration,
+    /// The timer of the wait, and the number of the last step towards the end.
+    timer: Pin<Box<Sleep>>,
+    step: Option<u64>,
+    abort: Abort,
+}
+
+// === impl KafkaConnection ===
+
+impl KafkaConnection {
+    pub(super) fn new(
+        session: Session,
+        link: Link,
+        finish: Duration,
+        abort: CancellationToken,
+    ) -> Self {
+        let life = Arc::<Life>::default();
+        let keeping = tokio::spawn(link.keep(Arc::clone(&life)));
+        Self {
+            session,
+            life,
+            finish,
+            abort,
+            _link: AbortOnDropHandle::new(keeping),
+        }
+    }
+}
+
+impl Service<Outgoing> for KafkaConnection {
+    type Response = ();
+    type Error = SinkError;
+    type Future = KafkaWrite;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
+        let has_room = self.session.poll_room(cx);
+        // After the call above, the end of the link wakes this task.
+        match self.life.ended() {
+            Some(cause) => Poll::Ready(Err(cause.into())),
+            None if has_room => Poll::Ready(Ok(())),
+            None => Poll::Pending,
+        }
+    }
+
+    fn call(&mut self, request: Outgoing) -> KafkaWrite {
+        match request {
+            Outgoing::Frames(shipment) => {
+                self.session.ship(shipment);
+                KafkaWrite::Taken
+            }
+            Outgoing::Finish => {
+                self.session.hurry(true);
+                KafkaWrite::Ending(Box::new(Ending {
+                    session: self.session.clone(),
+                    life: Arc::clone(&self.life),
+                    finish: self.finish,
+                    timer: Box::pin(sleep_until(Instant::now() + self.finish)),
+                    step: None,
+                    abort: Abort::new(self.abort.clone()),
+                }))
+            }
+        }
+    }
+}
+
+// === impl KafkaWrite ===
+
+impl Future for KafkaWrite {
+    type Output = Result<(), SinkError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self::Ending(ending) = self.get_mut() else {
+            return Poll::Ready(Ok(()));
+        };
+        let result = ready!(ending.poll_end(cx));
+        Poll::Ready(result.map_err(SinkError::from))
+    }
+}
+
+// === impl Ending ===
+
+impl Ending {
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Arc<Disconnect>>> {
+        let unconfirmed = self.session.poll_unconfirmed(cx);
+        let cause = match (unconfirmed, self.life.ended()) {
+            (None, _) => {
+                self.life.end(Disconnect::Stopped);
+                return Poll::Ready(Ok(()));
+            }
+            (Some(_), Some(cause)) => cause,
+            (Some(step), None) => {
+                if self.step != Some(step) {
+                    self.step = Some(step);
+                    self.timer.as_mut().reset(Instant::now() + self.finish);
+                }
+                if self.timer.as_mut().poll(cx).is_ready() {
+                    self.life.end(Disconnect::NotStored(self.finish))
+                } else {
+                    ready!(self.abort.poll(cx));
+                    self.life.end(Disconnect::Aborted)
+                }
+            }
+        };
+        // The frames return to the queue. The next connection sends them again, so they may be stored twice.
+        self.session.give_up();
+        Poll::Ready(Err(cause))
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.session.hurry(false);
+    }
+}

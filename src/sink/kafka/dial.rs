@@ -1,0 +1,284 @@
+//! The connection to one broker: lookup, dial, TLS and log-in.
+
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use tokio_util::sync::CancellationToken;
+
+use super::{KafkaConnection, KafkaError, Session, error::Subject, link::Link, records};
+use crate::{
+    config::{self, KafkaCompression, SaslMechanism},
+    files::Secret,
+    health::{Event, Reporter, Stage},
+    kafka::{Broker, Compression, Limits, Mechanism, Settings},
+    net::{
+        self, Authority, ClientConfig, ClientTls, Connector, Destination, Host, KafkaAddress,
+        Literal, OwnListeners, Stream, TcpSettings,
+    },
+    sink::{
+        ConnectCause, ConnectError, Credentials, Deadlines, Names, SinkSetupError,
+        connect::{dial, race},
+    },
+};
+
+/// A topic, the brokers from which the sink learns the others, and everything that is needed to connect to a broker.
+#[derive(Debug, Clone)]
+pub(crate) struct Kafka {
+    pub(super) address: KafkaAddress,
+    tcp: TcpSettings,
+    tls: Option<Arc<Tls>>,
+    login: Option<Arc<Login>>,
+    names: Names,
+    pub(super) session: Session,
+}
+
+/// The TLS settings, with the certificates and authorities that are in use now.
+#[derive(Debug)]
+struct Tls {
+    config: ArcSwap<ClientConfig>,
+    settings: ClientTls,
+}
+
+/// The user, with the password that is in use now.
+#[derive(Debug)]
+struct Login {
+    mechanism: Mechanism,
+    user: Arc<str>,
+    password: ArcSwap<Secret>,
+}
+
+/// The parts of a sink that an attempt to connect needs.
+#[derive(Debug, Clone)]
+pub(super) struct Around {
+    pub(super) own: OwnListeners,
+    pub(super) status: Reporter,
+    pub(super) limits: Limits,
+}
+
+// === impl Kafka ===
+
+impl Kafka {
+    /// Creates the target. Reads the files that `credentials` does not contain.
+    pub(crate) fn new(
+        address: &KafkaAddress,
+        sink: &config::Sink,
+        credentials: Credentials,
+        tcp: TcpSettings,
+        names: &Names,
+    ) -> Result<Self, SinkSetupError> {
+        let tls = if address.is_tls {
+            let settings = sink.tls.clone().unwrap_or_default();
+            let config = match credentials.tls {
+                Some(config) => config,
+                None => net::client_config(&settings)?,
+            };
+            let config = ArcSwap::new(config);
+            Some(Arc::new(Tls { config, settings }))
+        } else {
+            None
+        };
+        let login = match &sink.kafka.sasl {
+            None => None,
+            Some(sasl) => {
+                let password = match credentials.password {
+                    Some(password) => password,
+                    None => Secret::read(&sasl.password_file)?,
+                };
+                Some(Arc::new(Login {
+                    mechanism: mechanism(sasl.mechanism),
+                    user: Arc::clone(&sasl.user),
+                    password: ArcSwap::from_pointee(password),
+                }))
+            }
+        };
+        let settings = Settings {
+            compression: compression(sink.kafka.compression),
+            linger: sink.kafka.linger,
+            headers: records::headers(&sink.name),
+        };
+        Ok(Self {
+            address: address.clone(),
+            tcp,
+            tls,
+            login,
+            names: names.clone(),
+            session: Session::new(settings, sink.kafka.record_key),
+        })
+    }
+
+    /// Takes over the certificates, keys, authorities and the password that were read for `fresh`. The next connection to a
+    /// broker uses them.
+    pub(crate) fn adopt(&self, fresh: &Self) {
+        if let (Some(old), Some(new)) = (&self.tls, &fresh.tls) {
+            old.config.store(new.config.load_full());
+        }
+        if let (Some(old), Some(new)) = (&self.login, &fresh.login) {
+            old.password.store(new.password.load_full());
+        }
+    }
+
+    /// Connects to the leaders of all partitions.
+    pub(crate) async fn open(
+        &self,
+        own: OwnListeners,
+        status: Reporter,
+        deadlines: Deadlines,
+        abort: CancellationToken,
+    ) -> Result<KafkaConnection, ConnectError> {
+        let limits = Limits {
+            answer: dial::DEADLINE,
+            produce: deadlines.write,
+        };
+        let around = Around {
+            own,
+            status,
+            limits,
+        };
+        let link = Link::open(self.clone(), around).await?;
+        let session = self.session.clone();
+        Ok(KafkaConnection::new(session, link, deadlines.finish, abort))
+    }
+
+    /// Returns all frames that the brokers have not confirmed to their queue.
+    pub(crate) fn give_up(&self) {
+        self.session.give_up();
+    }
+
+    /// Connects to a broker. If its name has several addresses, the first one that answers is used. `id` is the number of
+    /// the broker, if it is known.
+    pub(super) async fn connect(
+        &self,
+        authority: &Authority,
+        id: Option<i32>,
+        around: &Around,
+    ) -> Result<Broker<Stream>, ConnectError> {
+        let endpoint = match id {
+            Some(id) => format!("broker {id} at {authority}"),
+            None => format!("broker {authority}"),
+        };
+        let addresses = self.addresses(authority, &endpoint, around).await?;
+        let attempts = addresses.into_iter().map(|address| {
+            let attempt = self.attempt(authority, id, address, around);
+            let endpoint = &endpoint;
+            async move {
+                let connected = attempt.await;
+                connected.map_err(|(stage, cause)| ConnectError::new(stage, endpoint, cause))
+            }
+        });
+        let connected = race(attempts, |broker| std::future::ready(Ok(broker))).await;
+        // The resolver returns at least one address, so there is at least one error.
+        connected.map_err(|errors| {
+            ConnectError::most_telling(errors).unwrap_or_else(|| {
+                let cause = ConnectCause::Timeout(Duration::ZERO);
+                ConnectError::new(Stage::Resolve, &endpoint, cause)
+            })
+        })
+    }
+
+    async fn addresses(
+        &self,
+        authority: &Authority,
+        endpoint: &str,
+        around: &Around,
+    ) -> Result<Vec<SocketAddr>, ConnectError> {
+        let addresses = match &authority.host {
+            Host::Ip { address, zone } => {
+                let literal = Literal::new(*address, zone.clone(), authority.port);
+                literal.address().map(|address| vec![address])
+            }
+            Host::Name(_) => match self.names.resolver() {
+                Ok(resolver) => {
+                    around.status.report(&Event::Resolving);
+                    let name = Destination::Host(authority.clone());
+                    let answer = resolver.resolve(&name).await;
+                    answer.map(|answer| answer.addresses.in_order())
+                }
+                Err(error) => Err(error),
+            },
+        };
+        addresses.map_err(|error| {
+            let cause = ConnectCause::Resolve(Arc::new(error));
+            ConnectError::new(Stage::Resolve, endpoint, cause)
+        })
+    }
+
+    async fn attempt(
+        &self,
+        authority: &Authority,
+        id: Option<i32>,
+        address: SocketAddr,
+        around: &Around,
+    ) -> Result<Broker<Stream>, (Stage, ConnectCause)> {
+        let endpoint = format!(
+            "{}{address}",
+            if self.tls.is_some() { "tls://" } else { "" }
+        );
+        around.status.report(&Event::Connecting(&endpoint));
+        let tls = match &self.tls {
+            None => None,
+            Some(tls) => Some(tls.connector(&authority.host)?),
+        };
+        let tls = tls.as_deref();
+        let stream = dial::tcp(address, &self.tcp, tls, &around.own, || {}).await?;
+        around.status.report(&Event::Handshaking(&endpoint));
+        let credentials = self.login.as_deref().map(Login::credentials);
+        let broker = Broker::start(stream, around.limits, credentials.as_ref()).await;
+        broker.map_err(|error| {
+            let subject = Subject {
+                broker: id,
+                partition: None,
+            };
+            let cause = ConnectCause::Kafka(KafkaError::Broker(subject, error));
+            (Stage::Handshake, cause)
+        })
+    }
+}
+
+impl fmt::Display for Kafka {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.address.fmt(f)
+    }
+}
+
+// === impl Tls ===
+
+impl Tls {
+    /// Returns a connector to a broker at `host`.
+    fn connector(&self, host: &Host) -> Result<Arc<Connector>, (Stage, ConnectCause)> {
+        let config = self.config.load_full();
+        Connector::new(config, host, &self.settings).map_err(|error| {
+            let error = std::io::Error::new(std::io::ErrorKind::InvalidInput, error);
+            (Stage::Tls, ConnectCause::Tls(error, self.settings.words))
+        })
+    }
+}
+
+// === impl Login ===
+
+impl Login {
+    fn credentials(&self) -> crate::kafka::Credentials {
+        crate::kafka::Credentials {
+            mechanism: self.mechanism,
+            user: Arc::clone(&self.user),
+            password: self.password.load().reveal().into(),
+        }
+    }
+}
+
+fn compression(configured: KafkaCompression) -> Compression {
+    match configured {
+        KafkaCompression::None => Compression::None,
+        KafkaCompression::Gzip => Compression::Gzip,
+        KafkaCompression::Snappy => Compression::Snappy,
+        KafkaCompression::Lz4 => Compression::Lz4,
+        KafkaCompression::Zstd => Compression::Zstd,
+    }
+}
+
+fn mechanism(configured: SaslMechanism) -> Mechanism {
+    match configured {
+        SaslMechanism::Plain => Mechanism::Plain,
+        SaslMechanism::ScramSha256 => Mechanism::ScramSha256,
+        SaslMechanism::ScramSha512 => Mechanism::ScramSha512,
+    }
+}

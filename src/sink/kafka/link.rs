@@ -1,0 +1,354 @@
+//! The connections to the leaders of a topic's partitions. Follows leaders that move.
+
+use std::{
+    collections::BTreeSet,
+    future::ready,
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use tokio::{
+    select,
+    sync::{Notify, mpsc},
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until},
+};
+
+use super::{Kafka, KafkaError, Session, dial::Around, error::Subject};
+use crate::{
+    health::{Disconnect, Stage},
+    kafka::{self, Broker, Consequence, Metadata, Node, Producer},
+    net::{Authority, Host, Stream},
+    sink::{ConnectCause, ConnectError, connect::race},
+};
+
+/// The connections to all leaders.
+#[derive(Debug)]
+pub(super) struct Link {
+    kafka: Kafka,
+    around: Around,
+    /// The brokers of the cluster, as the last answer listed them.
+    nodes: Vec<Node>,
+    /// The tasks that write to the leaders.
+    tasks: JoinSet<Ended>,
+    /// The leaders that have a task.
+    leaders: BTreeSet<i32>,
+    news: mpsc::Receiver<News>,
+    report: mpsc::Sender<News>,
+}
+
+/// The reason why a link has ended. Empty as long as it works.
+#[derive(Debug, Default)]
+pub(super) struct Life(OnceLock<Arc<Disconnect>>);
+
+/// The end of a connection to a leader.
+#[derive(Debug)]
+struct Ended {
+    leader: i32,
+    error: kafka::Error,
+}
+
+/// What a leader's task has learned from an answer.
+type News = (i32, Consequence);
+
+/// The longest time for which leaders are looked for after a connection was lost or a leader has moved. Brokers notice
+/// after nine seconds by default that a broker is down, and then choose other leaders.
+const RECOVERY: Duration = Duration::from_secs(15);
+
+/// The delay between two lookups of the leaders. It doubles from the first value to the second.
+const LOOKUP_DELAYS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// The age at which the leaders are looked up again, because the topic may have got more partitions.
+const METADATA_AGE: Duration = Duration::from_secs(5 * 60);
+
+/// The number of leaders to which the sink connects at the same time.
+const CONNECTING_AT_MOST: usize = 8;
+
+/// The longest wait that a broker can ask for because of a quota.
+const THROTTLED_AT_MOST: Duration = Duration::from_secs(30);
+
+// === impl Link ===
+
+impl Link {
+    /// Connects to the leaders of all partitions.
+    pub(super) async fn open(kafka: Kafka, around: Around) -> Result<Self, ConnectError> {
+        let (report, news) = mpsc::channel(16);
+        let mut link = Self {
+            kafka,
+            around,
+            nodes: Vec::new(),
+            tasks: JoinSet::new(),
+            leaders: BTreeSet::new(),
+            news,
+            report,
+        };
+        link.refresh().await?;
+        Ok(link)
+    }
+
+    fn session(&self) -> &Session {
+        &self.kafka.session
+    }
+
+    fn topic(&self) -> String {
+        self.kafka.address.topic.to_string()
+    }
+
+    fn failed(&self, broker: Option<i32>, error: kafka::Error) -> ConnectError {
+        let subject = Subject {
+            broker,
+            partition: None,
+        };
+        self.refused(KafkaError::Broker(subject, error))
+    }
+
+    fn refused(&self, error: KafkaError) -> ConnectError {
+        let endpoint = self.kafka.address.to_string();
+        ConnectError::new(Stage::Handshake, &endpoint, ConnectCause::Kafka(error))
+    }
+
+    /// Looks up the leaders, gets a producer id if necessary, and connects to the leaders that have no connection.
+    async fn refresh(&mut self) -> Result<(), ConnectError> {
+        let mut broker = self.any_broker().await?;
+        let metadata = broker.metadata(&self.topic()).await;
+        let metadata = metadata.map_err(|error| self.failed(None, error))?;
+        if self.session().needs_id() {
+            let id = broker.init_producer_id().await;
+            let id = id.map_err(|error| self.failed(None, error))?;
+            self.session().set_id(id);
+        }
+        drop(broker);
+        let Metadata { brokers, .. } = &metadata;
+        self.nodes.clone_from(brokers);
+        self.session().set_leaders(&metadata);
+        self.connect_leaders().await?;
+        if let Some(partition) = self.session().read(Producer::leaderless) {
+            let topic = self.topic();
+            return Err(self.refused(KafkaError::NoLeader { topic, partition }));
+        }
+        Ok(())
+    }
+
+    /// Connects to a broker that can say which brokers are the leaders.
+    async fn any_broker(&self) -> Result<Broker<Stream>, ConnectError> {
+        let known = self
+            .nodes
+            .iter()
+            .map(|node| (authority(node), Some(node.id)));
+        let configured = self.kafka.address.brokers.iter();
+        let all = known.chain(configured.map(|broker| (broker.clone(), None)));
+        let all: Vec<_> = all.collect();
+        let attempts = all
+            .iter()
+            .map(|(authority, id)| self.kafka.connect(authority, *id, &self.around));
+        let connected = race(attempts, |broker| ready(Ok(broker))).await;
+        connected.map_err(|errors| {
+            ConnectError::most_telling(errors)
+                .unwrap_or_else(|| self.failed(None, kafka::Error::NoTopic))
+        })
+    }
+
+    /// Connects to the leaders that have no connection. If some fail, connects to the others nevertheless.
+    async fn connect_leaders(&mut self) -> Result<(), ConnectError> {
+        let wanted = self.session().read(Producer::leaders);
+        let mut missing: Vec<_> = wanted.difference(&self.leaders).copied().collect();
+        let mut connecting = JoinSet::new();
+        let mut failure = None;
+        loop {
+            while connecting.len() < CONNECTING_AT_MOST
+                && let Some(leader) = missing.pop()
+            {
+                let Some(node) = self.nodes.iter().find(|node| node.id == leader) else {
+                    let partition = self.session().read(|it| it.partition_of(leader));
+                    failure = Some(self.refused(KafkaError::UnknownLeader {
+                        topic: self.topic(),
+                        partition: partition.unwrap_or_default(),
+                        leader,
+                    }));
+                    continue;
+                };
+                let (kafka, around) = (self.kafka.clone(), self.around.clone());
+                let authority = authority(node);
+                connecting.spawn(async move {
+                    let connected = kafka.connect(&authority, Some(leader), &around).await;
+                    connected.map(|broker| (leader, broker))
+                });
+            }
+            match connecting.join_next().await {
+                None => break,
+                Some(Ok(Ok((leader, broker)))) => self.lead(leader, broker),
+                Some(Ok(Err(error))) => failure = Some(error),
+                Some(Err(fault)) => {
+                    if let Ok(fault) = fault.try_into_panic() {
+                        std::panic::resume_unwind(fault);
+                    }
+                }
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Starts the task that writes to this leader.
+    fn lead(&mut self, leader: i32, broker: Broker<Stream>) {
+        self.leaders.insert(leader);
+        let session = self.session().clone();
+        let signal = session.reach(leader);
+        let topic = self.topic();
+        let report = self.report.clone();
+        self.tasks.spawn(async move {
+            let error = lead(leader, broker, &topic, &session, &signal, &report).await;
+            session.lose(leader, &signal);
+            Ended { leader, error }
+        });
+    }
+
+    /// Keeps the connections, until no batch can be sent any more. Then reports the reason to `life`.
+    pub(super) async fn keep(mut self, life: Arc<Life>) {
+        let cause = loop {
+            if let Err(cause) = self.step().await {
+                break cause;
+            }
+        };
+        // The tasks must end before the next connection sends their batches.
+        self.tasks.shutdown().await;
+        let _ = life.0.set(Arc::new(cause));
+        self.session().wake();
+    }
+
+    /// Waits for a change, and reacts to it.
+    async fn step(&mut self) -> Result<(), Disconnect> {
+        let is_news = select! {
+            Some(ended) = self.tasks.join_next() => match ended {
+                Ok(Ended { leader, error }) => {
+                    self.leaders.remove(&leader);
+                    tracing::debug!(leader, %error, "a connection to a broker ended");
+                    true
+                }
+                Err(fault) => match fault.try_into_panic() {
+                    Ok(fault) => std::panic::resume_unwind(fault),
+                    Err(_) => true,
+                },
+            },
+            Some((leader, consequence)) = self.news.recv() => self.judge(leader, consequence)?,
+            () = sleep(METADATA_AGE) => true,
+        };
+        if is_news {
+            self.recover().await
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Returns whether the leaders must be looked up again.
+    ///
+    /// # Errors
+    /// If no batch can be stored until an operator changes something, or if a batch could not be stored for too long.
+    fn judge(&self, leader: i32, consequence: Consequence) -> Result<bool, Disconnect> {
+        let subject = |partition| Subject {
+            broker: Some(leader),
+            partition: Some((partition, self.topic())),
+        };
+        if let Some((partition, error)) = consequence.denied {
+            let error = KafkaError::Broker(subject(partition), error);
+            return Err(Disconnect::Broker(Box::new(error)));
+        }
+        if let Some((partition, code, age)) = consequence.failed
+            && age >= RECOVERY
+        {
+            let error = KafkaError::NotStored(subject(partition), age, code);
+            return Err(Disconnect::Broker(Box::new(error)));
+        }
+        Ok(consequence.is_moved)
+    }
+
+    async fn recover(&mut self) -> Result<(), Disconnect> {
+        let began = Instant::now();
+        let (mut delay, longest) = LOOKUP_DELAYS;
+        loop {
+            let Err(error) = self.refresh().await else {
+                return Ok(());
+            };
+            // Without any connection, the sink is down. The delays between further attempts are then those of all sinks.
+            if self.leaders.is_empty() || began.elapsed() >= RECOVERY {
+                return Err(Disconnect::BrokerLost(Box::new(error)));
+            }
+            sleep(delay).await;
+            delay = (delay * 2).min(longest);
+        }
+    }
+}
+
+/// Sends batches to a leader, until the connection breaks.
+async fn lead(
+    leader: i32,
+    mut broker: Broker<Stream>,
+    topic: &str,
+    session: &Session,
+    signal: &Notify,
+    report: &mpsc::Sender<News>,
+) -> kafka::Error {
+    loop {
+        let mut flight = match session.collect(leader) {
+            Ok(flight) => flight,
+            Err(due) => {
+                let due = async {
+                    match due {
+                        Some(due) => sleep_until(due).await,
+                        None => std::future::pending().await,
+                    }
+                };
+                select! {
+                    () = signal.notified() => {}
+                    () = due => {}
+                    error = broker.closed() => return error,
+                }
+                continue;
+            }
+        };
+        let Some(shipped) = &mut flight.shipped else {
+            continue;
+        };
+        let answer = match broker.produce(topic, shipped).await {
+            Ok(answer) => answer,
+            Err(error) => return error,
+        };
+        let throttle = Duration::from_millis(answer.throttle_ms.max(0).unsigned_abs().into());
+        let consequence = flight.settle(&answer);
+        if consequence.is_news() {
+            // If the link is busy, it is looking up the leaders already. The next answer comes soon.
+            let _ = report.try_send((leader, consequence));
+        }
+        if !throttle.is_zero() {
+            sleep(throttle.min(THROTTLED_AT_MOST)).await;
+        }
+    }
+}
+
+fn authority(node: &Node) -> Authority {
+    let host = match node.host.parse::<IpAddr>() {
+        Ok(address) => Host::Ip {
+            address,
+            zone: None,
+        },
+        Err(_) => Host::Name(node.host.as_str().into()),
+    };
+    Authority {
+        host,
+        port: node.port,
+    }
+}
+
+// === impl Life ===
+
+impl Life {
+    /// Returns the reason why the link has ended.
+    pub(super) fn ended(&self) -> Option<Arc<Disconnect>> {
+        self.0.get().cloned()
+    }
+
+    /// Ends the connection because the sink ends.
+    pub(super) fn end(&self, cause: Disconnect) -> Arc<Disconnect> {
+        Arc::clone(self.0.get_or_init(|| Arc::new(cause)))
+    }
+}

@@ -1,0 +1,262 @@
+//! The state of a sink for Kafka that outlives its connections: the frames that are not confirmed, and the batches.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    task::{Context, Waker},
+};
+
+use tokio::{sync::Notify, time::Instant};
+
+use super::{receipts::Receipts, records};
+use crate::{
+    config::RecordKey,
+    kafka::{Consequence, Metadata, Outcome, Produced, Producer, ProducerId, Settings, Shipped},
+    lock::Mutex,
+    router::Progress,
+    sink::Shipment,
+};
+
+/// The frames of a sink that the brokers have not confirmed, and the producer. Clones share the state.
+#[derive(Debug, Clone)]
+pub(super) struct Session(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    key: RecordKey,
+}
+
+#[derive(Debug)]
+struct State {
+    producer: Producer,
+    receipts: Receipts,
+    /// The signals of the tasks that write to the leaders.
+    leaders: HashMap<i32, Arc<Notify>>,
+    /// The task that waits for room, for the end of the connection, or for the last confirmation.
+    waiting: Option<Waker>,
+    /// The memory that the frames and the batches may use.
+    bound: u64,
+    /// A number that changes whenever the brokers confirm or refuse frames.
+    progress: u64,
+    /// A buffer that is used again.
+    outcomes: Vec<Outcome>,
+}
+
+/// Batches in flight. If this value is dropped, the outcome is unknown, and the batches are sent again.
+#[derive(Debug)]
+pub(super) struct Flight {
+    session: Session,
+    leader: i32,
+    pub(super) shipped: Option<Shipped>,
+}
+
+/// The memory that the unconfirmed frames and the batches of a sink may use, in bytes.
+const BYTES: u64 = 32 << 20;
+
+/// If the router has a memory limit, the unconfirmed frames and the batches use at most this part of it.
+const PARTS_OF_LIMIT: u64 = 8;
+
+// === impl Session ===
+
+impl Session {
+    pub(super) fn new(settings: Settings, key: RecordKey) -> Self {
+        Self(Arc::new(Shared {
+            state: Mutex::new(State {
+                producer: Producer::new(settings),
+                receipts: Receipts::default(),
+                leaders: HashMap::new(),
+                waiting: None,
+                bound: BYTES,
+                progress: 0,
+                outcomes: Vec::new(),
+            }),
+            key,
+        }))
+    }
+
+    /// Makes records from the frames of `shipment`. The frames are unconfirmed from then on.
+    pub(super) fn ship(&self, shipment: Shipment) {
+        let mut progress = Progress::default();
+        for chunk in shipment.chunks() {
+            progress.frames += chunk.len();
+            progress.bytes += chunk.wire().len() as u64;
+        }
+        let limit = shipment.memory_limit();
+        let (written, chunks) = shipment.settle_kept(progress);
+        let state = &mut *self.0.state.lock();
+        if let Some(limit) = limit {
+            state.bound = BYTES.min(limit as u64 / PARTS_OF_LIMIT);
+        }
+        let State {
+            producer,
+            receipts,
+            leaders,
+            ..
+        } = state;
+        let ticket = receipts.add(written, &chunks);
+        records::append(producer, &chunks, self.0.key, ticket, |leader| {
+            if let Some(leader) = leaders.get(&leader) {
+                leader.notify_one();
+            }
+        });
+    }
+
+    /// Returns whether more frames can be [shipped](Self::ship). Wakes the task of `cx` when this changes, and when
+    /// [`wake`](Self::wake) is called.
+    pub(super) fn poll_room(&self, cx: &Context<'_>) -> bool {
+        let mut state = self.0.state.lock();
+        state.register(cx);
+        state.receipts.memory() + state.producer.memory() as u64 <= state.bound
+    }
+
+    /// Returns the number of the last step towards the end, or `None` if all frames are confirmed or refused. Wakes the
+    /// task of `cx` when this changes.
+    pub(super) fn poll_unconfirmed(&self, cx: &Context<'_>) -> Option<u64> {
+        let mut state = self.0.state.lock();
+        state.register(cx);
+        (!state.producer.is_empty()).then_some(state.progress)
+    }
+
+    /// Wakes the task that waits for this session.
+    pub(super) fn wake(&self) {
+        let waiting = self.0.state.lock().waiting.take();
+        if let Some(waiting) = waiting {
+            waiting.wake();
+        }
+    }
+
+    /// Sends batches without waiting for more records, or ends this mode.
+    pub(super) fn hurry(&self, hurries: bool) {
+        let mut state = self.0.state.lock();
+        state.producer.hurry(hurries);
+        state.notify_all();
+    }
+
+    /// Returns all frames that are not confirmed to their queue.
+    pub(super) fn give_up(&self) {
+        let mut state = self.0.state.lock();
+        state.producer.clear();
+        state.receipts.give_up();
+    }
+
+    // --- For the link
+
+    pub(super) fn needs_id(&self) -> bool {
+        self.0.state.lock().producer.needs_id()
+    }
+
+    pub(super) fn set_id(&self, id: ProducerId) {
+        let mut state = self.0.state.lock();
+        state.producer.set_id(id);
+        state.notify_all();
+    }
+
+    pub(super) fn set_leaders(&self, metadata: &Metadata) {
+        let mut state = self.0.state.lock();
+        for outcome in state.producer.set_leaders(metadata) {
+            state.receipts.apply(outcome);
+        }
+        state.notify_all();
+    }
+
+    /// Reads from the producer.
+    pub(super) fn read<T>(&self, read: impl FnOnce(&Producer) -> T) -> T {
+        read(&self.0.state.lock().producer)
+    }
+
+    /// Records that there is a connection to this leader. Returns the signal that there may be work for it.
+    pub(super) fn reach(&self, leader: i32) -> Arc<Notify> {
+        let mut state = self.0.state.lock();
+        state.producer.set_reachable(leader, true);
+        let signal = Arc::new(Notify::new());
+        state.leaders.insert(leader, Arc::clone(&signal));
+        signal
+    }
+
+    /// Records that the connection to this leader has ended.
+    pub(super) fn lose(&self, leader: i32, signal: &Arc<Notify>) {
+        let mut state = self.0.state.lock();
+        let current = state.leaders.get(&leader);
+        if current.is_some_and(|current| Arc::ptr_eq(current, signal)) {
+            state.leaders.remove(&leader);
+            state.producer.set_reachable(leader, false);
+        }
+    }
+
+    /// Takes the batches that can be sent to the broker `leader` now. If there are none, returns the time at which there
+    /// will be some, if it is known.
+    pub(super) fn collect(&self, leader: i32) -> Result<Flight, Option<Instant>> {
+        let mut state = self.0.state.lock();
+        match state.producer.collect(leader, Instant::now()) {
+            Some(shipped) => Ok(Flight {
+                session: self.clone(),
+                leader,
+                shipped: Some(shipped),
+            }),
+            None => Err(state.producer.due(leader)),
+        }
+    }
+
+    fn settle(&self, leader: i32, shipped: Shipped, answer: Option<&Produced>) -> Consequence {
+        let waiting;
+        let consequence = {
+            let state = &mut *self.0.state.lock();
+            let now = Instant::now();
+            let outcomes = &mut state.outcomes;
+            let consequence = state.producer.settle(shipped, answer, now, outcomes);
+            if !outcomes.is_empty() {
+                state.progress += 1;
+            }
+            for outcome in outcomes.drain(..) {
+                state.receipts.apply(outcome);
+            }
+            if let Some(leader) = state.leaders.get(&leader) {
+                leader.notify_one();
+            }
+            waiting = state.waiting.take();
+            consequence
+        };
+        if let Some(waiting) = waiting {
+            waiting.wake();
+        }
+        consequence
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn register(&mut self, cx: &Context<'_>) {
+        match &self.waiting {
+            Some(known) if known.will_wake(cx.waker()) => {}
+            _ => self.waiting = Some(cx.waker().clone()),
+        }
+    }
+
+    fn notify_all(&self) {
+        for leader in self.leaders.values() {
+            leader.notify_one();
+        }
+    }
+}
+
+// === impl Flight ===
+
+impl Flight {
+    /// Ends the flight with the broker's answer.
+    pub(super) fn settle(mut self, answer: &Produced) -> Consequence {
+        match self.shipped.take() {
+            Some(shipped) => self.session.settle(self.leader, shipped, Some(answer)),
+            None => Consequence::default(),
+        }
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        if let Some(shipped) = self.shipped.take() {
+            self.session.settle(self.leader, shipped, None);
+        }
+    }
+}
