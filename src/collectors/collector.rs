@@ -33,24 +33,22 @@ pub(super) struct Collector {
 // === impl Collector ===
 
 impl Collector {
-    /// Gives a collector its queue. `number` is its number among all collectors that the sink has had, and
-    /// `seat` counts it as connected.
+    /// Gives a collector its queue. `seat` counts it as connected.
     pub(super) fn new(
         server: &Arc<Server>,
         queues: &Arc<Queues>,
         abort: &CancellationToken,
         stream: &Stream,
-        (number, seat): (u64, Arc<()>),
+        seat: Arc<()>,
     ) -> Self {
-        let label = label(stream, number);
-        let reporter = server.reporter.endpoint(&label);
-        let queue = queues.admit(Arc::clone(&label));
+        let (queue, text) = queues.admit(server.socket, |number| label(stream, number));
+        let reporter = server.reporter.endpoint(&text);
         Self {
             server: Arc::clone(server),
             queues: Arc::clone(queues),
             queue,
             seat: Some(seat),
-            label,
+            label: text,
             reporter,
             abort: abort.clone(),
             peer: stream.peer(),

@@ -1,6 +1,12 @@
 //! The server of a sink that waits for collectors: its socket, and the tasks of its connections.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
 use arc_swap::ArcSwap;
 use tokio::{
@@ -22,7 +28,7 @@ use crate::{
     listener::{ACCEPT_PAUSE, Accepted, Acceptor, Owner, Reachability, SocketPath},
     lock::Mutex,
     net::{BindError, Inherited, OwnListeners, PermissionChange},
-    router::Queues,
+    router::{Queues, SocketId},
     sink::{CurrentEdits, Ends, OPENING_AT_MOST, SinkError},
 };
 
@@ -33,6 +39,10 @@ pub(crate) struct Server {
     pub(crate) address: Option<SocketAddr>,
     /// True if the socket was passed to this process at its start.
     pub(crate) inherited: bool,
+    pub(crate) socket: SocketId,
+    /// True until the server begins, if the sink waits for collectors at another socket before. The collectors there stay
+    /// in the status until they have ended.
+    continues: AtomicBool,
     pub(super) lines: Lines,
     /// The socket. `None` while the task of the sink uses it, and after the sink has ended.
     acceptor: Mutex<Option<Acceptor>>,
@@ -59,8 +69,6 @@ struct Collectors {
     opening: JoinSet<(String, Result<Opened, Refusal>)>,
     /// The collectors that get frames.
     connected: JoinSet<()>,
-    /// The number of the next collector.
-    number: u64,
     /// Each collector that is connected has a clone of this value.
     seats: Arc<()>,
 }
@@ -69,13 +77,13 @@ struct Collectors {
 
 impl Server {
     /// Takes the socket for `address` from the `inherited` sockets, or binds it. It is in the set `all` as long as it is
-    /// open.
+    /// open. `continues` is true if the sink of `reporter` waits for collectors at another socket now.
     pub(crate) fn bind(
         address: &ListenAddress,
         (settings, edits): (Settings, CurrentEdits),
         inherited: &Inherited,
         all: &OwnListeners,
-        reporter: Reporter,
+        (reporter, continues): (Reporter, bool),
     ) -> Result<Self, BindError> {
         let owner = Owner::Sink(Arc::clone(&reporter.sink));
         let acceptor = Acceptor::bind(owner, address, inherited, all)?;
@@ -83,12 +91,21 @@ impl Server {
             reporter,
             address: acceptor.local_address(),
             inherited: acceptor.inherited,
+            socket: SocketId::next(),
+            continues: AtomicBool::new(continues),
             lines: Lines::default(),
             path: acceptor.path.clone(),
             acceptor: Mutex::new(Some(acceptor)),
             edits,
             settings: ArcSwap::from_pointee(settings),
         })
+    }
+
+    /// Reports that the sink waits for collectors, unless it does so already.
+    fn begin(&self) {
+        if !self.continues.swap(false, Relaxed) {
+            self.reporter.report(&Event::Waiting);
+        }
     }
 
     /// Replaces the settings of new connections.
@@ -140,16 +157,15 @@ pub(super) async fn serve(
     ends: Ends,
 ) -> Result<(), SinkError> {
     let mut lent = Lent::of(&server);
-    server.reporter.report(&Event::Waiting);
-    // A task that has panicked, or was replaced, may have left queues.
-    queues.give_up_former();
+    server.begin();
+    // A task that has panicked may have left queues.
+    queues.give_up_former(Some(server.socket));
     let mut collectors = Collectors {
         server: Arc::clone(&server),
         queues,
         ends,
         opening: JoinSet::new(),
         connected: JoinSet::new(),
-        number: 1,
         seats: Arc::default(),
     };
     if let Some(acceptor) = &mut lent.acceptor {
@@ -242,9 +258,8 @@ impl Collectors {
         };
         let (server, abort) = (&self.server, &self.ends.abort);
         let stream = &opened.stream;
-        let place = (self.number, Arc::clone(&self.seats));
-        let collector = Collector::new(server, &self.queues, abort, stream, place);
-        self.number += 1;
+        let seat = Arc::clone(&self.seats);
+        let collector = Collector::new(server, &self.queues, abort, stream, seat);
         let collectors = self.count();
         self.connected.spawn(collector.serve(opened, collectors));
     }
@@ -263,7 +278,7 @@ impl Collectors {
         self.opening.shutdown().await;
         if self.ends.retire.is_cancelled() {
             // The next task of the sink has another socket. The collectors must connect there.
-            self.queues.vacate();
+            self.queues.vacate(self.server.socket);
         }
         while let Some(ended) = self.connected.join_next().await {
             self.ended(ended);

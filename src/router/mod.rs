@@ -65,7 +65,7 @@ pub(crate) use left_out::LeftOut;
 pub(crate) use losses::Losses;
 pub(crate) use progress::Progress;
 pub(crate) use queue::Queue;
-pub(crate) use queues::QueueUser;
+pub(crate) use queues::{QueueUser, SocketId};
 pub(crate) use sources::Sources;
 pub(crate) use spooled::SpoolCounts;
 #[cfg(feature = "spool")]

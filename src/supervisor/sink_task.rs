@@ -1,15 +1,15 @@
 //! The task of one sink, and the handover from its predecessor.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
-use tokio::{sync::watch, time::timeout};
+use tokio::{join, select, sync::watch, time::timeout};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::warn;
 
 use crate::{
     collectors::{self, Server},
     health::Reporter,
-    router::Queues,
+    router::{Queues, SocketId},
     sink::{self, Ends, Stack},
 };
 
@@ -21,8 +21,8 @@ pub(super) struct SinkTask {
     retire: CancellationToken,
     /// Cancelled to make the task abort whatever it waits for.
     abort: CancellationToken,
-    /// True if collectors connect to the sink.
-    waits: bool,
+    /// The socket at which collectors connect to the sink.
+    socket: Option<SocketId>,
 }
 
 /// The parts that a sink's task works with.
@@ -74,7 +74,8 @@ impl Way {
 // === impl SinkTask ===
 
 impl SinkTask {
-    /// Starts the sink's task, which first waits until its predecessor `before` has released the queue.
+    /// Starts the sink's task, which first waits until its predecessor `before` has released the queue. If both wait for
+    /// collectors, the new task starts immediately, because each collector has a queue of its own.
     pub(super) fn start(work: Work, abort: CancellationToken, before: Option<Self>) -> Self {
         let retire = CancellationToken::new();
         let ends = Ends {
@@ -82,23 +83,33 @@ impl SinkTask {
             abort: abort.clone(),
             drain: work.drain.clone(),
         };
-        let waits = work.way.server().is_some();
+        let socket = work.way.server().map(|server| server.socket);
         let task = AbortOnDropHandle::new(tokio::spawn(async move {
-            if let Some(before) = before {
-                let limit = before.handover(&work);
-                before.retire(&work.reporter, limit).await;
-                work.queues.give_up_former();
-            }
+            let both_wait = socket.and(before.as_ref().and_then(|before| before.socket));
+            let release = async {
+                if let Some(before) = before {
+                    before.release(&work, &ends.abort).await;
+                }
+            };
             match &work.way {
-                Way::Dials(stack) => sink::run(stack, &work.queues, &ends).await,
-                Way::Waits(server) => collectors::run(server, &work.queues, &ends).await,
+                Way::Waits(server) if both_wait.is_some() => {
+                    join!(release, collectors::run(server, &work.queues, &ends));
+                }
+                Way::Waits(server) => {
+                    release.await;
+                    collectors::run(server, &work.queues, &ends).await;
+                }
+                Way::Dials(stack) => {
+                    release.await;
+                    sink::run(stack, &work.queues, &ends).await;
+                }
             }
         }));
         Self {
             task,
             retire,
             abort,
-            waits,
+            socket,
         }
     }
 
@@ -127,11 +138,26 @@ impl SinkTask {
     /// Returns the longest time in which this task must end its streams. The frames for a collector that has connected to
     /// the sink do not wait for the next task, so the collector gets the whole time of a drain.
     fn handover(&self, work: &Work) -> Duration {
-        if self.waits {
+        if self.socket.is_some() {
             *work.drain.borrow()
         } else {
             HANDOVER
         }
+    }
+
+    /// Makes the task end its streams, and counts the frames that it leaves behind. If `abort` is cancelled, the streams
+    /// end immediately.
+    async fn release(self, work: &Work, abort: &CancellationToken) {
+        let (limit, socket, own) = (self.handover(work), self.socket, self.abort.clone());
+        let mut retired = pin!(self.retire(&work.reporter, limit));
+        select! {
+            () = &mut retired => {}
+            () = abort.cancelled() => {
+                own.cancel();
+                retired.await;
+            }
+        }
+        work.queues.give_up_former(socket);
     }
 
     async fn retire(mut self, reporter: &Reporter, limit: Duration) {

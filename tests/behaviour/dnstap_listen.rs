@@ -179,6 +179,16 @@ async fn a_collector_needs_the_certificate_that_the_sink_asks_for() {
         assert!(error.contains("certificate"), "{error}");
         everyone_gets_the_frames(router, target).await;
     }
+    // With `skipverify`, a collector needs no certificate.
+    let router = Router::start(&format!(
+        "listen unix://{}\ndnstap listen tls://127.0.0.1:0 full {{\ntls {cert} {key} {ca}\nskipverify\n}}",
+        folder.display("in")
+    ));
+    let Target::Tcp(address) = router.waiting(0) else {
+        panic!("not TCP")
+    };
+    let target = Target::Tls(address, certificates.sender(false));
+    everyone_gets_the_frames(router, target).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -435,6 +445,54 @@ async fn a_reload_keeps_the_connections() {
     assert_eq!(collector.ended().await, Ended::Stopped);
     until("its socket is gone", || !folder.path("again").exists()).await;
     audit.finish();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_socket_accepts_while_a_collector_of_the_old_one_hangs() {
+    let folder = Folder::new();
+    // A test gives up sooner than after this time, so nothing here waits for the old collector.
+    let tapfile = |socket: &str| {
+        let tapfile = tapfile(&folder, "name moves\nwrite_timeout 10m");
+        format!(
+            "drain 5m\n{}",
+            tapfile.replace("/out full", &format!("/{socket} full"))
+        )
+    };
+    let mut router = Router::start(&tapfile("first"));
+    let audit = router.audit();
+    let mut slow = Collector::dialling();
+    slow.behave(Behaviour::Hangs);
+    slow.dial(&router.waiting(0)).await;
+    connected(&router, 1).await;
+    let mut sender = sender(&router).await;
+    sender.send((0..100).map(large)).await;
+    until("the collector takes no more", || {
+        router.ledger(0).queued > 0
+    })
+    .await;
+    let mut next = Collector::dialling();
+    for (moved, frames) in [("second", 101), ("third", 102)] {
+        router.reload(&tapfile(moved)).expect("reloaded");
+        next.follow(&router.waiting(0)).await;
+        sender.send([large(frames - 1)]).await;
+        next.got(usize::try_from(frames - 100).expect("few")).await;
+        // The old collector still has its frames, and no new ones.
+        let health = router.status(0);
+        assert_eq!(
+            (health.state, health.endpoints_up()),
+            (State::Up, 2),
+            "{health:?}"
+        );
+        assert_eq!(router.ledger(0).offered, frames);
+    }
+    sender.stop().await;
+    let hurry = CancellationToken::new();
+    hurry.cancel();
+    let report = router.drain_until(hurry).await;
+    audit.finish();
+    let ledger = &report.sinks[0].ledger;
+    assert!(ledger.dropped_total() > 0, "{ledger:?}");
+    assert_eq!(ledger.dropped_total() + ledger.delivered, 102);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,14 @@
 //! The accounts of a sink's queues: the queues that exist now, and the sums over the former queues.
 
-use std::{net::SocketAddr, ops::Range, sync::Arc, time::Instant};
+use std::{
+    net::SocketAddr,
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Instant,
+};
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -34,14 +42,19 @@ pub(crate) enum QueueUser {
     Sink,
     /// The endpoint with this address.
     Endpoint(SocketAddr),
-    /// A collector that has connected to the sink.
-    Collector,
+    /// A collector that has connected to the sink, at this of its sockets.
+    Collector(SocketId),
     /// The sink connected to its collector until a reload, and waits for collectors since then. The frames are given up
     /// when the former task of the sink has ended.
     Former,
     /// The sink waits for collectors, and none is connected. The queue only counts frames.
     Nobody,
 }
+
+/// The number of a socket at which collectors connect. A reload can give a sink another socket while collectors are
+/// connected at the old one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SocketId(u64);
 
 #[derive(Debug)]
 pub(super) struct Accounts {
@@ -51,6 +64,8 @@ pub(super) struct Accounts {
     pub(super) closed: CancellationToken,
     /// Notified when frames are counted as dropped.
     pub(super) lost: Arc<Notify>,
+    /// The number of collectors that have connected to the sink.
+    pub(super) collectors: u64,
     /// The sums over the former queues.
     past: Sums,
 }
@@ -72,6 +87,7 @@ impl Accounts {
             entries: Vec::new(),
             closed: CancellationToken::new(),
             lost: Arc::default(),
+            collectors: 0,
             past: Sums::default(),
         }
     }
@@ -143,6 +159,16 @@ impl Accounts {
     }
 }
 
+// === impl SocketId ===
+
+impl SocketId {
+    /// Returns a number that no other socket has.
+    pub(crate) fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self(NEXT.fetch_add(1, Relaxed))
+    }
+}
+
 // === impl EndpointQueue ===
 
 impl EndpointQueue {
@@ -150,7 +176,9 @@ impl EndpointQueue {
     pub(crate) fn address(&self) -> Option<SocketAddr> {
         match self.user {
             QueueUser::Endpoint(address) => Some(address),
-            QueueUser::Sink | QueueUser::Collector | QueueUser::Former | QueueUser::Nobody => None,
+            QueueUser::Sink | QueueUser::Collector(_) | QueueUser::Former | QueueUser::Nobody => {
+                None
+            }
         }
     }
 }

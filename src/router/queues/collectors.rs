@@ -5,21 +5,28 @@ use std::{mem::take, sync::Arc};
 use super::{
     super::{DropReason, Queue, contents::Lifecycle},
     Queues,
-    accounts::{Accounts, QueueUser},
+    accounts::{Accounts, EndpointQueue, QueueUser, SocketId},
 };
 
 impl Queues {
-    /// Adds an empty queue for a collector that has connected. It gets the chunks from now on.
-    pub(crate) fn admit(&self, label: Arc<str>) -> Arc<Queue> {
+    /// Adds an empty queue for a collector that has connected at a socket. It gets the chunks from now on. `label`
+    /// makes the text of the collector in the status from its number among all collectors that the sink has had.
+    pub(crate) fn admit(
+        &self,
+        socket: SocketId,
+        label: impl FnOnce(u64) -> Arc<str>,
+    ) -> (Arc<Queue>, Arc<str>) {
         let mut accounts = self.accounts.lock();
         let entries = accounts.entries.iter_mut();
         for nobody in entries.filter(|entry| entry.user == QueueUser::Nobody) {
             nobody.offered = false;
         }
-        let queue = accounts.add(QueueUser::Collector, label);
+        accounts.collectors += 1;
+        let label = label(accounts.collectors);
+        let queue = accounts.add(QueueUser::Collector(socket), Arc::clone(&label));
         self.publish(&accounts);
         accounts.retire_finished();
-        queue
+        (queue, label)
     }
 
     /// Removes the queue of a collector whose connection has ended. The frames in it are excluded if the collector
@@ -42,11 +49,12 @@ impl Queues {
         accounts.retire_finished();
     }
 
-    /// Takes the queues of all collectors out of use. Each of them is closed as soon as no thread offers to it any
-    /// more, and may still hold frames.
-    pub(crate) fn vacate(&self) {
+    /// Takes the queues of the collectors at a socket out of use. Each of them is closed as soon as no thread offers to
+    /// it any more, and may still hold frames.
+    pub(crate) fn vacate(&self, socket: SocketId) {
         let mut accounts = self.accounts.lock();
-        accounts.vacate();
+        let user = QueueUser::Collector(socket);
+        accounts.withdraw(|entry| entry.user == user);
         add_nobody(&mut accounts);
         self.publish(&accounts);
         accounts.retire_finished();
@@ -72,7 +80,8 @@ impl Queues {
     /// single queue. The collectors that are connected get the frames that are already in their queues.
     pub(crate) fn begin_to_dial(&self) {
         let mut accounts = self.accounts.lock();
-        accounts.vacate();
+        accounts
+            .withdraw(|entry| matches!(entry.user, QueueUser::Collector(_) | QueueUser::Nobody));
         if !accounts.entries.iter().any(|entry| entry.offered) {
             accounts.add(QueueUser::Sink, "".into());
         }
@@ -81,12 +90,13 @@ impl Queues {
     }
 
     /// Counts the frames that the former task of the sink has left in queues that no other task can continue as lost.
-    /// The former task must have ended.
-    pub(crate) fn give_up_former(&self) {
+    /// These are also the queues of the collectors at `socket`. The former task must have ended.
+    pub(crate) fn give_up_former(&self, socket: Option<SocketId>) {
+        let of_socket = socket.map(QueueUser::Collector);
         let mut accounts = self.accounts.lock();
         let (mut former, mut is_published) = (Vec::new(), false);
         for entry in &mut accounts.entries {
-            if matches!(entry.user, QueueUser::Former | QueueUser::Collector) {
+            if entry.user == QueueUser::Former || Some(entry.user) == of_socket {
                 is_published |= entry.offered;
                 entry.offered = false;
                 former.push(Arc::clone(&entry.queue));
@@ -131,10 +141,10 @@ impl Queue {
 // === impl Accounts ===
 
 impl Accounts {
-    /// Marks the queues of collectors, and the queue that only counts, as no longer offered.
-    fn vacate(&mut self) {
+    /// Marks some queues as no longer offered.
+    fn withdraw(&mut self, is_gone: impl Fn(&EndpointQueue) -> bool) {
         for entry in &mut self.entries {
-            entry.offered &= !matches!(entry.user, QueueUser::Collector | QueueUser::Nobody);
+            entry.offered &= !is_gone(entry);
         }
     }
 }

@@ -20,9 +20,8 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 
-pub(crate) use accounts::EndpointAccount;
-pub(crate) use accounts::QueueUser;
 use accounts::{Accounts, EndpointQueue};
+pub(crate) use accounts::{EndpointAccount, QueueUser, SocketId};
 
 use super::{
     DropReason, Latency, Ledger, Limits, Losses, Queue, SpoolCounts,
@@ -145,7 +144,7 @@ impl Queues {
         let own = accounts
             .entries
             .iter()
-            .filter(|entry| matches!(entry.user, QueueUser::Endpoint(_) | QueueUser::Collector));
+            .filter(|entry| matches!(entry.user, QueueUser::Endpoint(_) | QueueUser::Collector(_)));
         let own = own.map(|entry| EndpointAccount {
             address: Arc::clone(&entry.label),
             ledger: entry.queue.ledger(),

@@ -320,6 +320,7 @@ fn no_collector(queues: &Queues) -> u64 {
 /// its queue before it leaves.
 fn collectors_come_and_go(all_leave_empty: bool) {
     const FRAMES: u32 = 50_000;
+    let socket = SocketId::next();
     let queues = Arc::new(Queues::for_collectors(LIMITS));
     let offering = {
         let queues = Arc::clone(&queues);
@@ -328,13 +329,17 @@ fn collectors_come_and_go(all_leave_empty: bool) {
     let mut got = vec![0_u64; FRAMES as usize];
     for round in 0.. {
         let is_last = offering.is_finished();
-        let admit = |number: u64| queues.admit(format!("{round}/{number}").into());
+        let admit = |number: u64| {
+            queues
+                .admit(socket, |_| format!("{round}/{number}").into())
+                .0
+        };
         let one = admit(1);
         let two = (round % 2 == 0).then(|| admit(2));
         thread::yield_now();
         let mut all: Vec<_> = [Some(one), two].into_iter().flatten().collect();
         if all_leave_empty {
-            queues.vacate();
+            queues.vacate(socket);
         }
         for queue in all.drain(..) {
             let is_closed = || spawn(poll_fn(|cx| queue.poll_closed(cx))).poll().is_ready();
@@ -368,7 +373,7 @@ fn collectors_come_and_go(all_leave_empty: bool) {
     }
     assert!(got.iter().all(|times| *times <= 2));
     queues.close();
-    let late = queues.admit("late".into());
+    let late = queues.admit(socket, |_| "late".into()).0;
     queues.dismiss(&late, false);
     assert_eq!(queues.entries().len(), 1);
     assert_eq!(queues.ledger(), ledger);
@@ -393,9 +398,10 @@ fn a_filter_excludes_frames_before_they_count_as_for_no_collector() {
 
 #[test]
 fn a_sink_that_changes_its_kind_offers_each_frame_to_one_kind_of_queue() {
+    let socket = SocketId::next();
     let queues = Queues::for_collectors(LIMITS);
     queues.offer(&frame(0));
-    let collector = queues.admit("one".into());
+    let collector = queues.admit(socket, |_| "one".into()).0;
     queues.offer(&frame(1));
     queues.begin_to_dial();
     queues.offer(&frame(2));
@@ -403,8 +409,8 @@ fn a_sink_that_changes_its_kind_offers_each_frame_to_one_kind_of_queue() {
     queues.dismiss(&collector, false);
     queues.offer(&frame(3));
     // The former task ends a second time, as after a panic.
-    queues.vacate();
-    queues.give_up_former();
+    queues.vacate(socket);
+    queues.give_up_former(Some(socket));
     assert_eq!(
         (no_collector(&queues), queues.ledger().dropped_total()),
         (1, 0)
@@ -421,11 +427,31 @@ fn a_sink_that_changes_its_kind_offers_each_frame_to_one_kind_of_queue() {
     queues.begin_to_dial();
     queues.offer(&frame(6));
     assert_eq!(write(&first), [4]);
-    queues.give_up_former();
+    queues.give_up_former(Some(socket));
     assert_eq!(queues.ledger().dropped(DropReason::EndpointGone), 1);
     assert!(first.is_finished() && second.is_finished());
     assert_eq!(write(&queues.one()), [6]);
     let ledger = queues.ledger();
     assert!(ledger.balances(), "{ledger:?}");
     assert_eq!((ledger.offered, ledger.queued), (8, 0), "{ledger:?}");
+}
+
+#[test]
+fn the_collectors_of_a_new_socket_are_separate_from_those_of_the_old_one() {
+    let queues = Queues::for_collectors(LIMITS);
+    let [old, new] = [(); 2].map(|()| SocketId::next());
+    let label = |number: u64| format!("connection {number}").into();
+    let (first, _) = queues.admit(old, label);
+    queues.offer(&frame(0));
+    let (second, shown) = queues.admit(new, label);
+    assert_eq!(&*shown, "connection 2");
+    queues.vacate(old);
+    queues.offer(&frame(1));
+    queues.give_up_former(Some(old));
+    assert!(first.is_finished());
+    queues.offer(&frame(2));
+    assert_eq!(write(&second), [1, 2]);
+    let ledger = queues.ledger();
+    assert!(ledger.balances(), "{ledger:?}");
+    assert_eq!(ledger.dropped(DropReason::EndpointGone), 1, "{ledger:?}");
 }
