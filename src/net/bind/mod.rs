@@ -8,7 +8,7 @@ mod socket_file;
 
 use std::{
     fs, io,
-    net::SocketAddr,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     os::unix::{
         fs::{FileTypeExt, MetadataExt},
         net::UnixListener as StdListener,
@@ -16,7 +16,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nix::unistd::{Group, User, getegid, geteuid};
+use nix::{
+    errno::Errno,
+    unistd::{Group, User, getegid, geteuid},
+};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 
@@ -89,22 +92,44 @@ pub(crate) fn bind_unix(
     }
 }
 
-/// Binds a TCP port and listens. Port 0 lets the system choose. `[::]` accepts IPv4 as well.
+/// Binds a TCP port and listens. Port 0 lets the system choose. `[::]` accepts IPv4 as well, and if the kernel has no
+/// IPv6, only IPv4.
 ///
 /// Must be called inside a tokio runtime.
 pub(crate) fn bind_tcp(address: SocketAddr) -> Result<TcpListener, BindError> {
     let listen = || {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        if address.is_ipv6() {
-            socket.set_only_v6(false)?;
-        }
-        socket.set_reuse_address(true)?;
-        socket.bind(&address.into())?;
+        let socket = bound_tcp(address, new_tcp)?;
         socket.listen(BACKLOG)?;
         socket.set_nonblocking(true)?;
         TcpListener::from_std(socket.into())
     };
     listen().map_err(|source| BindError::from_tcp(address, source))
+}
+
+/// Creates a socket that is bound to `address`. `new` creates a socket that is not bound yet.
+fn bound_tcp(address: SocketAddr, new: fn(Domain) -> io::Result<Socket>) -> io::Result<Socket> {
+    let (address, socket) = match new(Domain::for_address(address)) {
+        // A kernel with `ipv6.disable=1` creates no sockets for IPv6. All its addresses are those of IPv4.
+        Err(error) if is_no_family(&error) && address.ip() == Ipv6Addr::UNSPECIFIED => {
+            let every = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
+            (every, new(Domain::IPV4)?)
+        }
+        socket => (address, socket?),
+    };
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+fn new_tcp(domain: Domain) -> io::Result<Socket> {
+    Socket::new(domain, Type::STREAM, None)
+}
+
+fn is_no_family(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::EAFNOSUPPORT as i32)
 }
 
 fn bind_path(path: &Path, permissions: &UnixPermissions) -> Result<BoundUnix, BindError> {

@@ -3,9 +3,8 @@
 use std::{fs, io, net::SocketAddr, os::unix::fs::FileTypeExt as _, path::Path};
 
 use nix::unistd::{AccessFlags, access, getegid, geteuid, getgroups};
-use socket2::{Domain, Socket, Type};
 
-use super::{BindError, Resolved, UnixPermissions};
+use super::{BindError, Resolved, UnixPermissions, bound_tcp, new_tcp};
 use crate::files::folder;
 
 /// Checks whether this process may create a socket at `path` with these permissions. Does not check whether another
@@ -39,15 +38,8 @@ pub(crate) fn probe_unix(path: &Path, permissions: &UnixPermissions) -> Result<(
 /// # Errors
 /// The error that [`bind_tcp`](super::bind_tcp) would return.
 pub(crate) fn probe_tcp(address: SocketAddr) -> Result<(), BindError> {
-    let bind = || {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        if address.is_ipv6() {
-            socket.set_only_v6(false)?;
-        }
-        socket.set_reuse_address(true)?;
-        socket.bind(&address.into())
-    };
-    bind().map_err(|source| BindError::from_tcp(address, source))
+    let bound = bound_tcp(address, new_tcp).map(drop);
+    bound.map_err(|source| BindError::from_tcp(address, source))
 }
 
 /// Returns whether this process may give its files the owner and the group of `permissions`.

@@ -278,3 +278,21 @@ async fn the_wildcard_of_ipv6_takes_ipv4_too() {
         .await
         .expect("connected");
 }
+
+#[test]
+fn without_ipv6_its_wildcard_takes_ipv4() {
+    fn new(domain: Domain) -> io::Result<Socket> {
+        if domain == Domain::IPV6 {
+            return Err(Errno::EAFNOSUPPORT.into());
+        }
+        new_tcp(domain)
+    }
+    let bound = bound_tcp("[::]:0".parse().expect("an address"), new).expect("bound");
+    let address = bound.local_addr().expect("bound").as_socket();
+    let address = address.expect("an address");
+    assert_eq!(address.ip(), Ipv4Addr::UNSPECIFIED);
+    assert_ne!(address.port(), 0);
+    // Another address of IPv6 does not exist on this machine.
+    let refused = bound_tcp("[::1]:0".parse().expect("an address"), new).expect_err("no IPv6");
+    assert!(is_no_family(&refused), "{refused}");
+}
