@@ -299,6 +299,14 @@ fn mistakes_in_arguments_get_a_sentence() {
             "the socket tcp://127.0.0.1:6000 is given twice",
         ),
         (
+            &[SAMPLE, "-U", &socket, "-T", "127.0.0.1:6000", "-U", &socket],
+            &*format!("the collector unix://{socket} is given twice"),
+        ),
+        (
+            &[SAMPLE, "-T", "127.0.0.1:6000", "-T", "127.0.0.1:6000"],
+            "the collector tcp://127.0.0.1:6000 is given twice, so it would get each frame twice; give each -U and each -T an address of its own",
+        ),
+        (
             &[SAMPLE, "--qname", ""],
             "a rule of `qname` is empty; write what it matches, or remove it",
         ),

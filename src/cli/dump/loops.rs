@@ -15,7 +15,15 @@ use crate::{
 pub(super) fn check(args: &DumpArgs) -> Result<(), String> {
     let listeners = args.input.listeners(args.output.timeout);
     let sinks = args.output.collectors().map(|config| config.sinks);
-    for sink in sinks.unwrap_or_default() {
+    let sinks = sinks.unwrap_or_default();
+    for (number, sink) in sinks.iter().enumerate() {
+        let mut before = sinks.iter().take(number);
+        if before.any(|other| is_same_collector(&other.endpoint, &sink.endpoint)) {
+            return Err(format!(
+                "the collector {} is given twice, so it would get each frame twice; give each -U and each -T an address of its own",
+                sink.endpoint
+            ));
+        }
         let mut each = listeners.iter();
         if let Some(listen) = each.find(|listen| is_at(&sink.endpoint, listen)) {
             return Err(format!(
@@ -62,10 +70,19 @@ fn is_at(endpoint: &Endpoint, listen: &Listen) -> bool {
         ListenAddress::Unix(UnixAddress::Path(bound), _),
     ) = (endpoint, &listen.address)
     {
-        let real = |path: &Path| real_path(path).ok();
-        return dialled == bound || real(dialled).is_some_and(|path| real(bound) == Some(path));
+        return is_same_path(dialled, bound);
     }
     leads_to(endpoint, &listen.address)
+}
+
+/// Returns whether two sinks would send to the same collector.
+fn is_same_collector(one: &Endpoint, other: &Endpoint) -> bool {
+    if let (Endpoint::Unix(UnixAddress::Path(one)), Endpoint::Unix(UnixAddress::Path(other))) =
+        (one, other)
+    {
+        return is_same_path(one, other);
+    }
+    one == other
 }
 
 /// Returns whether two listeners would bind the same socket.
@@ -74,10 +91,7 @@ fn is_same_socket(one: &ListenAddress, other: &ListenAddress) -> bool {
         (
             ListenAddress::Unix(UnixAddress::Path(one), _),
             ListenAddress::Unix(UnixAddress::Path(other), _),
-        ) => {
-            let real = |path: &Path| real_path(path).ok();
-            one == other || real(one).is_some_and(|path| real(other) == Some(path))
-        }
+        ) => is_same_path(one, other),
         (ListenAddress::Unix(one, _), ListenAddress::Unix(other, _)) => one == other,
         (
             ListenAddress::Tcp(one) | ListenAddress::Tls(one, _),
@@ -92,6 +106,11 @@ fn is_same_output(one: &Path, other: &Path) -> bool {
     if fs::metadata(one).is_ok() || fs::metadata(other).is_ok() {
         return is_same_file(one, other);
     }
+    is_same_path(one, other)
+}
+
+/// Returns whether two paths are the same, or lead to the same place. There may be no file at the paths.
+fn is_same_path(one: &Path, other: &Path) -> bool {
     let real = |path: &Path| real_path(path).ok();
     one == other || real(one).is_some_and(|path| real(other) == Some(path))
 }
