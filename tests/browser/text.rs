@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::{chromium::Chromium, tapfan::Tapfan};
+use crate::{chromium::Chromium, collector::Collector, sender::Target, tapfan::Tapfan};
 
 const NAME: &str = "<img src=x onerror=document.title=1><b>siem</b>";
 
@@ -45,5 +45,29 @@ async fn a_name_with_markup_is_shown_as_text_and_the_policy_holds() {
          return window.ran ?? 'refused'",
     );
     assert_eq!(ran, json!("refused"));
+    tapfan.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Chromium: .ci/run runs it"]
+async fn only_connected_collectors_are_called_up() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let tapfile = "listen in.sock\ndrain 1s\ndnstap listen one.sock\ndnstap listen two.sock\n";
+    let mut tapfan = Tapfan::new(folder.path(), tapfile);
+    tapfan.start().await;
+    let browser = Chromium::start();
+    browser.open(&tapfan.page());
+    let shown = async |expected: &'static str| {
+        let is = |text: &str| text == expected;
+        browser.until(expected, "#verdict p", is).await;
+    };
+    shown("2 sinks waiting for collectors, but nothing to send.").await;
+    let [mut one, mut two] = [(); 2].map(|()| Collector::dialling());
+    let target = Target::Unix(folder.path().join("one.sock"));
+    one.follow(&target).await;
+    shown("1 collector up, 1 sink waiting for collectors, but nothing to send.").await;
+    two.follow(&target).await;
+    shown("2 collectors up, 1 sink waiting for collectors, but nothing to send.").await;
+    assert_eq!(browser.console(), [""; 0]);
     tapfan.stop().await;
 }

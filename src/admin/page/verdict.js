@@ -14,14 +14,14 @@ export function verdict(status, listeners, sinks) {
 }
 
 function lines(word, all, worst, listeners) {
-  const collectors = counted(all.length, "collector");
+  const up = connected(all);
   switch (word) {
     case "ok": {
       const pace = listeners.reduce((sum, { rate }) => sum + rate, 0);
-      return [`${collectors} up, ${rate(pace)} in, nothing lost in the last five minutes.`];
+      return [`${up}, ${rate(pace)} in, nothing lost in the last five minutes.`];
     }
     case "no_senders":
-      return [`${collectors} up, but nothing to send.`];
+      return [`${up}, but nothing to send.`];
     case "draining":
       return ["The router delivers the queued frames and accepts no new ones."];
     case "starting":
@@ -35,6 +35,15 @@ function lines(word, all, worst, listeners) {
     default:
       return worst.slice(0, 6).map(({ sink }) => `${sink.name}: ${sink.verdict.sentence}.`);
   }
+}
+
+/** Returns how many collectors are up, and how many sinks wait for collectors while none is connected. */
+function connected(all) {
+  const collectors = ({ sink }) => (sink.waits ? sink.endpoints.filter(({ state }) => state === "up").length : 1);
+  const up = all.reduce((sum, item) => sum + collectors(item), 0);
+  const waiting = all.filter((item) => collectors(item) === 0).length;
+  const parts = waiting ? [`${counted(waiting, "sink")} waiting for collectors`] : [];
+  return [...(up || !waiting ? [`${counted(up, "collector")} up`] : []), ...parts].join(", ");
 }
 
 /** Returns why servers of `connect` lines are not connected, for the first few of them. */
