@@ -29,11 +29,12 @@ impl Sink {
             BindAddress::Tls(address) => {
                 let tls = self.tls.clone().unwrap_or_default();
                 let (cert, key) = tls.client.unwrap_or_default();
-                let client_ca = tls.ca.filter(|_| !tls.skip_verify);
                 let tls = ServerTls {
                     cert,
                     key,
-                    client_ca,
+                    client_ca: tls.ca,
+                    // As in CoreDNS.
+                    client_cert_optional: tls.skip_verify,
                 };
                 ListenAddress::Tls(*address, tls)
             }

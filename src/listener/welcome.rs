@@ -153,6 +153,7 @@ mod tests {
             cert: PathBuf::new(),
             key: PathBuf::new(),
             client_ca: client_ca.map(Into::into),
+            client_cert_optional: false,
         };
         let ip = |text: &str| text.parse().expect("an address");
         let addresses = [

@@ -390,7 +390,7 @@ pub(super) fn warn_about_unverified(sink: &config::Sink) {
     };
     if matches!(sink.endpoint, Endpoint::Listen(_)) {
         if tls.ca.is_some() {
-            warn!(sink = %sink.name, "skipverify: collectors need no certificate, and `ca` has no effect; remove `skipverify` to require certificates");
+            warn!(sink = %sink.name, "skipverify: collectors need no certificate; `ca` verifies only the certificates that they show; remove `skipverify` to require certificates");
         }
     } else {
         warn!(sink = %sink.name, "skipverify: the collector's certificate is not verified; set `ca` to verify it");

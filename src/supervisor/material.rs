@@ -99,6 +99,7 @@ impl Material {
             cert,
             key,
             client_ca,
+            ..
         } = tls;
         let files = [cert, key].into_iter().chain(client_ca);
         let read = Self::of(files.map(AsRef::as_ref), Some(cert));

@@ -280,6 +280,7 @@ fn listeners_have_their_settings() {
         cert: "a.pem".into(),
         key: "b.pem".into(),
         client_ca: client_ca.map(Into::into),
+        client_cert_optional: false,
     };
     let listen = |name: &str, address| {
         let listen = Listen::new(name, address);

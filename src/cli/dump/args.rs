@@ -210,6 +210,7 @@ impl InputArgs {
             cert: self.cert.clone().unwrap_or_default(),
             key: self.key.clone().unwrap_or_default(),
             client_ca: self.client_ca.clone(),
+            client_cert_optional: false,
         }
     }
 }

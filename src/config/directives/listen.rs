@@ -140,6 +140,7 @@ pub(super) fn read(statement: &Statement, findings: &mut Findings<'_>) -> Option
                 cert: PathBuf::new(),
                 key: PathBuf::new(),
                 client_ca: None,
+                client_cert_optional: false,
             },
         ),
         Some(BindAddress::Tcp(address)) => ListenAddress::Tcp(address),

@@ -35,6 +35,8 @@ pub struct ServerTls {
     pub key: PathBuf,
     /// If set, a client must present a certificate signed by one of these authorities.
     pub client_ca: Option<PathBuf>,
+    /// True if a client may also present no certificate. A certificate that it presents is still verified.
+    pub client_cert_optional: bool,
 }
 
 /// The TLS settings of a sink; files in PEM.

@@ -293,6 +293,7 @@ async fn the_certificate_must_be_for_the_domain_and_not_for_a_target() {
             cert,
             key,
             client_ca: None,
+            client_cert_optional: false,
         };
         let (collector, port) = Collector::start_with("127.0.0.2", 0, Some(tls)).await;
         collectors.push(collector);

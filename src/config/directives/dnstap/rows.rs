@@ -152,9 +152,10 @@ pub(in super::super) const OPTIONS: &[Row<Sink>] = &[
         scope: Some(&TLS),
         describe: |sink| {
             let tls = sink.tls.as_ref()?;
-            let unused = tls.skip_verify.then(|| "unused (skipverify)".to_owned());
-            let waits = waiting::waits(sink).then(|| "none".to_owned());
-            unused.or_else(|| file(tls.ca.as_ref())).or(waits)
+            let waits = waiting::waits(sink);
+            let unused = (tls.skip_verify && !waits).then(|| "unused (skipverify)".to_owned());
+            let none = waits.then(|| "none".to_owned());
+            unused.or_else(|| file(tls.ca.as_ref())).or(none)
         },
     },
     Row {

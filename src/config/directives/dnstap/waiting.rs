@@ -188,12 +188,12 @@ pub(super) fn check(
     let ca = options.get("ca").map(|ca| (ca, "`ca`"));
     let ca = ca.or(all.filter(|_| tls.ca.is_some()).map(|all| (all, "CA")));
     if let (Some(skip), Some((ca, word))) = (options.get("skipverify"), ca) {
-        let message = format!("{word} has no effect here");
+        let message = format!("{word} requires no certificate here");
         findings.report(
             ca.name
-                .warning(message, "collectors need no certificate")
-                .at(skip.name.span, "this turns verification off")
-                .help("remove one of them"),
+                .warning(message, "a collector without a certificate can connect")
+                .at(skip.name.span, "this makes certificates optional")
+                .help("remove `skipverify` to require certificates"),
         );
     }
     if let Some(ListenAddress::Tls(_, tls)) = sink.bound() {

@@ -124,9 +124,13 @@ pub(crate) fn server_config(tls: &ServerTls) -> Result<Arc<ServerConfig>, TlsErr
         None => builder.with_no_client_auth(),
         Some(path) => {
             let roots = Arc::new(pem::authorities(path)?);
-            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider)
-                .build()
-                .map_err(|error| authorities(path, error))?;
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
+            let verifier = if tls.client_cert_optional {
+                verifier.allow_unauthenticated()
+            } else {
+                verifier
+            };
+            let verifier = verifier.build().map_err(|error| authorities(path, error))?;
             builder.with_client_cert_verifier(verifier)
         }
     };

@@ -71,6 +71,7 @@ impl Files {
             cert: self.path("server.crt"),
             key: self.path("server.key"),
             client_ca: None,
+            client_cert_optional: false,
         }
     }
 
@@ -281,6 +282,13 @@ async fn a_client_certificate_is_presented_on_request() {
         .expect("talked");
     server.client_ca = Some(files.path("other.crt"));
     refused(&server, &client, "collector.example").await;
+    // An optional certificate is verified, too.
+    server.client_cert_optional = true;
+    refused(&server, &client, "collector.example").await;
+    client.client = None;
+    talk(&server, &client, "collector.example")
+        .await
+        .expect("talked");
 }
 
 #[test]
@@ -423,6 +431,7 @@ async fn edited_files_are_read() {
             cert: files.write("edited.crt", &chain),
             key: files.write("edited.key", edit(&key)),
             client_ca: None,
+            client_cert_optional: false,
         };
         let client = ClientTls {
             ca: Some(files.write("edited.ca", edit(&ca))),
@@ -446,6 +455,7 @@ fn server(cert: &Path, key: &Path) -> ServerTls {
         cert: cert.to_owned(),
         key: key.to_owned(),
         client_ca: None,
+        client_cert_optional: false,
     }
 }
 

@@ -161,6 +161,7 @@ async fn a_listener_presents_a_certificate_of_version_1() {
             cert: file(&format!("{name}.crt")),
             key: file(&format!("{name}.key")),
             client_ca: None,
+            client_cert_optional: false,
         });
         let server = Arc::unwrap_or_clone(server.expect("a configuration"));
         assert_eq!(dial(server).await, Ok(()), "{name}");
@@ -191,6 +192,7 @@ async fn verification_refuses_version_1_with_a_readable_reason() {
         cert: file("v1-ec.crt"),
         key: file("v1-ec.key"),
         client_ca: None,
+        client_cert_optional: false,
     });
     let client = ClientTls {
         ca: Some(file("v1-ec.crt")),
