@@ -17,7 +17,7 @@ use tapfan::internals::Mode;
 use crate::{
     binary::Tapfan,
     certificates::Certificates,
-    collector::Collector,
+    collector::{Collector, Ended},
     router::Folder,
     sender::{Sender, Target},
     traffic::{numbered, numbers_of},
@@ -209,4 +209,40 @@ async fn an_inherited_socket_that_is_not_a_listening_stream_is_refused() {
         !folder.path("in.sock").exists(),
         "the router removes its own socket"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn collectors_that_connect_while_the_router_is_stopped_are_served() {
+    let folder = Folder::new();
+    let systemd = Systemd::new(&folder);
+    let [socket, input] = systemd.targets(&folder);
+    let Target::Tcp(address) = input else {
+        unreachable!("it is TCP")
+    };
+    let tapfile = format!(
+        "listen tcp://{address}\ndnstap listen in.sock full {{\n mode 0666\n max_collectors 4\n }}"
+    );
+    let mut collector = Collector::dialling();
+    for run in 1..=2 {
+        collector.dial(&socket).await;
+        let mut tapfan = systemd.start(&folder, &tapfile);
+        tapfan.wait_for_log("collector connected").await;
+        send(&input, run).await;
+        collector.got(usize::try_from(run).expect("few")).await;
+        // A reload keeps the socket, too.
+        let other = tapfile.replace("max_collectors 4", &format!("max_collectors {run}"));
+        changed(&tapfan, &folder, &other, 1).await;
+        tapfan.signal(Signal::SIGTERM);
+        assert_eq!(collector.ended().await, Ended::Stopped);
+        assert_eq!(tapfan.exit().await.code(), Some(0), "run {run}");
+        let log = tapfan.log();
+        assert_eq!(log.matches("socket=inherited").count(), 2, "{log}");
+        assert!(log.contains("ignoring mode, owner and group"), "{log}");
+        assert!(!log.contains(UNUSED), "{log}");
+        let metadata = fs::metadata(folder.path("in.sock")).expect("not removed");
+        let mode = metadata.permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "the mode is unchanged");
+    }
+    assert_eq!(collector.streams(), 2);
+    assert_eq!(sorted(&collector), [1, 2]);
 }

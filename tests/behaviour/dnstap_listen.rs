@@ -229,6 +229,43 @@ async fn a_slow_collector_loses_frames_in_its_own_queue_and_is_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_collectors_that_hang_cost_a_good_one_nothing_when_memory_is_short() {
+    const FRAMES: u64 = 300;
+    let folder = Folder::new();
+    let options = "max_collectors 40\nwrite_timeout 10m\nqueue_bytes 1GiB";
+    let router = Router::start(&format!("memory 32MiB\n{}", tapfile(&folder, options)));
+    let audit = router.audit();
+    let target = router.waiting(0);
+    let mut good = Collector::dialling();
+    good.follow(&target).await;
+    let mut hanging = Vec::new();
+    for _ in 0..30 {
+        let mut collector = Collector::dialling();
+        collector.behave(Behaviour::Hangs);
+        collector.dial(&target).await;
+        hanging.push(collector);
+    }
+    connected(&router, 31).await;
+    let mut sender = sender(&router).await;
+    for number in 0..FRAMES {
+        sender.send([numbered_large(number, 256 << 10)]).await;
+        good.got(usize::try_from(number).expect("few") + 1).await;
+        let memory = router.view().snapshot().memory;
+        assert!(memory.held_bytes <= memory.limit_bytes, "{memory:?}");
+    }
+    sender.stop().await;
+    assert!(numbers_of(&good.frames()).into_iter().eq(0..FRAMES));
+    let ledger = router.ledger(0);
+    assert_eq!(ledger.offered, 31 * FRAMES);
+    assert!(ledger.dropped(DropReason::Memory) > 0, "{ledger:?}");
+    assert_eq!(ledger.dropped_total(), ledger.dropped(DropReason::Memory));
+    let hurry = CancellationToken::new();
+    hurry.cancel();
+    router.drain_after_changes(hurry).await;
+    audit.finish();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn frames_for_a_collector_that_ends_its_stream_are_excluded() {
     let (_folder, router) = start("");
     let audit = router.audit();

@@ -7,7 +7,7 @@ use crate::{
     certificates::{Certificates, ServerCertificate},
     collector::Collector,
     router::{Folder, Router},
-    sender::Sender,
+    sender::{Sender, Target},
     traffic::{numbered, numbers_of},
 };
 
@@ -115,4 +115,43 @@ async fn a_sink_uses_its_new_certificate_at_the_next_handshake() {
     collector.got(3).await;
     router.drain_until(CancellationToken::new()).await;
     assert!(numbers_of(&collector.frames()).into_iter().eq(0..3));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sink_that_waits_presents_its_new_certificate_at_the_next_handshake() {
+    let folder = Folder::new();
+    let (old, new) = (Certificates::new(), Certificates::new());
+    let tapfile = format!(
+        "listen unix://{}\ndnstap listen tls://127.0.0.1:0 full {{\n name out\n cert {}\n key {}\n ca {}\n }}",
+        folder.display("in"),
+        old.path("server.crt").display(),
+        old.path("server.key").display(),
+        old.path("ca.crt").display(),
+    );
+    let mut router = Router::start(&tapfile);
+    let Target::Tcp(address) = router.waiting(0) else {
+        panic!("not TCP")
+    };
+    let target = |of: &Certificates| Target::Tls(address, of.sender(true));
+    let (trusts_old, trusts_new) = (target(&old), target(&new));
+    let [mut lives, mut next] = [(); 2].map(|()| Collector::dialling());
+    lives.follow(&trusts_old).await;
+    new.copy_to("server.crt", &old);
+    router.reload(&tapfile).expect_err("half a pair");
+    new.copy_to("server.key", &old);
+    new.copy_to("ca.crt", &old);
+    let changes = router.reload(&tapfile).expect("a pair");
+    assert_eq!(changes.to_string(), "changed out");
+    next.follow(&trusts_new).await;
+    let refused = trusts_old.dial().await;
+    refused.expect_err("another authority's certificate");
+    let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
+    sender.send([numbered(0)]).await;
+    sender.stop().await;
+    // The connection from before the reload continues.
+    for collector in [&lives, &next] {
+        collector.got(1).await;
+        assert_eq!(collector.streams(), 1);
+    }
+    router.drain_after_changes(CancellationToken::new()).await;
 }
