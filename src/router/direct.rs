@@ -2,7 +2,7 @@
 //!
 //! A sink that keeps up delivers most frames sooner than a disk could write them. These frames are then done, and need
 //! not be written. So the consumer takes new frames directly, if every older frame is in flight or done. The thread of
-//! the spool writes only frames that are not done within [`PATIENCE`], including frames in flight, because a collector
+//! the spool writes only frames that are not done [soon](super::watch), including frames in flight, because a collector
 //! may stall. The queue therefore keeps a reference to the chunks in flight.
 //!
 //! ```text
@@ -21,10 +21,9 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     ops::Range,
-    time::{Duration, Instant},
 };
 
-use super::{contents::Contents, held::Held, spooled::Writes};
+use super::{contents::Contents, held::Held, watch::Watch};
 use crate::frame_stream::Chunk;
 
 /// The chunks in flight or unconfirmed that were taken before they were on the disk, by position.
@@ -34,10 +33,7 @@ pub(super) struct Direct {
     chunks: BTreeMap<u64, Flown>,
     /// The number of frames that are being written.
     writing: u64,
-    /// The state when the thread last looked: the position after the newest frame, and the number of delivered frames.
-    seen: (u64, u64),
-    /// True if the thread will look at the queue within [`PATIENCE`], so new frames need not wake it.
-    pub(super) is_watched: bool,
+    pub(super) watch: Watch,
 }
 
 struct Flown {
@@ -58,16 +54,6 @@ enum State {
     Written(u64),
 }
 
-/// The age at which a frame is written to the disk if it is neither delivered nor dropped.
-///
-/// With a shorter time, a steady sink would need more CPU time, because its thread looks at the queue once in this
-/// time. With a longer time, more frames would be lost if the process were killed while the collector is down.
-pub(super) const PATIENCE: Duration = Duration::from_millis(2);
-
-/// The age at which a frame is written even if the sink has delivered frames since the thread last looked. On a busy
-/// machine, a steady sink may get no CPU time for a few milliseconds.
-const LONGEST: Duration = Duration::from_millis(20);
-
 // === impl Direct ===
 
 impl Direct {
@@ -77,8 +63,7 @@ impl Direct {
             is_allowed: false,
             chunks: BTreeMap::new(),
             writing: 0,
-            seen: (position, 0),
-            is_watched: false,
+            watch: Watch::new(position),
         }
     }
 
@@ -310,44 +295,6 @@ impl Contents {
             .into_iter()
             .chain(waiting)
             .min_by_key(|(position, ..)| *position)
-    }
-
-    /// Decides whether the thread of the spool must write now. If not, returns the time at which it looks again.
-    ///
-    /// While frames come and go, the thread looks once in [`PATIENCE`], and new frames do not wake it. This costs less
-    /// than one wake-up per chunk.
-    pub(super) fn write_or_watch(&mut self, now: Instant) -> Result<(), Option<Instant>> {
-        let oldest = self.first_unspooled().map(|(_, chunk, _)| chunk.received());
-        let is_pressing = self.is_pressing();
-        let seen = (self.next_position, self.ledger.delivered);
-        let Some(spooled) = &mut self.spooled else {
-            return Err(None);
-        };
-        let direct = &mut spooled.direct;
-        let before = std::mem::replace(&mut direct.seen, seen);
-        let (is_moving, delivers) = (seen.0 != before.0, seen.1 != before.1);
-        if !direct.is_allowed || spooled.is_ending || is_pressing {
-            direct.is_watched = false;
-            return Ok(());
-        }
-        let patience = if delivers { LONGEST } else { PATIENCE };
-        let due = oldest.map(|oldest| oldest + patience);
-        let look_at = match due {
-            _ if spooled.writes != Writes::On => None,
-            Some(due) => Some(due.min(now + PATIENCE)),
-            None => is_moving.then(|| now + PATIENCE),
-        };
-        direct.is_watched = look_at.is_some();
-        if due.is_some_and(|due| due <= now) {
-            return Ok(());
-        }
-        Err(look_at)
-    }
-
-    /// Returns whether so many frames wait for the disk that the thread must write them before [`PATIENCE`] ends.
-    pub(super) fn is_pressing(&self) -> bool {
-        let (waiting, half) = (self.senders.total, self.bounds().held / 2);
-        waiting.frames > half.frames || waiting.bytes > half.bytes
     }
 
     /// Allows the consumer to take frames before they are on the disk, or forbids it.

@@ -49,6 +49,11 @@ mod spooled_tests;
 )]
 mod spooling;
 mod taken;
+#[cfg_attr(
+    not(feature = "spool"),
+    allow(dead_code, reason = "only the thread of a spool uses it")
+)]
+mod watch;
 mod written;
 
 /// The lock of a queue. `tests/queue_model.rs` replaces this module with the lock of the model checker loom.

@@ -204,7 +204,7 @@ impl Contents {
         self.is_abandoned()
             || spooled.is_ending
             || is_asked
-            || self.has_unspooled() && (!spooled.direct.is_watched || self.is_pressing())
+            || self.has_unspooled() && (!spooled.direct.watch.is_active || self.is_pressing())
             || self.needs_read()
     }
 }

@@ -2,8 +2,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    task::{Context, Poll, Waker},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    task::{Context, Poll, Wake, Waker},
     time::{Duration, Instant},
 };
 
@@ -12,9 +15,9 @@ use proptest::prelude::*;
 
 use super::{
     DropReason, Limits, Progress, Queue, Taken, Written,
-    direct::PATIENCE,
     spooled::Writes,
     spooling::{Read, Turn, Wants, Work},
+    watch::{LONGEST, PATIENCE, STEADY},
 };
 use crate::frame_stream::Chunk;
 
@@ -450,20 +453,68 @@ fn the_thread_is_patient_only_while_few_frames_wait() {
     take(&bench.queue);
     bench.queue.push(&chunk(5, 5));
     take(&bench.queue);
-    assert_eq!(waits_until(received), Some(received + PATIENCE));
-    assert_eq!(waits_until(received + PATIENCE), None);
+    assert_eq!(waits_until(received), Some(received + STEADY));
+    assert_eq!(waits_until(received + STEADY), None);
     // A sink that delivers frames gets more time than one that does not.
-    let late = chunk(10, 5).received_at(received);
-    bench.queue.push(&late);
-    take(&bench.queue);
-    bench.queue.push(&late);
-    let later = received + 2 * PATIENCE;
-    assert_eq!(waits_until(later), Some(later + PATIENCE));
-    let turn = bench.queue.spool_turn(&cx, ALL, later + PATIENCE);
+    let late = |at| {
+        bench.queue.push(&chunk(10, 5).received_at(at));
+        take(&bench.queue);
+        bench.queue.push(&chunk(10, 5).received_at(at));
+    };
+    let later = received + 2 * STEADY;
+    late(later - PATIENCE);
+    assert_eq!(waits_until(later), Some(later + STEADY));
+    let turn = bench.queue.spool_turn(&cx, ALL, later + STEADY);
     assert!(matches!(turn, Turn::Work(work) if !work.unspooled.is_empty()));
-    bench.queue.push(&chunk(15, 25));
+    late(later - LONGEST);
+    let turn = bench.queue.spool_turn(&cx, ALL, later);
+    assert!(matches!(turn, Turn::Work(work) if !work.unspooled.is_empty()));
+    bench.queue.push(&chunk(15, 26));
     let turn = bench.queue.spool_turn(&cx, ALL, received);
     assert!(matches!(turn, Turn::Work(work) if !work.unspooled.is_empty()));
+}
+
+#[test]
+fn a_steady_sink_may_pause_for_longer_than_the_patience() {
+    let (bench, taken) = with_frames_in_flight();
+    let received = chunk(5, 5).received();
+    let cx = Context::from_waker(Waker::noop());
+    let works = |after| {
+        let turn = bench.queue.spool_turn(&cx, ALL, received + after);
+        matches!(turn, Turn::Work(work) if !work.unspooled.is_empty())
+    };
+    taken.settle(delivers(5));
+    assert!(!works(Duration::ZERO), "nothing waits");
+    bench.queue.push(&chunk(5, 5).received_at(received));
+    let _taken = poll(&bench.queue);
+    assert!(!works(2 * PATIENCE));
+    assert!(!works(STEADY - PATIENCE));
+    assert!(works(STEADY));
+}
+
+#[test]
+fn the_consumer_looks_for_confirmations_before_frames_are_written() {
+    /// Counts how often the consumer is woken.
+    struct Consumer(AtomicU32);
+    impl Wake for Consumer {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+    let (mut bench, taken) = with_frames_in_flight();
+    let mut written = taken.settle_unconfirmed(delivers(5));
+    let consumer = Arc::new(Consumer(AtomicU32::new(0)));
+    let waker = Waker::from(Arc::clone(&consumer));
+    let waits = || bench.queue.poll_take(&mut Context::from_waker(&waker));
+    assert!(waits().is_pending());
+    assert!(work(&bench.queue).is_none(), "the consumer is asked");
+    assert_eq!(consumer.0.load(Relaxed), 1);
+    // Only some frames are confirmed. The others are written, and the consumer is not asked a second time.
+    written.confirm(2, 0);
+    assert!(waits().is_pending());
+    bench.write(9);
+    assert_eq!(bench.disk, [2, 3, 4]);
+    assert_eq!(consumer.0.load(Relaxed), 1);
 }
 
 #[derive(Debug, Clone)]

@@ -7,7 +7,7 @@ use super::{
     amount::Amount,
     contents::Contents,
     held::Held,
-    queue::Queue,
+    queue::{Queue, wake},
     spooled::{SpoolCounts, Writes},
 };
 use crate::frame_stream::Chunk;
@@ -102,6 +102,7 @@ impl Queue {
             Ok(()) => (contents.take_unspooled(AT_ONCE), None),
             Err(look_at) => (Vec::new(), look_at),
         };
+        let consumer = contents.consumer_to_ask();
         let needs_read = contents.needs_read();
         let is_abandoned = contents.is_abandoned();
         let Some(spooled) = &mut contents.spooled else {
@@ -120,6 +121,8 @@ impl Queue {
         spooled.known_done = work.done_below;
         let is_work = work.is_some() || is_asked;
         spooled.thread = (!is_work).then(|| cx.waker().clone());
+        drop(contents);
+        wake(consumer);
         if is_work {
             Turn::Work(work)
         } else {
