@@ -52,6 +52,7 @@ mod hostile_senders;
 mod hosts;
 mod hung_files;
 mod idle;
+mod kafka;
 mod kills;
 mod liveness;
 mod log_lines;

@@ -5,18 +5,22 @@ set -euo pipefail
 packages=(
     bind9
     bind9-dnsutils
+    default-jdk-headless
     dnsdist
     dnsperf
     fstrm-bin
     golang-github-dnstap-golang-dnstap-cli
+    kcat
     knot
     knot-module-dnstap
+    maven
     pdns-recursor
     prometheus
     systemd
     tcpdump
     tmux
     unbound
+    util-linux
 )
 
 # Builds CoreDNS from its source, because Debian has no package of it, and a collector with the reader of golang-dnstap,
@@ -35,10 +39,29 @@ build_coredns() {
     echo 'interop: CoreDNS is built'
 }
 
+# Fetches Kafka from Maven Central, 45 MB, because Debian has no package of it, and builds the programs with which the
+# tests run and use Kafka. Does nothing if they are up to date.
+build_kafka() {
+    local java kafka
+    java=$(dirname "$(realpath "${BASH_SOURCE[0]}")")/kafka/java
+    kafka=$(realpath "$java/../../../..")/target/interop/kafka
+    if [[ ! $kafka/lib/pom.xml -nt $java/pom.xml ]]; then
+        rm --recursive --force "${kafka:?}/lib"
+        (cd "$java" && mvn --quiet --batch-mode -Dstyle.color=never dependency:copy-dependencies -DincludeScope=runtime \
+            -DoutputDirectory="$kafka/lib")
+        cp "$java/pom.xml" "$kafka/lib"
+    fi
+    if [[ ! $kafka/classes/Client.class -nt $java/Client.java || ! $kafka/classes/Broker.class -nt $java/Broker.java ]]; then
+        javac -nowarn -classpath "$kafka/lib/*" -d "$kafka/classes" "$java"/*.java
+    fi
+    echo 'interop: Kafka is installed'
+}
+
 states=$(dpkg-query --show --showformat='${db:Status-Status}\n' "${packages[@]}" 2>&1 | sort --unique || true)
 if [[ $states == installed ]]; then
     "$(dirname "$0")/../packages.sh" interop "${packages[@]}"
     build_coredns
+    build_kafka
     exit
 fi
 as_root=()
@@ -66,3 +89,4 @@ if [[ -n $made_policy && -d /run/systemd/system ]]; then
 fi
 
 build_coredns
+build_kafka

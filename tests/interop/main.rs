@@ -28,6 +28,7 @@ mod frame_streams;
 mod fstrm_capture;
 mod golang_dnstap;
 mod ingress;
+mod kafka;
 mod knot;
 mod process;
 mod prometheus;

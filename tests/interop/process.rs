@@ -5,7 +5,7 @@ use std::{
     fmt, fs,
     net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::atomic::{AtomicU16, AtomicU32, Ordering},
     thread,
     time::{Duration, Instant},
@@ -23,6 +23,8 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 pub(crate) struct Process {
     name: String,
     child: Child,
+    /// The stdin of the program, if it is a pipe.
+    _stdin: Option<ChildStdin>,
     log: PathBuf,
 }
 
@@ -30,7 +32,17 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts `command`. Its output goes to a new file in `dir`.
-    pub(crate) fn start(dir: &Path, mut command: Command) -> Self {
+    pub(crate) fn start(dir: &Path, command: Command) -> Self {
+        Self::start_with(dir, command, Stdio::null())
+    }
+
+    /// Starts `command`, whose stdin is a pipe that stays open until the end of the test. If the
+    /// whole test process is killed, the pipe ends, and so can the program.
+    pub(crate) fn start_attached(dir: &Path, command: Command) -> Self {
+        Self::start_with(dir, command, Stdio::piped())
+    }
+
+    fn start_with(dir: &Path, mut command: Command, stdin: Stdio) -> Self {
         let program = Path::new(command.get_program());
         let name = program.file_name().map_or_else(
             || program.display().to_string(),
@@ -38,15 +50,25 @@ impl Process {
         );
         let log = unused(dir, &name);
         let output = fs::File::create(&log).expect("a log file");
-        let child = command
-            .stdin(Stdio::null())
+        let mut child = command
+            .stdin(stdin)
             .stdout(output.try_clone().expect("a second handle"))
             .stderr(output)
             .spawn()
             .unwrap_or_else(|error| {
                 panic!("{name}: {error}; tests/interop/install.sh installs what these tests need")
             });
-        Self { name, child, log }
+        Self {
+            name,
+            _stdin: child.stdin.take(),
+            child,
+            log,
+        }
+    }
+
+    /// Returns the id of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Returns what the program has printed so far.
@@ -85,6 +107,12 @@ impl Process {
         self.end(Signal::SIGINT)
     }
 
+    /// Kills the program with SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        self.signal(Signal::SIGKILL);
+        self.wait();
+    }
+
     /// Waits until the program exits.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let what = format!("the end of {}", self.name);
@@ -120,17 +148,23 @@ impl Drop for Process {
 }
 
 /// Calls `ready` until it succeeds. Panics after [`TIMEOUT`] with the last error.
-pub(crate) fn eventually<T, E: fmt::Display>(
+pub(crate) fn eventually<T, E: fmt::Display>(what: &str, ready: impl FnMut() -> Result<T, E>) -> T {
+    eventually_within(TIMEOUT, what, ready)
+}
+
+/// Calls `ready` until it succeeds. Panics after `timeout` with the last error.
+pub(crate) fn eventually_within<T, E: fmt::Display>(
+    timeout: Duration,
     what: &str,
     mut ready: impl FnMut() -> Result<T, E>,
 ) -> T {
-    let deadline = Instant::now() + TIMEOUT;
+    let deadline = Instant::now() + timeout;
     loop {
         match ready() {
             Ok(answer) => return answer,
             Err(reason) => assert!(
                 Instant::now() < deadline,
-                "gave up after {TIMEOUT:?} waiting for {what}: {reason}"
+                "gave up after {timeout:?} waiting for {what}: {reason}"
             ),
         }
         thread::sleep(Duration::from_millis(10));

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Sends a GET request and returns the body of the response.
-fn get(address: SocketAddr, path: &str, accept: &str) -> Result<String, std::io::Error> {
+pub(crate) fn get(address: SocketAddr, path: &str, accept: &str) -> Result<String, std::io::Error> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     write!(

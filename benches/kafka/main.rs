@@ -1,0 +1,354 @@
+//! Measures how fast a sink writes records to Kafka, and the processor time per record, next to Kafka's own benchmark of
+//! producers.
+//!
+//! `cargo bench --bench kafka` starts one broker. With each compression, tapfan and `ProducerPerformance` write a
+//! million records in turn, each to a topic of its own with three partitions. Both wait for acknowledgements from all
+//! replicas, use idempotence, and wait 5 ms to fill a batch. The environment variables `RECORDS` and `ROUNDS` change the
+//! number of records and of measurements. The environment variable `TAPFAN` can name another program to measure.
+//!
+//! `cargo test --bench kafka` is a trial with few records. It fails unless every record is stored. Without Kafka, which
+//! `tests/interop/install.sh` installs, nothing is measured.
+
+#[path = "../admin/mod.rs"]
+mod admin;
+mod broker;
+#[allow(dead_code, reason = "other benchmarks play collectors")]
+#[path = "../handshake/mod.rs"]
+mod handshake;
+
+use std::{
+    env,
+    error::Error,
+    fs,
+    io::{Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitCode},
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::resource::{UsageWho, getrusage},
+    time::ClockId,
+    unistd::Pid,
+};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+
+use crate::broker::{Broker, java};
+
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+const COMPRESSIONS: [&str; 3] = ["none", "lz4", "zstd"];
+/// The length of a record's value, in bytes.
+const RECORD: usize = 148;
+/// The number of different records. `ProducerPerformance` chooses among them at random.
+const KINDS: usize = 1000;
+/// The greatest number of frames that the broker has not acknowledged. The queue has room for them.
+const WINDOW: u64 = 200_000;
+/// The number of frames in one write.
+const WRITE: u64 = 1500;
+
+/// Records per second, and processor time per record in microseconds.
+#[derive(Debug, Clone, Copy)]
+struct Figures {
+    rate: f64,
+    cost: f64,
+}
+
+/// tapfan, which is killed when dropped.
+struct Router {
+    process: Child,
+    admin: SocketAddr,
+}
+
+fn main() -> ExitCode {
+    let given = |flag: &str| env::args().any(|argument| argument == flag);
+    if given("--list") {
+        return ExitCode::SUCCESS;
+    }
+    if !Broker::is_installed() {
+        println!("kafka: nothing was measured, because tests/interop/install.sh did not run");
+        return ExitCode::SUCCESS;
+    }
+    // `cargo bench` passes `--bench`, but `cargo test` passes nothing.
+    let is_trial = given("--test") || !given("--bench");
+    let number = |name, default| {
+        let value = env::var(name).ok().and_then(|it| it.parse().ok());
+        value.unwrap_or(default)
+    };
+    let records = number("RECORDS", if is_trial { 20_000 } else { 1_000_000 });
+    let rounds = number("ROUNDS", if is_trial { 1 } else { 3 });
+    match run(records, rounds) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("kafka: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(records: u64, rounds: u64) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let values = values();
+    let payload = folder.path().join("payload");
+    fs::write(&payload, values.join("\n"))?;
+    let topic =
+        |program: &str, compression: &str, round| format!("{program}-{compression}-{round}");
+    let all: Vec<_> = (0..rounds)
+        .flat_map(|round| COMPRESSIONS.map(|compression| (compression, round)))
+        .flat_map(|(compression, round)| {
+            ["tapfan", "java"].map(|program| topic(program, compression, round))
+        })
+        .collect();
+    let broker = Broker::start(folder.path(), &all)?;
+    println!("{records} records of {RECORD} bytes, medians of {rounds} measurements");
+    println!("| compression | program | records/s | × ProducerPerformance | µs/record |");
+    println!("|---|---|---|---|---|");
+    for compression in COMPRESSIONS {
+        let (mut tapfan, mut kafka) = (Vec::new(), Vec::new());
+        for round in 0..rounds {
+            let target = format!(
+                "kafka://{}/{}",
+                broker.address,
+                topic("tapfan", compression, round)
+            );
+            tapfan.push(of_tapfan(
+                folder.path(),
+                &target,
+                compression,
+                &values,
+                records,
+            )?);
+            let target = topic("java", compression, round);
+            kafka.push(of_java(&broker, &target, compression, &payload, records)?);
+        }
+        let (tapfan, kafka) = (median(&tapfan), median(&kafka));
+        for (name, it) in [("tapfan", tapfan), ("ProducerPerformance", kafka)] {
+            let Figures { rate, cost } = it;
+            let ratio = rate / kafka.rate;
+            println!("| {compression} | {name} | {rate:.0} | {ratio:.2} | {cost:.2} |");
+        }
+    }
+    Ok(())
+}
+
+/// Returns the texts of which the records consist. They are the same in each run.
+fn values() -> Vec<String> {
+    let mut random = StdRng::seed_from_u64(1);
+    let mut value = || -> String {
+        let letters = (0..RECORD).map(|_| char::from(random.random_range(b'A'..=b'Z')));
+        letters.collect()
+    };
+    (0..KINDS).map(|_| value()).collect()
+}
+
+/// Returns the medians of both figures.
+fn median(figures: &[Figures]) -> Figures {
+    let of = |figure: fn(&Figures) -> f64| {
+        let mut sorted: Vec<_> = figures.iter().map(figure).collect();
+        sorted.sort_unstable_by(f64::total_cmp);
+        sorted[sorted.len() / 2]
+    };
+    Figures {
+        rate: of(|it| it.rate),
+        cost: of(|it| it.cost),
+    }
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn figures(records: u64, took: Duration, processor: Duration) -> Figures {
+    Figures {
+        rate: records as f64 / took.as_secs_f64(),
+        cost: processor.as_secs_f64() * 1e6 / records as f64,
+    }
+}
+
+/// Measures `ProducerPerformance`. The processor time includes the start of the program.
+fn of_java(
+    broker: &Broker,
+    topic: &str,
+    compression: &str,
+    payload: &Path,
+    records: u64,
+) -> Result<Figures> {
+    let before = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let output = java("org.apache.kafka.tools.ProducerPerformance")
+        .args(["--topic", topic, "--throughput", "-1", "--num-records"])
+        .arg(records.to_string())
+        .arg("--payload-file")
+        .arg(payload)
+        .arg("--bootstrap-server")
+        .arg(broker.address.to_string())
+        .arg("--command-property")
+        .args(["acks=all", "linger.ms=5", "batch.size=262144"])
+        .arg(format!("compression.type={compression}"))
+        .output()?;
+    let after = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    // The last line is `N records sent, RATE records/sec (…), …`.
+    let rate = text.lines().last().and_then(|line| {
+        let (_, rest) = line.split_once(" records sent, ")?;
+        rest.split_once(' ')?.0.parse().ok()
+    });
+    let rate = rate.ok_or_else(|| {
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        format!("ProducerPerformance printed {text}{complaint}")
+    })?;
+    let time = |it: nix::sys::resource::Usage| {
+        let (user, system) = (it.user_time(), it.system_time());
+        let microseconds =
+            (user.tv_sec() + system.tv_sec()) * 1_000_000 + user.tv_usec() + system.tv_usec();
+        Duration::from_micros(u64::try_from(microseconds).unwrap_or(0))
+    };
+    let processor = time(after).saturating_sub(time(before));
+    let cost = figures(records, Duration::from_secs(1), processor).cost;
+    Ok(Figures { rate, cost })
+}
+
+/// Measures tapfan, from the first frame until the broker has acknowledged all records.
+fn of_tapfan(
+    folder: &Path,
+    target: &str,
+    compression: &str,
+    values: &[String],
+    records: u64,
+) -> Result<Figures> {
+    let router = Router::start(folder, target, compression)?;
+    let mut stream = connect(&folder.join("in"))?;
+    let writes: Vec<_> = writes(values);
+    router.wait(|sink| sink["state"] == "up")?;
+    let (began, before) = (Instant::now(), router.processor()?);
+    let mut sent = 0;
+    for write in writes.iter().cycle() {
+        let count = WRITE.min(records - sent);
+        let bytes = usize::try_from(count)? * write.len() / usize::try_from(WRITE)?;
+        stream.write_all(&write[..bytes])?;
+        sent += count;
+        if sent == records {
+            break;
+        }
+        // `/status` is read rarely, so that it costs little.
+        if sent % WINDOW < WRITE {
+            router.wait_for(sent.saturating_sub(WINDOW))?;
+        }
+    }
+    router.wait_for(records)?;
+    Ok(figures(
+        records,
+        began.elapsed(),
+        router.processor()?.saturating_sub(before),
+    ))
+}
+
+/// Returns buffers with [`WRITE`] frames each. Each text is in one of the frames.
+fn writes(values: &[String]) -> Vec<Vec<u8>> {
+    let frames: Vec<_> = values.iter().map(|value| frame(value)).collect();
+    let all: Vec<_> = frames.iter().cycle().take(6 * KINDS).collect();
+    let chunks = all.chunks_exact(usize::try_from(WRITE).expect("a small number"));
+    chunks
+        .map(|chunk| {
+            chunk
+                .iter()
+                .flat_map(|frame| frame.iter().copied())
+                .collect()
+        })
+        .collect()
+}
+
+/// Creates a frame of [`RECORD`] bytes: an `extra` that contains the text, and a message of type `AUTH_QUERY`.
+fn frame(text: &str) -> Vec<u8> {
+    let mut frame = u32::try_from(RECORD)
+        .expect("a small number")
+        .to_be_bytes()
+        .to_vec();
+    // Field 3, of 139 bytes.
+    frame.extend(b"\x1a\x8b\x01");
+    frame.extend(&text.as_bytes()[..139]);
+    frame.extend(b"\x72\x02\x08\x01\x78\x01");
+    frame
+}
+
+/// Connects once the router listens, and starts a stream.
+fn connect(socket: &Path) -> Result<UnixStream> {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let mut stream = loop {
+        match UnixStream::connect(socket) {
+            Ok(stream) => break stream,
+            Err(error) if Instant::now() > deadline => return Err(error.into()),
+            Err(_) => thread::sleep(Duration::from_millis(1)),
+        }
+    };
+    handshake::open(&mut stream)?;
+    Ok(stream)
+}
+
+// === impl Router ===
+
+impl Router {
+    fn start(folder: &Path, target: &str, compression: &str) -> Result<Self> {
+        let admin = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let tapfile = format!(
+            "admin {admin}\nlisten unix://in\ndnstap {target} full 1 64 {{\n compression {compression}\n linger 5ms\n}}\n"
+        );
+        fs::write(folder.join("Tapfile"), tapfile)?;
+        let program = env::var_os("TAPFAN").unwrap_or_else(|| env!("CARGO_BIN_EXE_tapfan").into());
+        let process = Command::new(fs::canonicalize(PathBuf::from(program))?)
+            .args(["run", "--log-level", "error"])
+            .current_dir(folder)
+            .spawn()?;
+        Ok(Self { process, admin })
+    }
+
+    /// Returns the processor time that the process has used.
+    fn processor(&self) -> Result<Duration> {
+        let process = Pid::from_raw(i32::try_from(self.process.id())?);
+        let time = ClockId::pid_cpu_clock_id(process)?.now()?;
+        Ok(time.into())
+    }
+
+    /// Waits until the broker has acknowledged this number of records.
+    fn wait_for(&self, records: u64) -> Result<()> {
+        self.wait(|sink| sink["ledger"]["delivered"].as_u64() >= Some(records))
+    }
+
+    /// Waits until the sink satisfies a condition. Fails if it has dropped a frame.
+    fn wait(&self, condition: impl Fn(&serde_json::Value) -> bool) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(120);
+        loop {
+            let sink = self.sink()?;
+            let dropped = sink["ledger"]["dropped"].as_object().ok_or("no ledger")?;
+            if dropped.values().any(|frames| frames.as_u64() != Some(0)) {
+                return Err(format!("frames were dropped: {dropped:?}").into());
+            }
+            if condition(&sink) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(format!("the records are not acknowledged: {sink}").into());
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn sink(&self) -> Result<serde_json::Value> {
+        let mut text = String::new();
+        // The admin endpoint may not listen yet.
+        let Ok(mut answer) = admin::get(self.admin, "/status", "") else {
+            return Ok(serde_json::json!({ "ledger": { "dropped": {} } }));
+        };
+        answer.read_to_string(&mut text)?;
+        let (_, body) = text.split_once("\r\n\r\n").ok_or("/status has no body")?;
+        let mut status: serde_json::Value = serde_json::from_str(body)?;
+        Ok(status["sinks"][0].take())
+    }
+}
+
+impl Drop for Router {
+    fn drop(&mut self) {
+        // Ignores errors: the process may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

@@ -1,0 +1,189 @@
+//! A DNS server that writes numbered frames at a fixed rate.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Write,
+    net::Shutdown,
+    ops::Range,
+    os::unix::net::UnixStream,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    dnstap_fields::{Dnstap, EXTRA},
+    frame_streams::{ACCEPT, FINISH, Frame, READY, START, STOP, control, read},
+    kafka::record::Record,
+};
+
+/// The number of frames per second.
+pub(crate) const RATE: u64 = 20_000;
+/// The number of different identities. Frame `n` has the identity `n % IDENTITIES`.
+const IDENTITIES: u64 = 8;
+
+/// A thread that sends numbered frames.
+pub(crate) struct Flow {
+    is_over: Arc<AtomicBool>,
+    sent: Arc<AtomicU64>,
+    thread: thread::JoinHandle<()>,
+}
+
+// === impl Flow ===
+
+impl Flow {
+    /// Connects to tapfan's unix socket, and starts to send.
+    pub(crate) fn start(to: &Path) -> Self {
+        let mut stream = UnixStream::connect(to).expect("tapfan listens");
+        stream.write_all(&control(READY)).expect("sent");
+        let accept = read(&mut stream).expect("an answer");
+        assert_eq!(accept, Some(Frame::Control(ACCEPT)));
+        stream.write_all(&control(START)).expect("sent");
+        let (is_over, sent) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
+        let (until, count) = (Arc::clone(&is_over), Arc::clone(&sent));
+        let thread = thread::spawn(move || send(&mut stream, &until, &count));
+        Self {
+            is_over,
+            sent,
+            thread,
+        }
+    }
+
+    /// Waits until `frames` more frames have been sent.
+    pub(crate) fn pass(&self, frames: u64) {
+        let goal = self.sent.load(Ordering::Relaxed) + frames;
+        while self.sent.load(Ordering::Relaxed) < goal {
+            assert!(!self.thread.is_finished(), "the sender has ended");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Ends the stream, and waits until tapfan has read all of it. Returns the number of frames.
+    pub(crate) fn stop(self) -> u64 {
+        self.is_over.store(true, Ordering::Relaxed);
+        self.thread.join().expect("every frame was sent");
+        self.sent.load(Ordering::Relaxed)
+    }
+}
+
+/// Sends frames until `is_over` is true.
+fn send(stream: &mut UnixStream, is_over: &AtomicBool, sent: &AtomicU64) {
+    let begun = Instant::now();
+    let mut number = 0;
+    while !is_over.load(Ordering::Relaxed) {
+        let mut bytes = Vec::new();
+        let due = u128::from(RATE) * begun.elapsed().as_micros() / 1_000_000;
+        while u128::from(number) < due {
+            let frame = frame(number);
+            let length = u32::try_from(frame.len()).expect("a small frame");
+            bytes.extend(length.to_be_bytes());
+            bytes.extend(frame);
+            number += 1;
+        }
+        stream.write_all(&bytes).expect("tapfan reads");
+        sent.store(number, Ordering::Relaxed);
+        thread::sleep(Duration::from_millis(2));
+    }
+    stream.write_all(&control(STOP)).expect("tapfan reads");
+    let finish = read(stream).expect("an answer");
+    assert_eq!(finish, Some(Frame::Control(FINISH)));
+    stream.shutdown(Shutdown::Both).expect("an open stream");
+}
+
+/// Returns the frame with this number: a query, whose field `extra` is the number.
+pub(crate) fn frame(number: u64) -> Vec<u8> {
+    let identity = format!("server-{}", number % IDENTITIES);
+    let message = [
+        // The type CLIENT_QUERY, over UDP and IPv4, at 2024-07-03.
+        &[0x08, 5, 0x10, 1, 0x18, 1, 0x22, 4, 192, 0, 2, 7][..],
+        &[0x40, 0x80, 0xb8, 0x94, 0xb4, 0x06],
+        &[0x52, 60],
+        &[0xab; 60],
+    ]
+    .concat();
+    let field = |tag: u8, value: &[u8]| {
+        let length = u8::try_from(value.len()).expect("a short field");
+        [&[tag, length], value].concat()
+    };
+    [
+        field(0x0a, identity.as_bytes()),
+        field(0x1a, &number.to_be_bytes()),
+        field(0x72, &message),
+        vec![0x78, 1],
+    ]
+    .concat()
+}
+
+/// Returns a frame of about `size` bytes, without a number.
+pub(crate) fn large_frame(size: usize) -> Vec<u8> {
+    let size = u32::try_from(size).expect("a small frame");
+    // The length is a varint of three bytes.
+    let byte = |shift: u32| (size >> shift).to_le_bytes()[0] & 0x7f;
+    let [a, b, c] = [byte(0) | 0x80, byte(7) | 0x80, byte(14)];
+    let mut frame = vec![0x1a, a, b, c];
+    frame.resize(4 + size as usize, b'x');
+    frame.extend(b"\x72\x02\x08\x05\x78\x01");
+    frame
+}
+
+/// Returns the number of a frame.
+fn number_of(frame: &[u8]) -> u64 {
+    let dnstap = Dnstap::parse(frame);
+    let extra = dnstap.outer_field(EXTRA).expect("a numbered frame");
+    u64::from_be_bytes(extra.try_into().expect("eight bytes"))
+}
+
+/// Asserts that `records` are the frames `0..sent`, each of them once and byte for byte, and that
+/// the frames of each identity are in order in one partition.
+pub(crate) fn assert_stored(topic: &str, records: &[Record], sent: u64) {
+    let missing = missing(topic, records, sent);
+    assert!(
+        missing.is_empty(),
+        "{topic}: {missing:?} of {sent} are missing"
+    );
+}
+
+/// Returns the frames of `0..sent` that are not in `records`. Asserts that each other frame is there
+/// once and byte for byte, and that the frames of each identity are in order in one partition.
+pub(crate) fn missing(topic: &str, records: &[Record], sent: u64) -> Vec<Range<u64>> {
+    let mut last = BTreeMap::new();
+    let mut numbers = BTreeSet::new();
+    for record in records {
+        let number = number_of(&record.value);
+        assert!(
+            record.value == frame(number),
+            "{topic}: the bytes of {number}"
+        );
+        assert!(numbers.insert(number), "{topic}: {number} is stored twice");
+        let place = (record.partition, number);
+        if let Some((partition, before)) = last.insert(number % IDENTITIES, place) {
+            assert!(number > before, "{topic}: {number} follows {before}");
+            assert_eq!(record.partition, partition, "{topic}: {number}, {before}");
+        }
+    }
+    let mut missing = Vec::new();
+    let mut next = 0;
+    for number in numbers.into_iter().chain([sent]) {
+        if number > next {
+            missing.push(next..number);
+        }
+        next = number + 1;
+    }
+    assert_eq!(next, sent + 1, "{topic}: a frame that was not sent");
+    missing
+}
+
+#[test]
+fn frames_have_their_numbers() {
+    let dnstap = Dnstap::parse(&frame(77));
+    assert_eq!(number_of(&frame(77)), 77);
+    assert_eq!(dnstap.message_type(), 5);
+    assert_eq!(
+        dnstap.outer_field(crate::dnstap_fields::IDENTITY),
+        Some(b"server-5".as_slice())
+    );
+}
