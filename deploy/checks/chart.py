@@ -163,7 +163,7 @@ def example(tree, section):
         yield from refused(tree, tapfile, "--values", file.name)
     given = yaml.safe_load(values)
     mounts = [mount["mountPath"] for mount in given.get("secrets", []) + given.get("configMaps", [])]
-    for path in re.findall(r"^ +(?:cert|key|ca|client_ca) (\S+)", tapfile, re.MULTILINE):
+    for path in re.findall(r"^ +(?:cert|key|ca|client_ca|sasl \S+ \S+) (\S+)", tapfile, re.MULTILINE):
         if str(Path(path).parent) not in mounts:
             yield f"the values mount nothing for {path}"
 

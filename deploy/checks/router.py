@@ -46,6 +46,7 @@ class Stage:
             volume = workload.volume(mount)
             if "secret" in volume or ("configMap" in volume and path != "/etc/tapfan"):
                 certificate(here)
+                password(here)
             if path != "/etc/tapfan":
                 text = text.replace(f"{path}/", f"{here}/")
         text = re.sub(r"0\.0\.0\.0:(\d+)", self.on_loopback, text)
@@ -69,6 +70,13 @@ def certificate(folder):
         *("-keyout", folder / "tls.key", "-out", folder / "tls.crt"),
     )
     (folder / "ca.crt").write_text((folder / "tls.crt").read_text())
+
+
+def password(folder):
+    """Makes a file with a password, with the permissions of a Secret that Kubernetes mounts."""
+    file = folder / "password"
+    file.write_text("secret\n")
+    file.chmod(0o440)
 
 
 class Router:

@@ -4,7 +4,7 @@
 use std::{fmt, mem, sync::Arc, time::Duration};
 
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use super::{
     ListenerHandle, SinkHandle, Supervisor,
@@ -201,7 +201,7 @@ impl Supervisor {
             }
             (SinkStep::Adopt(stack), old) => {
                 let old = old?;
-                info!(sink = %name, "reloaded certificates, the next handshake uses them");
+                material.log_change(&old.material, &name);
                 changes.changed.push(name);
                 if let Way::Dials(running) = &old.work.way {
                     running.adopt(&stack);

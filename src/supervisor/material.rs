@@ -7,6 +7,8 @@ use std::{
     sync::Arc,
 };
 
+use tracing::info;
+
 use crate::{
     config::{self, Listen, ListenAddress},
     files::{self, NAMES_LIMIT, Secret, waiting_for},
@@ -109,6 +111,16 @@ impl Material {
         })
     }
 
+    /// Logs which files of a running sink have changed since `old` was read.
+    pub(super) fn log_change(&self, old: &Self, sink: &str) {
+        if self.password != old.password {
+            info!(sink, "reloaded the password, the next login uses it");
+        }
+        if self.digest != old.digest {
+            info!(sink, "reloaded certificates, the next handshake uses them");
+        }
+    }
+
     fn none() -> Self {
         Self::of([], None)
     }
@@ -178,6 +190,35 @@ mod tests {
         fs::write(&one, "ab").expect("written");
         fs::write(&other, "").expect("written");
         assert_ne!(of_both(), before);
+    }
+
+    #[test]
+    fn another_password_is_noticed() {
+        use crate::config::{Sasl, SaslMechanism};
+
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("password");
+        let socket = "kafka://192.0.2.1/dnstap".parse().expect("a SOCKET");
+        let mut sink = config::Sink::new("a", socket);
+        sink.kafka.sasl = Some(Sasl::new(SaslMechanism::ScramSha256, "tapfan", &file));
+        let read = |password: &str| {
+            fs::write(&file, password).expect("written");
+            Material::of_sink(&sink).expect("a password")
+        };
+        let before = read("one");
+        assert_eq!(
+            read("one\n"),
+            before,
+            "the line end is not part of the password"
+        );
+        let after = read("other");
+        assert_ne!(after, before);
+        let revealed = after.credentials().password;
+        assert_eq!(revealed.as_ref().map(Secret::reveal), Some("other"));
+        assert!(!format!("{after:?}").contains("other"), "it is never shown");
+        fs::write(&file, "").expect("written");
+        let error = Material::of_sink(&sink).expect_err("no password");
+        assert!(error.to_string().contains("has no password"), "{error}");
     }
 
     #[cfg(feature = "tls")]

@@ -200,7 +200,7 @@ impl SinkPart {
                 oldest_seconds,
             },
             confirm: ConfirmStatus {
-                level: self.config.confirm.label().to_owned(),
+                level: self.level().to_owned(),
                 unconfirmed_bytes: ledger.unconfirmed_bytes,
                 oldest_seconds: self.queues.oldest_unconfirmed().map(seconds_since),
             },
@@ -221,6 +221,14 @@ impl SinkPart {
             }),
             latency: (&self.queues.latency()).into(),
             certificates: self.certificates.iter().map(Into::into).collect(),
+        }
+    }
+
+    /// Returns the level of confirmation.
+    fn level(&self) -> &'static str {
+        match self.config.endpoint {
+            Endpoint::Kafka(_) => "stored",
+            _ => self.config.confirm.label(),
         }
     }
 

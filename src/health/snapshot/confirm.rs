@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ConfirmStatus {
-    /// The configured level: `written`, `kernel` or `finish`.
+    /// The configured level: `written`, `kernel` or `finish`. For a sink that writes to Kafka it is `stored`: all in-sync
+    /// replicas have stored the frame.
     pub level: String,
     /// Bytes of memory that the unconfirmed frames hold.
     pub unconfirmed_bytes: u64,

@@ -116,7 +116,7 @@ pub(in super::super) fn help_for(word: &str) -> Option<&'static str> {
         }
         "user" | "username" | "password" | "password_file" => SASL_USAGE,
         "batch_size" | "batch.size" => {
-            "remove it; a batch of records has up to 1 MiB, and `linger` sets how long records are collected"
+            "remove it; a batch of records has up to 256 KiB, and `linger` sets how long records are collected"
         }
         _ => return None,
     })
