@@ -167,6 +167,7 @@ impl Health {
             // only logged.
             Event::Stalled
             | Event::Unconfirmed(_)
+            | Event::RecordsRefused(_)
             | Event::Fault { .. }
             | Event::Added
             | Event::Removed
@@ -205,6 +206,7 @@ impl Health {
             | Event::Connecting(_)
             | Event::Handshaking(_)
             | Event::Unconfirmed(_)
+            | Event::RecordsRefused(_)
             | Event::DoesNotConfirm
             | Event::ConfirmsAgain
             | Event::Fault { .. }

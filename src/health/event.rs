@@ -62,6 +62,8 @@ pub(crate) enum Event<'a> {
     /// The collector has not confirmed the end of its stream. If the sink writes files: its last file was not
     /// completed.
     Unconfirmed(&'a dyn Error),
+    /// The brokers of a topic have refused frames for good.
+    RecordsRefused(&'a dyn Error),
     /// Several connections in a row have ended without FINISH. From now on, `confirm finish` works as `confirm kernel`.
     DoesNotConfirm,
     /// A connection has ended with FINISH, after [`DoesNotConfirm`](Self::DoesNotConfirm) was reported. From now on,

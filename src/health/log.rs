@@ -109,6 +109,7 @@ impl Line<'_> {
             Event::Unconfirmed(cause) => {
                 warn!(target: TARGET, sink, endpoint = of_several, %cause, "the collector did not confirm the end of its stream");
             }
+            Event::RecordsRefused(cause) => self.records_refused(cause),
             Event::DoesNotConfirm => {
                 warn!(target: TARGET, sink, endpoint = of_several, "several connections in a row ended without FINISH; `confirm finish` now works as `confirm kernel`; in 10 minutes, tapfan tries FINISH again");
             }
@@ -187,6 +188,11 @@ impl Line<'_> {
         } else {
             "sink"
         }
+    }
+
+    fn records_refused(&self, cause: &dyn std::error::Error) {
+        let sink = self.sink;
+        warn!(target: TARGET, sink, %cause, "the brokers refused frames for good, and tapfan dropped them");
     }
 
     fn failed(&self, failed: &FailedAttempt<'_>, delay: Duration) {
@@ -272,6 +278,7 @@ impl Journal {
             | Event::Stalled
             | Event::Ended(_)
             | Event::Unconfirmed(_)
+            | Event::RecordsRefused(_)
             | Event::DoesNotConfirm
             | Event::ConfirmsAgain
             | Event::Fault { .. }

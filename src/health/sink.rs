@@ -162,6 +162,7 @@ impl SinkHealth {
             | Event::Stalled
             | Event::Ended(_)
             | Event::Unconfirmed(_)
+            | Event::RecordsRefused(_)
             | Event::DoesNotConfirm
             | Event::ConfirmsAgain
             | Event::Fault { .. }

@@ -8,7 +8,7 @@ use std::{
 use bytes::Buf;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    time::timeout,
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
@@ -53,6 +53,9 @@ struct Parts<'a> {
 
 /// The length of the longest answer that is read. The answer for a topic with a thousand partitions has less than a tenth.
 const LONGEST_ANSWER: usize = 1 << 20;
+
+/// The time after which a broker that has no producer id yet is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 /// The part of `Limits::produce` in which the replicas must store a batch. The broker must answer sooner than the
 /// connection is given up.
@@ -109,10 +112,22 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Broker<Io> {
     }
 
     /// Returns a new producer id.
+    ///
+    /// A broker that has just started has none. It is asked again until the deadline for an answer.
     pub(crate) async fn init_producer_id(&mut self) -> Result<ProducerId, Error> {
-        let request = request::init_producer_id(self.next());
-        let answer = self.ask(Doing::InitProducerId, &request).await?;
-        response::init_producer_id(&answer)
+        let deadline = Instant::now() + self.limits.answer;
+        loop {
+            let request = request::init_producer_id(self.next());
+            let answer = self.ask(Doing::InitProducerId, &request).await?;
+            match response::init_producer_id(&answer) {
+                Err(error @ Error::Refused { .. })
+                    if error.is_passing() && Instant::now() < deadline =>
+                {
+                    sleep(ASK_AGAIN).await;
+                }
+                result => return result,
+            }
+        }
     }
 
     /// Sends batches, and returns the answer.
@@ -193,7 +208,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Broker<Io> {
         let length = self.io.read_i32().await.map_err(failed)?;
         let length = match usize::try_from(length) {
             Ok(length) if (4..=LONGEST_ANSWER).contains(&length) => length,
-            _ => return Err(Error::TooLong(length.into())),
+            _ => return Err(Error::too_long(length)),
         };
         let correlation = self.io.read_i32().await.map_err(failed)?;
         if correlation != self.correlation {

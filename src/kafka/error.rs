@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use super::ErrorCode;
+use super::{ErrorCode, error_code::Meaning};
 
 /// The reason why a broker cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -14,8 +14,13 @@ pub(crate) enum Error {
     #[error("{0}: the broker closed the connection{hint}", hint = closed_hint(*.0))]
     Closed(Doing),
     /// The broker did not answer in time.
-    #[error("{doing}: no answer for {after:?}")]
+    #[error("{doing}: no answer for {after:?}{hint}", hint = silence_hint(*.doing))]
     Silent { doing: Doing, after: Duration },
+    /// The peer speaks TLS.
+    #[error(
+        "the answer is a message of TLS, so this port uses TLS; begin the SOCKET with `kafka+tls://`"
+    )]
+    Tls,
     /// The answer is longer than any answer of a broker can be.
     #[error(
         "the answer has {0} bytes, which no answer of a Kafka broker has; is this the port of a Kafka broker?"
@@ -100,6 +105,43 @@ impl Error {
         }
     }
 
+    pub(super) fn too_long(length: i32) -> Self {
+        /// The first bytes of an alert in TLS: the type of the record, and the major version.
+        const ALERT: [u8; 2] = [0x15, 0x03];
+        match length.to_be_bytes() {
+            [kind, version, ..] if [kind, version] == ALERT => Self::Tls,
+            _ => Self::TooLong(length.into()),
+        }
+    }
+
+    /// Returns whether the error is likely to be gone in a moment, without any change by an operator.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::Refused { code, .. } => {
+                *code != ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
+                    && matches!(code.meaning(), Meaning::Later | Meaning::Moved)
+            }
+            error => error.is_of_network(),
+        }
+    }
+
+    /// Returns whether the broker did not answer a `Produce` request.
+    pub(crate) fn is_silence_after_batches(&self) -> bool {
+        matches!(self, Self::Silent { doing, .. } if *doing == Doing::Produce)
+    }
+
+    /// Returns whether the connection was idle when it ended.
+    pub(crate) fn is_of_idle(&self) -> bool {
+        matches!(
+            self,
+            Self::Closed(Doing::Idle)
+                | Self::Io {
+                    doing: Doing::Idle,
+                    ..
+                }
+        )
+    }
+
     /// Returns whether the connection broke, so that another attempt may succeed without any change.
     pub(crate) fn is_of_network(&self) -> bool {
         matches!(
@@ -122,6 +164,15 @@ impl std::fmt::Display for Doing {
             Self::Produce => "Produce",
             Self::Idle => "idle",
         })
+    }
+}
+
+/// Returns the likely reason for a peer that does not answer this request.
+fn silence_hint(doing: Doing) -> &'static str {
+    match doing {
+        Doing::ApiVersions => "; is this the port of a Kafka broker?",
+        Doing::Produce => "; does the broker hang, or do its replicas?",
+        _ => "",
     }
 }
 

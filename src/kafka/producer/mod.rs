@@ -301,6 +301,11 @@ impl Producer {
         })
     }
 
+    /// Returns whether a batch waits that was already sent.
+    pub(crate) fn has_sent(&self) -> bool {
+        self.partitions.iter().any(Partition::has_stamp)
+    }
+
     /// Returns the time at which a batch can be sent to the broker `leader`. `None` if none waits.
     pub(crate) fn due(&self, leader: i32) -> Option<Instant> {
         let partitions = self.partitions.iter();

@@ -43,7 +43,7 @@ const LONGEST_DELAY: Duration = Duration::from_secs(1);
 impl Consequence {
     /// Returns whether the connections must do anything.
     pub(crate) fn is_news(&self) -> bool {
-        self.is_moved || self.denied.is_some() || self.failed.is_some()
+        self.is_moved || self.denied.is_some() || self.refused.is_some() || self.failed.is_some()
     }
 }
 

@@ -99,10 +99,13 @@ impl ConnectError {
     }
 
     /// Returns the shortest delay before the next attempt. The delay is longer for files: if a file cannot be opened
-    /// now, it probably cannot be opened a few milliseconds later.
+    /// now, it probably cannot be opened a few milliseconds later. It is also longer for errors of brokers that an operator
+    /// must correct.
     pub(in crate::sink) fn least_delay(&self) -> Duration {
         match self.cause {
             ConnectCause::File(_) => Duration::from_millis(500),
+            #[cfg(feature = "kafka")]
+            ConnectCause::Kafka(ref error) => error.least_delay(),
             _ => Duration::ZERO,
         }
     }

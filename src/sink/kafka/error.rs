@@ -54,6 +54,15 @@ impl KafkaError {
         FailureKind::of((std::mem::discriminant(self), code))
     }
 
+    /// Returns the shortest delay before the next attempt. It is long if an operator must change something: a broker logs
+    /// each failed login, and some lock the account of a user after several.
+    pub(crate) fn least_delay(&self) -> Duration {
+        match self {
+            Self::Broker(_, error) if !error.is_passing() => Duration::from_secs(5),
+            _ => Duration::ZERO,
+        }
+    }
+
     /// Returns whether a connection broke, so that another attempt may succeed without any change.
     pub(crate) fn is_of_network(&self) -> bool {
         matches!(self, Self::Broker(_, error) if error.is_of_network())

@@ -10,17 +10,23 @@ use std::{
 
 use tokio::{
     select,
-    sync::{Notify, mpsc},
-    task::JoinSet,
-    time::{Instant, sleep, sleep_until},
+    sync::mpsc,
+    task::{JoinError, JoinSet},
+    time::{Instant, sleep},
 };
+use tracing::debug;
 
-use super::{Kafka, KafkaError, Session, dial::Around, error::Subject};
+use super::{
+    Kafka, KafkaError, Session,
+    dial::Around,
+    error::Subject,
+    leader::{self, Ended, News},
+};
 use crate::{
-    health::{Disconnect, Stage},
+    health::{Disconnect, Event, Stage},
     kafka::{self, Broker, Consequence, Metadata, Node, Producer},
     net::{Authority, Host, Stream},
-    sink::{ConnectCause, ConnectError, connect::race},
+    sink::{ConnectCause, ConnectError, STEADY, connect::race},
 };
 
 /// The connections to all leaders.
@@ -36,21 +42,15 @@ pub(super) struct Link {
     leaders: BTreeSet<i32>,
     news: mpsc::Receiver<News>,
     report: mpsc::Sender<News>,
+    /// The progress of the session when a connection was last lost.
+    last_loss: Option<u64>,
+    /// The time at which refused records were last reported.
+    last_refusal: Option<Instant>,
 }
 
 /// The reason why a link has ended. Empty as long as it works.
 #[derive(Debug, Default)]
 pub(super) struct Life(OnceLock<Arc<Disconnect>>);
-
-/// The end of a connection to a leader.
-#[derive(Debug)]
-struct Ended {
-    leader: i32,
-    error: kafka::Error,
-}
-
-/// What a leader's task has learned from an answer.
-type News = (i32, Consequence);
 
 /// The longest time for which leaders are looked for after a connection was lost or a leader has moved. Brokers notice
 /// after nine seconds by default that a broker is down, and then choose other leaders.
@@ -65,8 +65,8 @@ const METADATA_AGE: Duration = Duration::from_secs(5 * 60);
 /// The number of leaders to which the sink connects at the same time.
 const CONNECTING_AT_MOST: usize = 8;
 
-/// The longest wait that a broker can ask for because of a quota.
-const THROTTLED_AT_MOST: Duration = Duration::from_secs(30);
+/// The shortest time between two reports of refused records.
+const REFUSALS_EVERY: Duration = Duration::from_secs(60);
 
 // === impl Link ===
 
@@ -82,9 +82,35 @@ impl Link {
             leaders: BTreeSet::new(),
             news,
             report,
+            last_loss: None,
+            last_refusal: None,
         };
         link.refresh().await?;
+        if link.session().read(Producer::has_sent) {
+            link.first_answer().await?;
+        }
         Ok(link)
+    }
+
+    /// Waits until a broker has answered a batch that an earlier connection has sent without an answer. Without this wait,
+    /// a broker that never answers batches would look as if it were up again and again.
+    async fn first_answer(&mut self) -> Result<(), ConnectError> {
+        loop {
+            select! {
+                Some(ended) = self.tasks.join_next() => {
+                    let Ended { leader, error, .. } = unwrap(ended);
+                    self.leaders.remove(&leader);
+                    return Err(self.failed(Some(leader), error));
+                }
+                Some((leader, consequence)) = self.news.recv() => {
+                    let is_moved = self.judge(leader, consequence);
+                    if !is_moved.map_err(|error| self.refused(error))? {
+                        return Ok(());
+                    }
+                    self.refresh().await?;
+                }
+            }
+        }
     }
 
     fn session(&self) -> &Session {
@@ -179,11 +205,7 @@ impl Link {
                 None => break,
                 Some(Ok(Ok((leader, broker)))) => self.lead(leader, broker),
                 Some(Ok(Err(error))) => failure = Some(error),
-                Some(Err(fault)) => {
-                    if let Ok(fault) = fault.try_into_panic() {
-                        std::panic::resume_unwind(fault);
-                    }
-                }
+                Some(Err(fault)) => resume(fault),
             }
         }
         failure.map_or(Ok(()), Err)
@@ -196,11 +218,9 @@ impl Link {
         let signal = session.reach(leader);
         let topic = self.topic();
         let report = self.report.clone();
-        self.tasks.spawn(async move {
-            let error = lead(leader, broker, &topic, &session, &signal, &report).await;
-            session.lose(leader, &signal);
-            Ended { leader, error }
-        });
+        self.tasks.spawn(leader::write(
+            leader, broker, topic, session, signal, report,
+        ));
     }
 
     /// Keeps the connections, until no batch can be sent any more. Then reports the reason to `life`.
@@ -219,18 +239,14 @@ impl Link {
     /// Waits for a change, and reacts to it.
     async fn step(&mut self) -> Result<(), Disconnect> {
         let is_news = select! {
-            Some(ended) = self.tasks.join_next() => match ended {
-                Ok(Ended { leader, error }) => {
-                    self.leaders.remove(&leader);
-                    tracing::debug!(leader, %error, "a connection to a broker ended");
-                    true
-                }
-                Err(fault) => match fault.try_into_panic() {
-                    Ok(fault) => std::panic::resume_unwind(fault),
-                    Err(_) => true,
-                },
-            },
-            Some((leader, consequence)) = self.news.recv() => self.judge(leader, consequence)?,
+            Some(ended) = self.tasks.join_next() => {
+                self.bear(unwrap(ended))?;
+                true
+            }
+            Some((leader, consequence)) = self.news.recv() => {
+                let is_moved = self.judge(leader, consequence);
+                is_moved.map_err(|error| Disconnect::Broker(Box::new(error)))?
+            }
             () = sleep(METADATA_AGE) => true,
         };
         if is_news {
@@ -240,24 +256,54 @@ impl Link {
         }
     }
 
+    /// Handles the loss of a connection to a leader.
+    ///
+    /// # Errors
+    /// If another connection would probably be lost, too: the broker did not answer, or two connections in a row were lost
+    /// without progress.
+    fn bear(&mut self, Ended { leader, error, age }: Ended) -> Result<(), Disconnect> {
+        self.leaders.remove(&leader);
+        debug!(leader, %error, "a connection to a broker ended");
+        // Brokers close connections that have been idle for some minutes.
+        if error.is_of_idle() && age >= STEADY {
+            return Ok(());
+        }
+        let progress = Some(self.session().progress());
+        let is_repeated = std::mem::replace(&mut self.last_loss, progress) == progress;
+        if is_repeated || error.is_silence_after_batches() {
+            let subject = Subject {
+                broker: Some(leader),
+                partition: None,
+            };
+            let error = KafkaError::Broker(subject, error);
+            return Err(Disconnect::BrokerLost(Box::new(error)));
+        }
+        Ok(())
+    }
+
     /// Returns whether the leaders must be looked up again.
     ///
     /// # Errors
     /// If no batch can be stored until an operator changes something, or if a batch could not be stored for too long.
-    fn judge(&self, leader: i32, consequence: Consequence) -> Result<bool, Disconnect> {
+    fn judge(&mut self, leader: i32, consequence: Consequence) -> Result<bool, KafkaError> {
+        if let Some(error) = consequence.refused {
+            let is_news = |last: Instant| last.elapsed() >= REFUSALS_EVERY;
+            if self.last_refusal.is_none_or(is_news) {
+                self.last_refusal = Some(Instant::now());
+                self.around.status.report(&Event::RecordsRefused(&error));
+            }
+        }
         let subject = |partition| Subject {
             broker: Some(leader),
             partition: Some((partition, self.topic())),
         };
         if let Some((partition, error)) = consequence.denied {
-            let error = KafkaError::Broker(subject(partition), error);
-            return Err(Disconnect::Broker(Box::new(error)));
+            return Err(KafkaError::Broker(subject(partition), error));
         }
         if let Some((partition, code, age)) = consequence.failed
             && age >= RECOVERY
         {
-            let error = KafkaError::NotStored(subject(partition), age, code);
-            return Err(Disconnect::Broker(Box::new(error)));
+            return Err(KafkaError::NotStored(subject(partition), age, code));
         }
         Ok(consequence.is_moved)
     }
@@ -279,49 +325,16 @@ impl Link {
     }
 }
 
-/// Sends batches to a leader, until the connection breaks.
-async fn lead(
-    leader: i32,
-    mut broker: Broker<Stream>,
-    topic: &str,
-    session: &Session,
-    signal: &Notify,
-    report: &mpsc::Sender<News>,
-) -> kafka::Error {
-    loop {
-        let mut flight = match session.collect(leader) {
-            Ok(flight) => flight,
-            Err(due) => {
-                let due = async {
-                    match due {
-                        Some(due) => sleep_until(due).await,
-                        None => std::future::pending().await,
-                    }
-                };
-                select! {
-                    () = signal.notified() => {}
-                    () = due => {}
-                    error = broker.closed() => return error,
-                }
-                continue;
-            }
-        };
-        let Some(shipped) = &mut flight.shipped else {
-            continue;
-        };
-        let answer = match broker.produce(topic, shipped).await {
-            Ok(answer) => answer,
-            Err(error) => return error,
-        };
-        let throttle = Duration::from_millis(answer.throttle_ms.max(0).unsigned_abs().into());
-        let consequence = flight.settle(&answer);
-        if consequence.is_news() {
-            // If the link is busy, it is looking up the leaders already. The next answer comes soon.
-            let _ = report.try_send((leader, consequence));
-        }
-        if !throttle.is_zero() {
-            sleep(throttle.min(THROTTLED_AT_MOST)).await;
-        }
+/// Returns the output of a task. If the task has panicked, resumes the panic, so that the whole sink is restarted.
+fn unwrap<T>(ended: Result<T, JoinError>) -> T {
+    ended.unwrap_or_else(|fault| resume(fault))
+}
+
+/// Resumes the panic of a task. The tasks are never aborted while a task waits for them.
+fn resume(fault: JoinError) -> ! {
+    match fault.try_into_panic() {
+        Ok(fault) => std::panic::resume_unwind(fault),
+        Err(fault) => std::panic::resume_unwind(Box::new(fault)),
     }
 }
 

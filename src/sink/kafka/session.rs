@@ -160,6 +160,11 @@ impl Session {
         state.notify_all();
     }
 
+    /// Returns a number that changes whenever the brokers confirm or refuse frames.
+    pub(super) fn progress(&self) -> u64 {
+        self.0.state.lock().progress
+    }
+
     /// Reads from the producer.
     pub(super) fn read<T>(&self, read: impl FnOnce(&Producer) -> T) -> T {
         read(&self.0.state.lock().producer)
