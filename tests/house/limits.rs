@@ -236,6 +236,30 @@ fn the_guide_has_the_limits_of_sinks() {
 }
 
 #[test]
+fn the_page_about_kafka_has_the_limits_of_its_sinks() {
+    let of = Constants::read();
+    let mut page = Document::read("docs/kafka.md");
+    let batch = of.size("src/kafka/producer/mod.rs", "BATCH_BYTES");
+    page.says(format!("A batch leaves when it has {batch}, or after"));
+    let session = "src/sink/kafka/session.rs";
+    let memory = of.size(session, "BYTES");
+    page.says(format!("Up to {memory} of frames wait for the answers"));
+    let part = of.count(session, "PARTS_OF_LIMIT");
+    page.says(format!("it is at most 1/{part} of the limit"));
+    let age = of.time("src/sink/kafka/link.rs", "METADATA_AGE");
+    page.says(format!("tapfan uses them after at most {age}"));
+    page.check();
+
+    let descriptors = |name| of.count("src/sink/descriptors.rs", name);
+    let mut guide = Document::read("docs/guide.md");
+    guide.says(format!(
+        "A Kafka sink reserves {}.",
+        descriptors("BROKERS") + descriptors("LOOKUP")
+    ));
+    guide.check();
+}
+
+#[test]
 fn the_guide_has_the_limits_of_listeners_and_memory() {
     let of = Constants::read();
     let mut guide = Document::read("docs/guide.md");
