@@ -463,7 +463,7 @@ fn taps_that_cannot_start_say_why() {
     insta::assert_snapshot!(tapfile("dnstap udp://192.0.2.1:6000"), @r"
     Tapfile:1:8: error: `udp://` does not carry dnstap: in this address
         dnstap udp://192.0.2.1:6000
-      help: use `unix://`, `tcp://` or `tls://`; an address to connect to can also be `tcp+srv://` or `tls+srv://`, and a sink `file://`
+      help: use `unix://`, `tcp://` or `tls://`; an address to connect to can also be `tcp+srv://` or `tls+srv://`, and a sink `file://`, `kafka://` or `kafka+tls://`
     ");
     let sink = || Sink::new("one", "@out".parse().expect("an endpoint"));
     let twice = Taps::builder().sink(sink()).sink(sink());
