@@ -91,6 +91,15 @@ impl Written {
         self.queue.lock().ledger.resent += frames;
     }
 
+    /// Returns whether the queue is closed.
+    #[cfg_attr(
+        not(feature = "kafka"),
+        allow(dead_code, reason = "only sinks for Kafka keep frames")
+    )]
+    pub(crate) fn is_closing(&self) -> bool {
+        self.queue.lock().closed
+    }
+
     /// Splits off the first `frames` frames, and passes them to `settle`, which changes the contents of the queue.
     fn split(&mut self, frames: usize, settle: impl FnOnce(&mut Contents, VecDeque<Held>)) {
         if frames == 0 {

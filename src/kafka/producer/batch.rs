@@ -33,6 +33,8 @@ pub(in crate::kafka) struct Batch {
     pub(super) failures: u32,
     /// The time of the first such answer.
     failed: Option<Instant>,
+    /// True if the batch was sent and no answer came, so the broker may have stored it.
+    pub(super) is_in_doubt: bool,
     /// True if no more records can be added, because the batch is a part of a batch that was refused.
     pub(super) is_closed: bool,
 }
@@ -47,6 +49,7 @@ impl Batch {
             stamp: None,
             begun,
             failures: 0,
+            is_in_doubt: false,
             failed: None,
             is_closed: false,
         }
@@ -89,6 +92,20 @@ impl Batch {
         self.is_closed || self.records.size() >= BATCH_BYTES / 8 * 7
     }
 
+    /// Calls `each` for every record, with its ticket and its place.
+    pub(super) fn each(&self, mut each: impl FnMut(Record<'_>, u64, u32)) {
+        let spans = self.spans.iter();
+        let mut tickets = spans.flat_map(|span| {
+            (span.first..span.first + span.count).map(|place| (span.ticket, place))
+        });
+        self.records.each(|record| {
+            // Each record has a ticket.
+            if let Some((ticket, place)) = tickets.next() {
+                each(record, ticket, place);
+            }
+        });
+    }
+
     /// Divides the batch. The record at each place belongs to the part whose number `part` returns. `None` leaves the
     /// record out; its ticket is passed to `left_out`.
     pub(super) fn divide(
@@ -104,15 +121,8 @@ impl Batch {
                 ..Self::new(Records::new(self.records.size()), self.begun)
             })
             .collect();
-        let spans = self.spans.iter();
-        let mut tickets = spans.flat_map(|span| {
-            (span.first..span.first + span.count).map(|place| (span.ticket, place))
-        });
         let mut place = 0;
-        self.records.each(|record| {
-            let Some((ticket, first)) = tickets.next() else {
-                return;
-            };
+        self.each(|record, ticket, first| {
             match part(place).and_then(|part| divided.get_mut(part)) {
                 Some(part) => part.append(&record, headers, ticket, first),
                 None => left_out(Span {

@@ -49,7 +49,10 @@ pub(crate) struct Producer {
     pub(super) settings: Settings,
     /// The producer id of new batches. `None` if the producer needs a new one.
     id: Option<ProducerId>,
+    /// The partitions, including those that the topic no longer has: their sequence numbers must not be used again.
     partitions: Vec<Partition>,
+    /// The number of partitions that the topic has now.
+    count: usize,
     /// The partition of records without a key. Another one is chosen after each batch.
     sticky: usize,
     /// True if batches are sent without waiting for more records.
@@ -107,6 +110,7 @@ impl Producer {
             settings,
             id: None,
             partitions: Vec::new(),
+            count: 0,
             sticky: 0,
             hurries: false,
             memory: 0,
@@ -162,10 +166,13 @@ impl Producer {
     /// the batches of the missing partitions move to the others.
     pub(crate) fn set_leaders(&mut self, metadata: &Metadata) -> Vec<Outcome> {
         let mut outcomes = Vec::new();
-        let known = metadata.leaders.len();
-        let missing = self.partitions.split_off(known.min(self.partitions.len()));
-        self.partitions.resize_with(known, Partition::default);
-        for (partition, leader) in self.partitions.iter_mut().zip(&metadata.leaders) {
+        self.count = metadata.leaders.len();
+        if self.partitions.len() < self.count {
+            self.partitions.resize_with(self.count, Partition::default);
+        }
+        let missing = std::iter::repeat(&None);
+        let leaders = metadata.leaders.iter().chain(missing);
+        for (partition, leader) in self.partitions.iter_mut().zip(leaders) {
             if partition.leader != *leader {
                 partition.leader = *leader;
                 partition.is_reachable = false;
@@ -173,9 +180,10 @@ impl Producer {
                 partition.not_before = None;
             }
         }
-        for (index, partition) in missing.into_iter().enumerate() {
-            for batch in partition.waiting {
-                self.rehome(known + index, batch, &mut outcomes);
+        for index in self.count..self.partitions.len() {
+            for batch in std::mem::take(&mut self.partitions[index].waiting) {
+                self.rehome(&batch, &mut outcomes);
+                self.recycle(batch);
             }
         }
         outcomes
@@ -188,7 +196,7 @@ impl Producer {
 
     /// Returns the first partition that has no leader.
     pub(crate) fn leaderless(&self) -> Option<usize> {
-        let mut partitions = self.partitions.iter();
+        let mut partitions = self.partitions.iter().take(self.count);
         partitions.position(|partition| partition.leader.is_none())
     }
 
@@ -220,7 +228,7 @@ impl Producer {
     ) -> Option<i32> {
         let size = Records::size_of(record, &self.settings.headers);
         let index = match record.key {
-            Some(key) => partition_of(key, self.partitions.len()),
+            Some(key) => partition_of(key, self.count),
             None => self.sticky_for(size),
         };
         let headers = &self.settings.headers;
@@ -250,7 +258,7 @@ impl Producer {
         {
             return self.sticky;
         }
-        let count = self.partitions.len();
+        let count = self.count;
         let next = (1..=count).map(|step| (self.sticky + step) % count);
         let good = |index: &usize| self.partitions.get(*index).is_some_and(is_good);
         // An idle partition first, because its leader sends the batch sooner.
@@ -301,9 +309,16 @@ impl Producer {
         })
     }
 
-    /// Returns whether a batch waits that was already sent.
+    /// Returns whether a batch was sent and has no answer yet.
     pub(crate) fn has_sent(&self) -> bool {
-        self.partitions.iter().any(Partition::has_stamp)
+        let mut partitions = self.partitions.iter();
+        partitions.any(|it| it.is_in_flight || it.has_stamp())
+    }
+
+    /// Returns whether each partition has a leader to which there is a connection.
+    pub(crate) fn is_reachable(&self) -> bool {
+        let mut partitions = self.partitions.iter().take(self.count);
+        partitions.all(|it| it.leader.is_some() && it.is_reachable)
     }
 
     /// Returns the time at which a batch can be sent to the broker `leader`. `None` if none waits.

@@ -28,6 +28,8 @@ pub(crate) struct Consequence {
     pub(crate) is_moved: bool,
     /// The reason why no batch can be stored at present, with the partition.
     pub(crate) denied: Option<(usize, Error)>,
+    /// True if the answer does not contain all partitions of the request.
+    pub(crate) is_incomplete: bool,
     /// The reason why some records were refused.
     pub(crate) refused: Option<Error>,
     /// The error of a batch that is sent again, with the partition, and the time since its first failure.
@@ -60,7 +62,7 @@ impl Producer {
         outcomes: &mut Vec<Outcome>,
     ) -> Consequence {
         let mut consequence = Consequence::default();
-        for (index, batch) in shipped.batches {
+        for (index, mut batch) in shipped.batches {
             let answers = answer.map_or(&[][..], |it| &it.partitions);
             let found = answers
                 .iter()
@@ -73,6 +75,8 @@ impl Producer {
                 continue;
             }
             let Some(answer) = found else {
+                consequence.is_incomplete = answer.is_some();
+                batch.is_in_doubt = true;
                 self.put_back(index, batch, outcomes);
                 continue;
             };
@@ -98,6 +102,11 @@ impl Producer {
             }
             Meaning::Refused => {
                 consequence.refused = Some(refused());
+                // Some sequence numbers may be in use, so only a new producer id has free ones.
+                if batch.is_in_doubt && batch.stamp.is_some_and(|it| Some(it.producer) == self.id) {
+                    self.id = None;
+                    consequence.is_moved = true;
+                }
                 self.divide(index, batch, &answer.refused, outcomes);
             }
             Meaning::Forgotten => {
@@ -137,21 +146,22 @@ impl Producer {
 
     fn put_back(&mut self, index: usize, batch: Batch, outcomes: &mut Vec<Outcome>) {
         match self.partitions.get_mut(index) {
-            Some(partition) => partition.waiting.push_front(batch),
-            None => self.rehome(index, batch, outcomes),
+            Some(partition) if index < self.count => partition.waiting.push_front(batch),
+            _ => {
+                self.rehome(&batch, outcomes);
+                self.recycle(batch);
+            }
         }
     }
 
-    /// Moves the batch of a partition that no longer exists to another partition.
-    pub(super) fn rehome(&mut self, index: usize, mut batch: Batch, outcomes: &mut Vec<Outcome>) {
-        if batch.stamp.take().is_some() {
+    /// Appends the records of a partition that no longer exists to other partitions.
+    pub(super) fn rehome(&mut self, batch: &Batch, outcomes: &mut Vec<Outcome>) {
+        if batch.stamp.is_some() {
             outcomes.extend(batch.spans.iter().copied().map(Outcome::Resent));
         }
-        let count = self.partitions.len().max(1);
-        if let Some(partition) = self.partitions.get_mut(index % count) {
-            batch.is_closed = true;
-            partition.waiting.push_back(batch);
-        }
+        batch.each(|record, ticket, place| {
+            self.append(&record, (ticket, place), batch.begun);
+        });
     }
 
     /// Handles a batch that the broker refused. If the broker named records, or if the batch is a single record, these
@@ -185,9 +195,11 @@ impl Producer {
     }
 
     /// Keeps the buffer of a batch that is done for a new batch.
-    fn recycle(&mut self, batch: Batch) {
+    pub(super) fn recycle(&mut self, batch: Batch) {
         self.memory = self.memory.saturating_sub(batch.records.memory());
-        if self.spare.len() < SPARE_AT_MOST && batch.records.memory() <= BUFFER_BYTES {
+        if self.spare.len() < SPARE_AT_MOST
+            && (BUFFER_BYTES..=2 * BUFFER_BYTES).contains(&batch.records.memory())
+        {
             self.spare.push(batch.records.emptied());
         }
     }

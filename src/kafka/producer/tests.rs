@@ -207,6 +207,54 @@ async fn a_leader_that_moves_gets_the_batch_and_a_partition_that_vanished_gives_
     assert_eq!(producer.leaders().into_iter().collect::<Vec<_>>(), [2]);
 }
 
+/// A broker calls a batch a duplicate if its sequence numbers were used before, and does not store it.
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_vanishes_and_returns_uses_no_sequence_number_twice() {
+    let mut producer = producer(2);
+    let now = Instant::now();
+    let key = (0..=u8::MAX).find(|it| partition_of(&[*it], 2) == 1);
+    let key = [key.expect("a key")];
+    append(&mut producer, Some(&key), b"one", 0);
+    let shipped = producer.collect(LEADER, now + HOUR).expect("a batch");
+    producer.set_leaders(&led_by(&[LEADER]));
+    producer.set_leaders(&led_by(&[LEADER, LEADER]));
+    append(&mut producer, Some(&key), b"two", 1);
+    assert!(
+        producer.collect(LEADER, now + HOUR).is_none(),
+        "one in flight"
+    );
+    let stored = answer(&shipped, |_| ErrorCode::NONE);
+    producer.settle(shipped, Some(&stored), now, &mut Vec::new());
+    let next = producer.collect(LEADER, now + HOUR).expect("the second");
+    let sequence = next.batches[0].1.stamp.map(|stamp| stamp.sequence);
+    assert_eq!((next.batches[0].0, sequence), (1, Some(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_in_doubt_that_is_refused_later_leaves_its_sequence_numbers() {
+    let mut producer = producer(1);
+    let now = Instant::now();
+    append(&mut producer, None, b"one", 0);
+    let shipped = producer.collect(LEADER, now + HOUR).expect("a batch");
+    producer.settle(shipped, None, now, &mut Vec::new());
+    let again = producer.collect(LEADER, now + HOUR).expect("the batch");
+    let refused = answer(&again, |_| ErrorCode::MESSAGE_TOO_LARGE);
+    let consequence = producer.settle(again, Some(&refused), now, &mut Vec::new());
+    assert!(consequence.is_moved && producer.needs_id());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_without_a_partition_is_noticed() {
+    let mut producer = producer(1);
+    let now = Instant::now();
+    append(&mut producer, None, b"one", 0);
+    let shipped = producer.collect(LEADER, now + HOUR).expect("a batch");
+    let empty = Produced::default();
+    let consequence = producer.settle(shipped, Some(&empty), now, &mut Vec::new());
+    assert!(consequence.is_incomplete);
+    assert!(producer.has_sent());
+}
+
 #[tokio::test(start_paused = true)]
 async fn records_without_a_key_fill_one_batch_after_the_other() {
     let mut producer = producer(3);
@@ -262,7 +310,8 @@ proptest! {
             .expect("a runtime");
         runtime.block_on(async {
             let mut producer = producer(partitions);
-            let mut logs = vec![(0, Vec::new()); partitions];
+            let mut logs = vec![(std::collections::HashMap::new(), Vec::new()); partitions];
+            let mut ids = 8..;
             let (mut next, mut done) = (0_u32, Vec::new());
             let mut steps = steps.into_iter();
             loop {
@@ -272,6 +321,10 @@ proptest! {
                     append(&mut producer, Some(&[u8::try_from(next % 5).expect("small")]), &next.to_be_bytes(), next);
                     next += 1;
                 }
+                if producer.needs_id() {
+                    let id = ids.next().expect("a number");
+                    producer.set_id(ProducerId { id, epoch: 0 });
+                }
                 let now = Instant::now() + HOUR;
                 let Some(shipped) = producer.collect(LEADER, now) else {
                     if step.is_none() { break; }
@@ -280,7 +333,9 @@ proptest! {
                 let mut codes = std::collections::HashMap::new();
                 for (index, batch) in &shipped.batches {
                     let (expected, log) = &mut logs[*index];
-                    let sequence = batch.stamp.expect("a stamp").sequence;
+                    let stamp = batch.stamp.expect("a stamp");
+                    let sequence = stamp.sequence;
+                    let expected = expected.entry(stamp.producer.id).or_insert(0);
                     let is_known = sequence < *expected;
                     let code = match fate {
                         Fate::Lose => continue,

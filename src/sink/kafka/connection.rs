@@ -12,13 +12,10 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tower::Service;
 
-use super::{
-    Session,
-    link::{Life, Link},
-};
+use super::{Session, life::Life, link::Link};
 use crate::{
     health::Disconnect,
-    sink::{Outgoing, SinkError, abort::Abort},
+    sink::{Outgoing, SinkError, abort::Abort, reconnect::pass_on},
 };
 
 /// A connection to all leaders of a topic.
@@ -32,7 +29,8 @@ pub(crate) struct KafkaConnection {
     /// The longest time without any confirmation at the end.
     finish: Duration,
     abort: CancellationToken,
-    _link: AbortOnDropHandle<()>,
+    /// The task that keeps the connections. `None` after it has ended.
+    link: Option<AbortOnDropHandle<()>>,
 }
 
 /// The response of a [`KafkaConnection`].
@@ -71,7 +69,7 @@ impl KafkaConnection {
             life,
             finish,
             abort,
-            _link: AbortOnDropHandle::new(keeping),
+            link: Some(AbortOnDropHandle::new(keeping)),
         }
     }
 }
@@ -85,7 +83,15 @@ impl Service<Outgoing> for KafkaConnection {
         let has_room = self.session.poll_room(cx);
         // After the call above, the end of the link wakes this task.
         match self.life.ended() {
-            Some(cause) => Poll::Ready(Err(cause.into())),
+            Some(cause) => {
+                // A panic in the tasks of the link restarts the whole sink.
+                if let Some(link) = &mut self.link {
+                    let ended = ready!(Pin::new(link).poll(cx));
+                    self.link = None;
+                    pass_on(ended);
+                }
+                Poll::Ready(Err(cause.into()))
+            }
             None if has_room => Poll::Ready(Ok(())),
             None => Poll::Pending,
         }

@@ -81,6 +81,9 @@ async fn send(
         };
         let throttle = Duration::from_millis(answer.throttle_ms.max(0).unsigned_abs().into());
         let consequence = flight.settle(&answer);
+        if consequence.is_incomplete {
+            return kafka::Error::OutOfPlace;
+        }
         if consequence.is_news() || std::mem::take(&mut is_first) {
             // If the link is busy, it is looking up the leaders already. The next answer comes soon.
             let _ = report.try_send((leader, consequence));

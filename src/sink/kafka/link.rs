@@ -1,18 +1,12 @@
 //! The connections to the leaders of a topic's partitions. Follows leaders that move.
 
-use std::{
-    collections::BTreeSet,
-    future::ready,
-    net::IpAddr,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{collections::BTreeSet, future::ready, net::IpAddr, sync::Arc, time::Duration};
 
 use tokio::{
     select,
     sync::mpsc,
     task::{JoinError, JoinSet},
-    time::{Instant, sleep},
+    time::{Instant, sleep, sleep_until},
 };
 use tracing::debug;
 
@@ -21,6 +15,7 @@ use super::{
     dial::Around,
     error::Subject,
     leader::{self, Ended, News},
+    life::{End, Life},
 };
 use crate::{
     health::{Disconnect, Event, Stage},
@@ -46,11 +41,8 @@ pub(super) struct Link {
     last_loss: Option<u64>,
     /// The time at which refused records were last reported.
     last_refusal: Option<Instant>,
+    next_lookup: Instant,
 }
-
-/// The reason why a link has ended. Empty as long as it works.
-#[derive(Debug, Default)]
-pub(super) struct Life(OnceLock<Arc<Disconnect>>);
 
 /// The longest time for which leaders are looked for after a connection was lost or a leader has moved. Brokers notice
 /// after nine seconds by default that a broker is down, and then choose other leaders.
@@ -84,9 +76,12 @@ impl Link {
             report,
             last_loss: None,
             last_refusal: None,
+            next_lookup: Instant::now() + METADATA_AGE,
         };
+        // The tasks of the leaders start during the lookup, and may get an answer at once.
+        let has_sent = link.session().read(Producer::has_sent);
         link.refresh().await?;
-        if link.session().read(Producer::has_sent) {
+        if has_sent {
             link.first_answer().await?;
         }
         Ok(link)
@@ -136,9 +131,7 @@ impl Link {
 
     /// Looks up the leaders, gets a producer id if necessary, and connects to the leaders that have no connection.
     async fn refresh(&mut self) -> Result<(), ConnectError> {
-        let mut broker = self.any_broker().await?;
-        let metadata = broker.metadata(&self.topic()).await;
-        let metadata = metadata.map_err(|error| self.failed(None, error))?;
+        let (mut broker, metadata) = self.any_broker().await?;
         if self.session().needs_id() {
             let id = broker.init_producer_id().await;
             let id = id.map_err(|error| self.failed(None, error))?;
@@ -146,7 +139,7 @@ impl Link {
         }
         drop(broker);
         let Metadata { brokers, .. } = &metadata;
-        self.nodes.clone_from(brokers);
+        self.nodes = brokers.iter().filter(|it| is_valid(it)).cloned().collect();
         self.session().set_leaders(&metadata);
         self.connect_leaders().await?;
         if let Some(partition) = self.session().read(Producer::leaderless) {
@@ -156,19 +149,25 @@ impl Link {
         Ok(())
     }
 
-    /// Connects to a broker that can say which brokers are the leaders.
-    async fn any_broker(&self) -> Result<Broker<Stream>, ConnectError> {
+    /// Asks a broker for the leaders. Each lookup begins with another broker, because a broker that is cut off from the
+    /// others returns leaders of the past.
+    async fn any_broker(&self) -> Result<(Broker<Stream>, Metadata), ConnectError> {
         let known = self
             .nodes
             .iter()
             .map(|node| (authority(node), Some(node.id)));
         let configured = self.kafka.address.brokers.iter();
         let all = known.chain(configured.map(|broker| (broker.clone(), None)));
-        let all: Vec<_> = all.collect();
-        let attempts = all
-            .iter()
-            .map(|(authority, id)| self.kafka.connect(authority, *id, &self.around));
-        let connected = race(attempts, |broker| ready(Ok(broker))).await;
+        let mut all: Vec<_> = all.collect();
+        let begin = self.session().count_lookup() % all.len().max(1);
+        all.rotate_left(begin);
+        let attempts = all.iter().map(|(authority, id)| async move {
+            let mut broker = self.kafka.connect(authority, *id, &self.around).await?;
+            let metadata = broker.metadata(&self.topic()).await;
+            let metadata = metadata.map_err(|error| self.failed(*id, error))?;
+            Ok((broker, metadata))
+        });
+        let connected = race(attempts, |found| ready(Ok(found))).await;
         connected.map_err(|errors| {
             ConnectError::most_telling(errors)
                 .unwrap_or_else(|| self.failed(None, kafka::Error::NoTopic))
@@ -225,6 +224,11 @@ impl Link {
 
     /// Keeps the connections, until no batch can be sent any more. Then reports the reason to `life`.
     pub(super) async fn keep(mut self, life: Arc<Life>) {
+        // Also ends the connection if this function panics.
+        let _end = End {
+            life: Arc::clone(&life),
+            session: self.session().clone(),
+        };
         let cause = loop {
             if let Err(cause) = self.step().await {
                 break cause;
@@ -232,12 +236,14 @@ impl Link {
         };
         // The tasks must end before the next connection sends their batches.
         self.tasks.shutdown().await;
-        let _ = life.0.set(Arc::new(cause));
-        self.session().wake();
+        life.end(cause);
     }
 
     /// Waits for a change, and reacts to it.
     async fn step(&mut self) -> Result<(), Disconnect> {
+        if self.session().needs_id() {
+            return self.recover().await;
+        }
         let is_news = select! {
             Some(ended) = self.tasks.join_next() => {
                 self.bear(unwrap(ended))?;
@@ -247,7 +253,7 @@ impl Link {
                 let is_moved = self.judge(leader, consequence);
                 is_moved.map_err(|error| Disconnect::Broker(Box::new(error)))?
             }
-            () = sleep(METADATA_AGE) => true,
+            () = sleep_until(self.next_lookup) => true,
         };
         if is_news {
             self.recover().await
@@ -311,10 +317,18 @@ impl Link {
     async fn recover(&mut self) -> Result<(), Disconnect> {
         let began = Instant::now();
         let (mut delay, longest) = LOOKUP_DELAYS;
+        self.next_lookup = began + METADATA_AGE;
         loop {
             let Err(error) = self.refresh().await else {
+                // These reports are older than the lookup.
+                while self.news.try_recv().is_ok() {}
                 return Ok(());
             };
+            let session = self.session();
+            if session.read(Producer::is_reachable) && !session.needs_id() {
+                debug!(%error, "the leaders could not be looked up; all connections stay");
+                return Ok(());
+            }
             // Without any connection, the sink is down. The delays between further attempts are then those of all sinks.
             if self.leaders.is_empty() || began.elapsed() >= RECOVERY {
                 return Err(Disconnect::BrokerLost(Box::new(error)));
@@ -338,6 +352,12 @@ fn resume(fault: JoinError) -> ! {
     }
 }
 
+/// Returns whether the host name of a broker can be the name of a host. The name is shown in the log.
+fn is_valid(node: &Node) -> bool {
+    let is_short = (1..=253).contains(&node.host.len());
+    is_short && node.host.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 fn authority(node: &Node) -> Authority {
     let host = match node.host.parse::<IpAddr>() {
         Ok(address) => Host::Ip {
@@ -349,19 +369,5 @@ fn authority(node: &Node) -> Authority {
     Authority {
         host,
         port: node.port,
-    }
-}
-
-// === impl Life ===
-
-impl Life {
-    /// Returns the reason why the link has ended.
-    pub(super) fn ended(&self) -> Option<Arc<Disconnect>> {
-        self.0.get().cloned()
-    }
-
-    /// Ends the connection because the sink ends.
-    pub(super) fn end(&self, cause: Disconnect) -> Arc<Disconnect> {
-        Arc::clone(self.0.get_or_init(|| Arc::new(cause)))
     }
 }

@@ -17,6 +17,7 @@ mod connection;
 mod dial;
 mod error;
 mod leader;
+mod life;
 mod link;
 mod receipts;
 mod records;

@@ -91,6 +91,12 @@ impl Receipts {
         self.open.get_mut(usize::try_from(index).ok()?)
     }
 
+    /// Returns whether the queue of the frames is closed, so that no more frames will come.
+    pub(super) fn is_closing(&self) -> bool {
+        let first = self.open.front();
+        first.is_some_and(|first| first.written.is_closing())
+    }
+
     /// Returns all frames that the brokers have not confirmed to the queue.
     pub(super) fn give_up(&mut self) {
         self.first += self.open.len() as u64;
@@ -112,7 +118,13 @@ impl Receipt {
         if let Some(fates) = self.fates.get_mut(first..last) {
             fates.fill(fate);
         }
-        while let Some(run) = self.run().filter(|(fate, _)| *fate != Fate::Unknown) {
+        // Most outcomes of a shipment do not concern its first frame. This check must not count the whole run.
+        while self
+            .fates
+            .get(self.done)
+            .is_some_and(|it| *it != Fate::Unknown)
+            && let Some(run) = self.run()
+        {
             self.finish(run);
         }
     }

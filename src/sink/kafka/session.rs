@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     task::{Context, Waker},
 };
 
@@ -25,6 +28,8 @@ pub(super) struct Session(Arc<Shared>);
 struct Shared {
     state: Mutex<State>,
     key: RecordKey,
+    /// The number of lookups of the leaders so far.
+    lookups: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -37,6 +42,8 @@ struct State {
     waiting: Option<Waker>,
     /// The memory that the frames and the batches may use.
     bound: u64,
+    /// True if batches are sent without waiting for more records.
+    hurries: bool,
     /// A number that changes whenever the brokers confirm or refuse frames.
     progress: u64,
     /// A buffer that is used again.
@@ -68,10 +75,12 @@ impl Session {
                 leaders: HashMap::new(),
                 waiting: None,
                 bound: BYTES,
+                hurries: false,
                 progress: 0,
                 outcomes: Vec::new(),
             }),
             key,
+            lookups: AtomicUsize::default(),
         }))
     }
 
@@ -107,6 +116,10 @@ impl Session {
     pub(super) fn poll_room(&self, cx: &Context<'_>) -> bool {
         let mut state = self.0.state.lock();
         state.register(cx);
+        // The driver waits for the last confirmations before it ends the stream, so `linger` must not delay them.
+        if !state.hurries && state.receipts.is_closing() {
+            state.hurry(true);
+        }
         state.receipts.memory() + state.producer.memory() as u64 <= state.bound
     }
 
@@ -128,9 +141,7 @@ impl Session {
 
     /// Sends batches without waiting for more records, or ends this mode.
     pub(super) fn hurry(&self, hurries: bool) {
-        let mut state = self.0.state.lock();
-        state.producer.hurry(hurries);
-        state.notify_all();
+        self.0.state.lock().hurry(hurries);
     }
 
     /// Returns all frames that are not confirmed to their queue.
@@ -158,6 +169,11 @@ impl Session {
             state.receipts.apply(outcome);
         }
         state.notify_all();
+    }
+
+    /// Counts a lookup of the leaders. Returns the number of earlier lookups.
+    pub(super) fn count_lookup(&self) -> usize {
+        self.0.lookups.fetch_add(1, Relaxed)
     }
 
     /// Returns a number that changes whenever the brokers confirm or refuse frames.
@@ -237,6 +253,12 @@ impl State {
             Some(known) if known.will_wake(cx.waker()) => {}
             _ => self.waiting = Some(cx.waker().clone()),
         }
+    }
+
+    fn hurry(&mut self, hurries: bool) {
+        self.hurries = hurries;
+        self.producer.hurry(hurries);
+        self.notify_all();
     }
 
     fn notify_all(&self) {
