@@ -234,3 +234,8 @@ async fn brokers_that_never_answer_for_an_hour_cost_neither_memory_nor_log() {
     let brokers = [Broker::start(&[]).await, Broker::start(&[]).await];
     wait_an_hour(&brokers, 10, &["no answer for"]).await;
 }
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_stores_nothing_for_an_hour_costs_neither_memory_nor_log() {
+    let brokers = [Broker::start(&[API_VERSIONS, METADATA, INIT_PRODUCER_ID]).await];
+    wait_an_hour(&brokers, 10, &["Produce", "no answer for"]).await;
+}
