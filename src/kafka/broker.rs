@@ -2,17 +2,19 @@
 
 use std::{
     io::{self, IoSlice},
+    panic::resume_unwind,
     time::Duration,
 };
 
 use bytes::Buf;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    task::{JoinError, spawn_blocking, yield_now},
     time::{Instant, sleep, timeout},
 };
 
 use super::{
-    Credentials, Error, Metadata, Produced, ProducerId, Shipped,
+    Compression, Credentials, Error, Metadata, Produced, ProducerId, Shipped,
     error::Doing,
     request::{self, Api},
     response, sasl,
@@ -57,6 +59,9 @@ const LONGEST_ANSWER: usize = 1 << 20;
 /// The time after which a broker that has no producer id yet is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 
+/// The longest time in which a whole `Produce` request is sent, as a multiple of `Limits::produce`.
+const SLOWEST: u32 = 10;
+
 /// The part of `Limits::produce` in which the replicas must store a batch. The broker must answer sooner than the
 /// connection is given up.
 const REPLICAS: f32 = 0.75;
@@ -96,12 +101,28 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Broker<Io> {
         response::sasl_handshake(&answer, mechanism)?;
         let mut client = sasl::Client::new(credentials)?;
         let mut challenge = None;
-        while let Some(message) = client.next(challenge.as_deref())? {
+        loop {
+            // A hostile broker chooses how long the proof takes. A worker of the runtime would move no frames meanwhile.
+            let step = spawn_blocking(move || {
+                let message = client.next(challenge.as_deref());
+                (client, message)
+            });
+            let message = match step.await.map_err(JoinError::try_into_panic) {
+                Ok((returned, message)) => {
+                    client = returned;
+                    message?
+                }
+                Err(Ok(fault)) => resume_unwind(fault),
+                // The runtime is shutting down.
+                Err(Err(_)) => return Err(Error::Closed(Doing::SaslAuthenticate)),
+            };
+            let Some(message) = message else {
+                return Ok(());
+            };
             let request = request::sasl_authenticate(self.next(), &message);
             let answer = self.ask(Doing::SaslAuthenticate, &request).await?;
             challenge = Some(response::sasl_authenticate(&answer)?.to_vec());
         }
-        Ok(())
     }
 
     /// Returns the brokers and the partitions of `topic`.
@@ -145,7 +166,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Broker<Io> {
         let count = shipped.batches.len().max(compressed.len());
         compressed.resize_with(count, Vec::new);
         {
-            let batches = shipped.seal(&mut compressed);
+            let batches = shipped.seal(&mut compressed).await;
             let batches = batches.map_err(|source| Error::Io { doing, source })?;
             let sizes: Vec<_> = batches
                 .iter()
@@ -154,21 +175,34 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Broker<Io> {
             let heads = request::produce(self.produce, correlation, replicas, topic, &sizes);
             let each = heads.iter().zip(&batches);
             let parts = each.flat_map(|(head, (_, batch))| [head.as_slice(), batch]);
-            let mut parts = Parts::new(parts.collect());
-            while parts.has_remaining() {
-                let written = within(doing, after, self.io.write_buf(&mut parts)).await?;
-                if written == 0 {
-                    return Err(Error::Closed(doing));
-                }
-            }
-            within(doing, after, self.io.flush()).await?;
+            self.send(Parts::new(parts.collect())).await?;
         }
         self.compressed = compressed;
         let answer = match timeout(after, self.answer(doing)).await {
             Ok(answer) => answer?,
             Err(_) => return Err(Error::Silent { doing, after }),
         };
-        response::produced(&answer, self.produce)
+        response::produced(&answer, self.produce, topic)
+    }
+
+    /// Sends a `Produce` request.
+    async fn send(&mut self, mut parts: Parts<'_>) -> Result<(), Error> {
+        let (doing, after) = (Doing::Produce, self.limits.produce);
+        let send = async {
+            while parts.has_remaining() {
+                let written = within(doing, after, self.io.write_buf(&mut parts)).await?;
+                if written == 0 {
+                    return Err(Error::Closed(doing));
+                }
+            }
+            within(doing, after, self.io.flush()).await
+        };
+        // A broker that takes a byte now and then would keep the batches for ever.
+        let after = after * SLOWEST;
+        match timeout(after, send).await {
+            Ok(result) => result,
+            Err(_) => Err(Error::Silent { doing, after }),
+        }
     }
 
     /// Waits until the broker closes the connection. Call this only while no request is in progress.
@@ -240,17 +274,25 @@ async fn within<T>(
 
 impl Shipped {
     /// Returns the batches in the form in which they are sent, each with its partition.
-    fn seal<'a>(&'a mut self, compressed: &'a mut [Vec<u8>]) -> io::Result<Vec<(i32, &'a [u8])>> {
+    async fn seal<'a>(
+        &'a mut self,
+        compressed: &'a mut [Vec<u8>],
+    ) -> io::Result<Vec<(i32, &'a [u8])>> {
         let compression = self.compression;
-        let each = self.batches.iter_mut().zip(compressed);
-        each.filter_map(|((partition, batch), compressed)| {
+        let mut all = Vec::with_capacity(self.batches.len());
+        for ((partition, batch), compressed) in self.batches.iter_mut().zip(compressed) {
             // `collect` has given each batch a stamp.
-            let stamp = batch.stamp?;
-            let partition = i32::try_from(*partition).ok()?;
-            let sealed = batch.records.seal(stamp, compression, compressed);
-            Some(sealed.map(|sealed| (partition, sealed)))
-        })
-        .collect()
+            let (Some(stamp), Ok(partition)) = (batch.stamp, i32::try_from(*partition)) else {
+                continue;
+            };
+            let sealed = batch.records.seal(stamp, compression, compressed)?;
+            all.push((partition, sealed));
+            if compression != Compression::None {
+                // Compression takes some milliseconds a batch. Other tasks of this thread run in between.
+                yield_now().await;
+            }
+        }
+        Ok(all)
     }
 }
 

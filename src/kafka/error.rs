@@ -61,9 +61,15 @@ pub(crate) enum Error {
     /// The broker's answer to the log-in is wrong.
     #[error("SASL: the broker's answer is wrong ({0}); is another program at this address?")]
     Scram(&'static str),
+    /// The operating system provides no random numbers, which a log-in requires.
+    #[error("SASL: the operating system provides no random numbers")]
+    NoRandomNumbers,
     /// The broker does not list the topic.
     #[error("the broker's answer does not contain the topic")]
     NoTopic,
+    /// The broker does not assign a producer id.
+    #[error("the broker's answer contains no producer id; is this the port of a Kafka broker?")]
+    NoProducerId,
 }
 
 /// The request during which an error happened.

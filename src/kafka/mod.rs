@@ -39,3 +39,5 @@ pub(crate) use self::{
 
 #[cfg(test)]
 mod test_broker;
+#[cfg(test)]
+mod test_oracle;

@@ -49,7 +49,7 @@ pub(super) struct Answer {
     pub(super) text: String,
 }
 
-/// The mechanism names of a broker, for an error.
+/// The largest number of mechanism names in an error.
 const NAMES_SHOWN: usize = 16;
 
 /// The largest number of partitions that tapfan handles. A broker with more partitions of one topic does not exist, and
@@ -142,9 +142,9 @@ pub(super) fn metadata(bytes: &[u8], topic: &str) -> Result<Metadata, Error> {
         let _is_internal = reader.boolean()?;
         let mut leaders = Vec::new();
         reader.each(|reader| {
-            let leader = partition(reader)?;
-            let (index, leader) = leader;
+            let (index, leader) = partition(reader)?;
             if let Ok(index) = usize::try_from(index)
+                && is_it
                 && index < PARTITIONS_AT_MOST
             {
                 if leaders.len() <= index {
@@ -182,22 +182,25 @@ pub(super) fn init_producer_id(bytes: &[u8]) -> Result<ProducerId, Error> {
     let mut reader = Reader::new(bytes);
     let _throttle = reader.i32()?;
     check(Doing::InitProducerId, reader.i16()?, None)?;
-    Ok(ProducerId {
-        id: reader.i64()?,
-        epoch: reader.i16()?,
-    })
+    let (id, epoch) = (reader.i64()?, reader.i16()?);
+    // With a negative id, brokers would store a batch each time they get it.
+    if id < 0 || epoch < 0 {
+        return Err(Error::NoProducerId);
+    }
+    Ok(ProducerId { id, epoch })
 }
 
-/// Reads the answer to a `Produce` request of this version.
-pub(super) fn produced(bytes: &[u8], api: Api) -> Result<Produced, Error> {
+/// Reads the answer to a `Produce` request of this version for `topic`.
+pub(super) fn produced(bytes: &[u8], api: Api, topic: &str) -> Result<Produced, Error> {
     /// The largest number of places of refused records that are kept for a batch. The others are found when the rest of
     /// the batch is sent again.
     const REFUSED_AT_MOST: usize = 4096;
     let mut reader = Reader::new(bytes);
     let mut produced = Produced::default();
     reader.each(|reader| {
-        // A request has only one topic.
-        let _topic = reader.string()?;
+        if reader.string()? != topic {
+            return Err(Error::OutOfPlace);
+        }
         reader.each(|reader| {
             let (partition, code) = (reader.i32()?, ErrorCode(reader.i16()?));
             let _offset = reader.i64()?;

@@ -1,6 +1,6 @@
 //! The log-in on a broker: SASL with PLAIN (RFC 4616) or SCRAM (RFC 5802, RFC 7677).
 
-use std::{fmt, num::NonZeroU32, sync::Arc};
+use std::{fmt, num::NonZeroU32, ops::RangeInclusive, str::Split, sync::Arc};
 
 use aws_lc_rs::{constant_time, digest, hmac, pbkdf2, rand};
 use data_encoding::BASE64;
@@ -24,8 +24,8 @@ pub(crate) enum Mechanism {
 }
 
 /// The client's side of a log-in.
-pub(super) struct Client<'a> {
-    credentials: &'a Credentials,
+pub(super) struct Client {
+    credentials: Credentials,
     nonce: String,
     step: Step,
 }
@@ -41,9 +41,13 @@ enum Step {
     Done,
 }
 
-/// The fewest and the most iterations that a broker can ask for. RFC 7677 requires at least 4096. With a huge number, a
-/// hostile broker could keep a thread busy.
-const ITERATIONS: std::ops::RangeInclusive<u32> = 4096..=1_000_000;
+/// The attributes of a message of SCRAM that are not read yet.
+struct Attributes<'a>(Split<'a, char>);
+
+/// The fewest and the most iterations that a broker can ask for. RFC 7677 requires at least 4096, and Kafka allows up to
+/// 16,384. With a huge number, a hostile broker could keep a thread busy. This largest number takes about a tenth of a
+/// second.
+const ITERATIONS: RangeInclusive<u32> = 4096..=100_000;
 
 /// The random bytes of a nonce.
 const NONCE: usize = 18;
@@ -84,24 +88,26 @@ impl Mechanism {
 
 // === impl Client ===
 
-impl<'a> Client<'a> {
-    pub(super) fn new(credentials: &'a Credentials) -> Result<Self, Error> {
+impl Client {
+    pub(super) fn new(credentials: &Credentials) -> Result<Self, Error> {
         let mut nonce = [0; NONCE];
-        rand::fill(&mut nonce).map_err(|_| Error::Scram("the system has no random numbers"))?;
+        rand::fill(&mut nonce).map_err(|_| Error::NoRandomNumbers)?;
         Ok(Self::with_nonce(credentials, BASE64.encode(&nonce)))
     }
 
-    fn with_nonce(credentials: &'a Credentials, nonce: String) -> Self {
+    pub(super) fn with_nonce(credentials: &Credentials, nonce: String) -> Self {
         Self {
-            credentials,
+            credentials: credentials.clone(),
             nonce,
             step: Step::First,
         }
     }
 
     /// Returns the next message, after the broker's message `challenge`. `None` if the log-in is complete.
+    ///
+    /// The proof of SCRAM takes the processor for milliseconds, so no thread that moves frames must call this.
     pub(super) fn next(&mut self, challenge: Option<&[u8]>) -> Result<Option<Vec<u8>>, Error> {
-        let Credentials { user, password, .. } = self.credentials;
+        let Credentials { user, password, .. } = &self.credentials;
         match std::mem::replace(&mut self.step, Step::Done) {
             Step::First if self.credentials.mechanism == Mechanism::Plain => {
                 self.step = Step::Plain;
@@ -136,16 +142,22 @@ impl<'a> Client<'a> {
             mechanism,
             password,
             ..
-        } = self.credentials;
+        } = &self.credentials;
         let server_first = text(challenge)?;
-        let field = |name| attribute(server_first, name);
-        let nonce = field('r').ok_or(Error::Scram("it has no nonce"))?;
+        let mut attributes = Attributes::of(server_first);
+        if Attributes::of(server_first).next('m').is_some() {
+            return Err(Error::Scram("it requires an extension of SCRAM"));
+        }
+        let nonce = attributes
+            .next('r')
+            .ok_or(Error::Scram("it has no nonce"))?;
         if !nonce.starts_with(&self.nonce) || nonce.len() == self.nonce.len() {
             return Err(Error::Scram("its nonce does not continue ours"));
         }
-        let salt = field('s').and_then(|salt| BASE64.decode(salt.as_bytes()).ok());
+        let salt = attributes.next('s');
+        let salt = salt.and_then(|salt| BASE64.decode(salt.as_bytes()).ok());
         let salt = salt.ok_or(Error::Scram("it has no salt"))?;
-        let iterations = field('i').and_then(|count| count.parse().ok());
+        let iterations = attributes.next('i').and_then(|count| count.parse().ok());
         let iterations = iterations.filter(|count| ITERATIONS.contains(count));
         let iterations = iterations.and_then(NonZeroU32::new);
         let iterations = iterations.ok_or(Error::Scram("its number of iterations is not usual"))?;
@@ -175,11 +187,12 @@ impl<'a> Client<'a> {
 /// Checks that the broker knows the password, too.
 fn check_signature(message: &[u8], expected: &[u8]) -> Result<(), Error> {
     let message = text(message)?;
-    if attribute(message, 'e').is_some() {
+    if Attributes::of(message).next('e').is_some() {
         let code = super::ErrorCode::SASL_AUTHENTICATION_FAILED;
         return Err(Error::refused(Doing::SaslAuthenticate, code, Some(message)));
     }
-    let signature = attribute(message, 'v').and_then(|it| BASE64.decode(it.as_bytes()).ok());
+    let signature = Attributes::of(message).next('v');
+    let signature = signature.and_then(|it| BASE64.decode(it.as_bytes()).ok());
     let signature = signature.ok_or(Error::Scram("it has no signature"))?;
     constant_time::verify_slices_are_equal(&signature, expected)
         .map_err(|_| Error::Scram("its signature is not that of the password"))
@@ -189,10 +202,17 @@ fn text(message: &[u8]) -> Result<&str, Error> {
     str::from_utf8(message).map_err(|_| Error::NotText)
 }
 
-/// Returns the value of the attribute with this name.
-fn attribute(message: &str, name: char) -> Option<&str> {
-    let mut attributes = message.split(',');
-    attributes.find_map(|it| it.strip_prefix(name)?.strip_prefix('='))
+// === impl Attributes ===
+
+impl<'a> Attributes<'a> {
+    fn of(message: &'a str) -> Self {
+        Self(message.split(','))
+    }
+
+    /// Returns the value of the next attribute. `None` if it does not have this name: SCRAM fixes the order.
+    fn next(&mut self, name: char) -> Option<&'a str> {
+        self.0.next()?.strip_prefix(name)?.strip_prefix('=')
+    }
 }
 
 impl fmt::Debug for Credentials {
@@ -255,12 +275,23 @@ mod tests {
     fn a_wrong_answer_of_the_broker_ends_the_log_in() {
         for (challenge, wrong) in [
             ("s=W22Z,i=4096", "it has no nonce"),
+            ("s=W22Z,r=abcd,i=4096", "it has no nonce"),
+            ("r=abcd,i=4096,s=W22Z", "it has no salt"),
+            (
+                "m=x,r=abcd,s=W22Z,i=4096",
+                "it requires an extension of SCRAM",
+            ),
+            ("", "it has no nonce"),
             ("r=other,s=W22Z,i=4096", "its nonce does not continue ours"),
             ("r=abc,s=W22Z,i=4096", "its nonce does not continue ours"),
             ("r=abcd,s=%,i=4096", "it has no salt"),
             ("r=abcd,s=W22Z,i=1", "its number of iterations is not usual"),
             (
-                "r=abcd,s=W22Z,i=9999999",
+                "r=abcd,s=W22Z,i=100001",
+                "its number of iterations is not usual",
+            ),
+            (
+                "r=abcd,s=W22Z,i=-4096",
                 "its number of iterations is not usual",
             ),
         ] {
