@@ -219,6 +219,68 @@ fn of_spools() -> io::Result<()> {
     Ok(())
 }
 
+/// Returns the body of an answer with its length, as the target `kafka` expects it.
+fn answer(parts: &[&[u8]]) -> Vec<u8> {
+    let body = parts.concat();
+    [&u16::try_from(body.len()).expect("short").to_be_bytes(), body.as_slice()].concat()
+}
+
+/// Returns the answer to a `Produce` request, with an error code for each of two partitions. `refused` is the part with the
+/// records that the broker refused.
+fn produced(codes: [u8; 2], refused: &[u8]) -> Vec<u8> {
+    let partition = |number: u8| {
+        let code = codes[usize::from(number)];
+        [b"\0\0\0".as_slice(), &[number, 0, code], &[0; 24], refused].concat()
+    };
+    answer(&[b"\0\0\0\x01\0\x03dns\0\0\0\x02", &partition(0), &partition(1), b"\0\0\0\0"])
+}
+
+/// Writes the inputs for the target `kafka`: whole conversations with different answers to batches, a conversation that is
+/// not framed by the target, and messages of SCRAM.
+fn of_brokers() -> io::Result<()> {
+    const NONE_NAMED: &[u8] = b"\0\0\0\0\xff\xff";
+    let mut kafka = Corpus::of("kafka")?;
+    let versions = |newest| answer(&[b"\0\0\0\0\0\x01\0\0\0\0\0", &[newest]]);
+    let log_in = [answer(&[b"\0\0\0\0\0\x01\0\x05PLAIN"]), answer(&[b"\0\0\xff\xff\0\0\0\0"])].concat();
+    let partition = |number: u8, leader: u8| {
+        [b"\0\0\0\0\0".as_slice(), &[number, 0, 0, 0, leader], b"\0\0\0\x01\0\0\0\x01", &[0; 8]].concat()
+    };
+    let metadata = |leaders: [u8; 2]| {
+        let brokers = b"\0\0\0\0\0\0\0\x02\0\0\0\x01\0\x01a\0\0\x23\x84\xff\xff\0\0\0\x02\0\x01b\0\0\x23\x84\xff\xff";
+        let topic = b"\xff\xff\0\0\0\x01\0\0\0\x01\0\0\0\x03dns\0\0\0\0\x02";
+        answer(&[brokers, topic, &partition(0, leaders[0]), &partition(1, leaders[1])])
+    };
+    let id = answer(&[b"\0\0\0\0\0\0\0\0\0\0\0\0\0\x07\0\0"]);
+    let begin = [versions(9), metadata([1, 1]), id.clone()].concat();
+    let stored = produced([0, 0], NONE_NAMED);
+    for compression in 0..5 {
+        let rest = [stored.repeat(4), metadata([1, 1]), stored.repeat(4)].concat();
+        kafka.add(&[&[compression], &begin, &rest, DICE])?;
+    }
+    // A log-in, and the codes of each meaning: too large, later, moved, forgotten, not allowed.
+    let begin_after_log_in = [versions(9), log_in, metadata([1, 1]), id.clone()].concat();
+    kafka.add(&[&[8], &begin_after_log_in, &stored, DICE])?;
+    for code in [10, 19, 6, 45, 29, 46] {
+        let answers = [produced([code, 0], NONE_NAMED), id.clone(), produced([0, code], NONE_NAMED), stored.repeat(2)];
+        kafka.add(&[&[0], &begin, &answers.concat(), DICE])?;
+    }
+    let named = b"\0\0\0\x02\0\0\0\x01\0\x01?\0\0\0\x02\xff\xff\0\x01!";
+    kafka.add(&[&[0], &begin, &produced([87, 87], named), &stored, DICE])?;
+    // Two leaders, of which one vanishes; an old broker.
+    let moved = [versions(9), metadata([1, 2]), id.clone(), stored.repeat(8), metadata([2, 2]), stored.repeat(4)];
+    kafka.add(&[&[0], &moved.concat(), DICE])?;
+    let old = [versions(7), metadata([1, 1]), id, produced([0, 0], b""), produced([10, 10], b"")];
+    kafka.add(&[&[0], &old.concat(), DICE])?;
+    kafka.add(&[b"\x40\0\0\0\x10\0\0\0\x01\0\0\0\0\0\x01\0\0\0\0\0\x09", DICE])?;
+    kafka.add(&[b"\x40\x15\x03\x03\0\x02\x02\x46", DICE])?;
+    kafka.add(&[b"\x40HTTP/1.1 400 Bad Request\r\n\r\n", DICE])?;
+    for choice in [0x80, 0x81] {
+        kafka.add(&[&[choice], b"r=nonce-of-broker,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096\0v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=", DICE])?;
+        kafka.add(&[&[choice], b"m=x,r=nonce2,s=,i=8192\0e=invalid-proof", DICE])?;
+    }
+    Ok(())
+}
+
 fn main() -> io::Result<()> {
     of_recordings()?;
     of_dump()?;
@@ -227,5 +289,6 @@ fn main() -> io::Result<()> {
     of_text()?;
     of_answers()?;
     of_requests()?;
-    of_spools()
+    of_spools()?;
+    of_brokers()
 }

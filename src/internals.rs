@@ -37,6 +37,13 @@ pub mod spool {
     };
 }
 
+#[cfg(feature = "kafka")]
+pub mod kafka {
+    //! A producer for a broker that may be hostile.
+
+    pub use crate::kafka::{Conversation, converse, log_in};
+}
+
 pub mod filter {
     //! The filters and the privacy options of sinks.
 

@@ -8,6 +8,7 @@
 //! - `broker` is the connection to one broker, and `sasl` logs in on it.
 //! - `producer` decides which batch is sent next and under which sequence number, and what an answer of a broker means. It
 //!   does no input and output, and has no clock.
+//! - `exercise` runs a producer against one broker for the fuzz target.
 //!
 //! `sink/kafka` uses this folder. This folder knows nothing of queues and sinks: a record belongs to a *ticket*, which is
 //! a number of the caller.
@@ -20,12 +21,14 @@ mod codec;
 mod compression;
 mod error;
 mod error_code;
+mod exercise;
 mod partitioner;
 mod producer;
 mod request;
 mod response;
 mod sasl;
 
+pub use self::exercise::{Conversation, converse, log_in};
 pub(crate) use self::{
     batch::{Headers, Record},
     broker::{Broker, Limits},
