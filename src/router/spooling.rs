@@ -167,6 +167,11 @@ impl Queue {
         self.lock().oldest_ready()
     }
 
+    /// Returns whether frames wait for the disk, or would wait if the disk worked.
+    pub(crate) fn has_frames_for_disk(&self) -> bool {
+        self.lock().first_unspooled().is_some()
+    }
+
     /// Sets the state of the writes, which decides what happens to new frames.
     pub(crate) fn set_writes(&self, writes: Writes) {
         self.end_flight(|contents| {

@@ -319,18 +319,20 @@ impl<F: Fs> Spool<F> {
     }
 
     /// Begins a new segment, although the newest one may have room. After a failed write, this shows whether the disk can
-    /// be written again, even if there is no frame to write. Does nothing if the spool has no room for another segment.
+    /// be written again, even if there is no frame to write. Returns false and does nothing if the spool has no room for
+    /// another segment.
     ///
     /// # Errors
     ///
     /// If the segment cannot be written.
-    pub fn begin_segment(&mut self, now: Now) -> Result<(), SpoolError> {
+    pub fn begin_segment(&mut self, now: Now) -> Result<bool, SpoolError> {
         let room = self.settings.size.saturating_sub(self.segments.bytes());
         if room < segment::HEADER as u64 {
-            return Ok(());
+            return Ok(false);
         }
         self.writer.close_file();
-        self.start_segment(now)
+        self.start_segment(now)?;
+        Ok(true)
     }
 
     /// Closes the newest segment, so that the next record gets a new one.

@@ -32,7 +32,10 @@ impl<F: Fs> Keeper<F> {
             let sink = self.sink.as_str();
             warn!(sink, %error, "cannot write to the spool; new frames stay in memory, and a restart loses them; trying again");
         }
-        self.failed = Some(step);
+        // A failed append outranks a failed commit, because a commit that succeeds says nothing about appends.
+        if self.failed != Some(Failed::Append) {
+            self.failed = Some(step);
+        }
         let since = self.shared.state.facts().failure;
         let since = since.map_or(now.wall, |(_, since)| since);
         self.shared
@@ -42,17 +45,20 @@ impl<F: Fs> Keeper<F> {
 
     /// Tries the failed step again.
     ///
-    /// The attempt must not wait for a frame to write: a sink that delivers every frame at once has none, and an idle sink
-    /// has none either.
+    /// If frames wait for the disk, the next one is the attempt. Without them, the attempt is a new segment. A sink that
+    /// delivers every frame at once has no frames for the disk, and an idle sink has none either, so the attempt must not
+    /// wait for a frame.
     pub(super) fn try_again(&mut self, now: Now) {
-        let Some(failed) = self.failed else {
-            return self.allow_writes();
-        };
-        // The commit also deletes the files of frames that are done. A full disk may need this space for a new file.
-        self.commit(now);
-        if failed == Failed::Append && self.failed == Some(failed) {
+        self.retry_at = None;
+        if self.failed.is_some() {
+            // The commit also deletes the files of frames that are done. A full disk may need this space.
+            self.commit(now);
+        }
+        let is_untested = self.failed == Some(Failed::Append) && !self.queue.has_frames_for_disk();
+        if is_untested && self.retry_at.is_none() {
             match self.spool.begin_segment(now) {
-                Ok(()) => self.works_again(Failed::Append),
+                Ok(true) => self.works_again(Failed::Append),
+                Ok(false) => self.retry_at = Some(now.steady + self.backoff),
                 Err(error) => self.fails(Failed::Append, &error, now),
             }
         }

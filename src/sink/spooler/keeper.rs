@@ -324,6 +324,7 @@ impl<F: Fs> Keeper<F> {
                 (self.pace, self.age) = (pace, age);
                 (self.expire_at, self.tidy_at) = (None, None);
                 self.allow_writes();
+                self.retry_at = self.failed.map(|_| now.steady);
                 self.publish();
                 self.warn_if_too_small();
             }
