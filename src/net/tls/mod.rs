@@ -33,7 +33,8 @@ pub struct ServerTls {
     pub cert: PathBuf,
     /// The private key of the first certificate.
     pub key: PathBuf,
-    /// If set, a client must present a certificate signed by one of these authorities.
+    /// If set, a client must present a certificate that one of these authorities has signed, unless
+    /// `client_cert_optional` is true.
     pub client_ca: Option<PathBuf>,
     /// True if a client may also present no certificate. A certificate that it presents is still verified.
     pub client_cert_optional: bool,

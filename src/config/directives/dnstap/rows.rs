@@ -122,7 +122,11 @@ pub(in super::super) const OPTIONS: &[Row<Sink>] = &[
         scope: Some(&TLS),
         describe: |sink| {
             let skip_verify = sink.tls.as_ref()?.skip_verify;
-            skip_verify.then(|| "on: the certificate is NOT VERIFIED".to_owned())
+            let effect = match sink.endpoint {
+                Endpoint::Listen(_) => "on: a collector needs no certificate",
+                _ => "on: the certificate is NOT VERIFIED",
+            };
+            skip_verify.then(|| effect.to_owned())
         },
     },
     Row {
