@@ -6,6 +6,9 @@ use std::{fs, io, path::Path};
 /// The seed for the random splits. This program appends the seed to inputs.
 const DICE: &[u8; 8] = b"\x01\x23\x45\x67\x89\xab\xcd\xef";
 
+/// A seed with which the peer of a target receives everything that is sent to it, and then closes the connection.
+const READS_ALL: &[u8; 8] = b"\x04\x04\x04\x04\x04\x04\x04\x04";
+
 const READY: &[u8] = b"\0\0\0\0\0\0\0\x22\0\0\0\x04\0\0\0\x01\0\0\0\x16protobuf:dnstap.Dnstap";
 const ACCEPT: &[u8] = b"\0\0\0\0\0\0\0\x22\0\0\0\x01\0\0\0\x01\0\0\0\x16protobuf:dnstap.Dnstap";
 const START: &[u8] = b"\0\0\0\0\0\0\0\x22\0\0\0\x02\0\0\0\x01\0\0\0\x16protobuf:dnstap.Dnstap";
@@ -255,28 +258,30 @@ fn of_brokers() -> io::Result<()> {
     let stored = produced([0, 0], NONE_NAMED);
     for compression in 0..5 {
         let rest = [stored.repeat(4), metadata([1, 1]), stored.repeat(4)].concat();
-        kafka.add(&[&[compression], &begin, &rest, DICE])?;
+        kafka.add(&[&[compression], &begin, &rest, READS_ALL])?;
     }
     // A log-in, and the codes of each meaning: too large, later, moved, forgotten, not allowed.
     let begin_after_log_in = [versions(9), log_in, metadata([1, 1]), id.clone()].concat();
-    kafka.add(&[&[8], &begin_after_log_in, &stored, DICE])?;
+    kafka.add(&[&[8], &begin_after_log_in, &stored, READS_ALL])?;
     for code in [10, 19, 6, 45, 29, 46] {
-        let answers = [produced([code, 0], NONE_NAMED), id.clone(), produced([0, code], NONE_NAMED), stored.repeat(2)];
-        kafka.add(&[&[0], &begin, &answers.concat(), DICE])?;
+        // Only a producer that the broker forgot asks for another id.
+        let id = if code == 45 { id.as_slice() } else { &[] };
+        let answers = [&produced([code, 0], NONE_NAMED), id, &produced([0, code], NONE_NAMED), id, &stored.repeat(2)];
+        kafka.add(&[&[0], &begin, &answers.concat(), READS_ALL])?;
     }
     let named = b"\0\0\0\x02\0\0\0\x01\0\x01?\0\0\0\x02\xff\xff\0\x01!";
-    kafka.add(&[&[0], &begin, &produced([87, 87], named), &stored, DICE])?;
+    kafka.add(&[&[0], &begin, &produced([87, 87], named), &stored, READS_ALL])?;
     // Two leaders, of which one vanishes; an old broker.
     let moved = [versions(9), metadata([1, 2]), id.clone(), stored.repeat(8), metadata([2, 2]), stored.repeat(4)];
-    kafka.add(&[&[0], &moved.concat(), DICE])?;
+    kafka.add(&[&[0], &moved.concat(), READS_ALL])?;
     let old = [versions(7), metadata([1, 1]), id, produced([0, 0], b""), produced([10, 10], b"")];
-    kafka.add(&[&[0], &old.concat(), DICE])?;
-    kafka.add(&[b"\x40\0\0\0\x10\0\0\0\x01\0\0\0\0\0\x01\0\0\0\0\0\x09", DICE])?;
-    kafka.add(&[b"\x40\x15\x03\x03\0\x02\x02\x46", DICE])?;
-    kafka.add(&[b"\x40HTTP/1.1 400 Bad Request\r\n\r\n", DICE])?;
+    kafka.add(&[&[0], &old.concat(), READS_ALL])?;
+    kafka.add(&[b"\x40\0\0\0\x10\0\0\0\x01\0\0\0\0\0\x01\0\0\0\0\0\x09", READS_ALL])?;
+    kafka.add(&[b"\x40\x15\x03\x03\0\x02\x02\x46", READS_ALL])?;
+    kafka.add(&[b"\x40HTTP/1.1 400 Bad Request\r\n\r\n", READS_ALL])?;
     for choice in [0x80, 0x81] {
-        kafka.add(&[&[choice], b"r=nonce-of-broker,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096\0v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=", DICE])?;
-        kafka.add(&[&[choice], b"m=x,r=nonce2,s=,i=8192\0e=invalid-proof", DICE])?;
+        kafka.add(&[&[choice], b"r=nonce-of-broker,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096\0v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=", READS_ALL])?;
+        kafka.add(&[&[choice], b"m=x,r=nonce2,s=,i=8192\0e=invalid-proof", READS_ALL])?;
     }
     Ok(())
 }
