@@ -201,7 +201,6 @@ async fn wait_an_hour(brokers: &[Broker], lines: usize, texts: &[&str]) {
         folder.display("in"),
         addresses.join(","),
     ));
-    let audit = router.audit();
     let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
     sender.send((0..20_000).map(numbered)).await;
     let is_full = || router.ledger(0).offered == 20_000;
@@ -225,7 +224,6 @@ async fn wait_an_hour(brokers: &[Broker], lines: usize, texts: &[&str]) {
     assert!(logged.len() <= lines, "{} lines: {logged:#?}", logged.len());
     sender.stop().await;
     let report = router.drain().await;
-    audit.finish();
     assert_eq!(report.sinks[0].ledger.delivered, 0);
 }
 

@@ -87,12 +87,6 @@ impl Client {
         self.run(&format!("reserve {topic} {user}"));
     }
 
-    /// Returns the number of records that a topic has.
-    pub(crate) fn count(&mut self, topic: &str) -> u64 {
-        let answer = self.run(&format!("count {topic}"));
-        answer.parse().expect("a number")
-    }
-
     /// Reads all records of a topic. Asserts that each record with a key is in the partition to
     /// which Kafka's own producer would have sent the key.
     pub(crate) fn read(&mut self, topic: &str) -> Vec<Record> {

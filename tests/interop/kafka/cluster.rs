@@ -217,7 +217,8 @@ impl Ports {
     }
 }
 
-/// Returns the properties of the broker at `at`.
+/// Returns the properties of the broker at `at`. It keeps records of any age, because the frames of the tests were
+/// recorded long ago.
 fn properties(data: &Path, at: usize, all: &[Ports]) -> String {
     let Ports {
         plain, controller, ..
@@ -246,7 +247,8 @@ fn properties(data: &Path, at: usize, all: &[Ports]) -> String {
          background.threads=2\n\
          broker.session.timeout.ms=4000\n\
          broker.heartbeat.interval.ms=500\n\
-         log.segment.delete.delay.ms=1000\n",
+         log.segment.delete.delay.ms=1000\n\
+         log.retention.ms=-1\n",
         node = at + 1,
         data = data.display(),
         in_sync = if replicas > 2 { 2 } else { 1 },

@@ -8,11 +8,11 @@ use std::{
     os::unix::net::UnixStream,
     path::Path,
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use crate::{
@@ -98,9 +98,9 @@ fn send(stream: &mut UnixStream, is_over: &AtomicBool, sent: &AtomicU64) {
 pub(crate) fn frame(number: u64) -> Vec<u8> {
     let identity = format!("server-{}", number % IDENTITIES);
     let message = [
-        // The type CLIENT_QUERY, over UDP and IPv4, at 2024-07-03.
+        // The type CLIENT_QUERY, over UDP and IPv4.
         &[0x08, 5, 0x10, 1, 0x18, 1, 0x22, 4, 192, 0, 2, 7][..],
-        &[0x40, 0x80, 0xb8, 0x94, 0xb4, 0x06],
+        &query_time(),
         &[0x52, 60],
         &[0xab; 60],
     ]
@@ -116,6 +116,20 @@ pub(crate) fn frame(number: u64) -> Vec<u8> {
         vec![0x78, 1],
     ]
     .concat()
+}
+
+/// Returns the field `query_time_sec` with the time of the first call.
+///
+/// The time must be recent: when a broker starts, it forgets producers whose last record is older
+/// than a day, and then does not notice a batch that it has already stored.
+fn query_time() -> [u8; 6] {
+    static SECONDS: LazyLock<u32> = LazyLock::new(|| {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        u32::try_from(now.expect("after 1970").as_secs()).expect("before 2106")
+    });
+    // A varint of five bytes.
+    let byte = |shift: u32| (*SECONDS >> shift).to_le_bytes()[0] | 0x80;
+    [0x40, byte(0), byte(7), byte(14), byte(21), byte(28) & 0x0f]
 }
 
 /// Returns a frame of about `size` bytes, without a number.

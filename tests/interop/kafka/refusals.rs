@@ -126,7 +126,7 @@ fn errors_say_what_to_do_and_frames_wait() {
     );
     wait_for_error(admin, "wrong", &["check user and password"]);
     wait_for_error(admin, "nobody", &["`sasl`"]);
-    wait_for_error(admin, "plain", &["Kafka broker?"]);
+    wait_for_error(admin, "plain", &["kafka+tls://"]);
     wait_for_error(admin, "unknown", &["`ca`"]);
     wait_for_frames(admin, "small", FRAMES, 1);
     assert_stored("small", &cluster.client.read("small"), FRAMES);

@@ -72,7 +72,15 @@ impl Scrapes {
         self.until(sink, name, |delivered| delivered >= goal);
     }
 
-    /// Waits until a sink has delivered all `frames`. Asserts that it has dropped none.
+    /// Returns the number of frames that a sink has delivered.
+    pub(crate) fn delivered(&self, sink: &str) -> u64 {
+        let delivered = self.value("tapfan_sink_delivered_frames_total", sink);
+        // A whole number far below 2^52.
+        format!("{delivered:.0}").parse().expect("a whole number")
+    }
+
+    /// Waits until a sink has delivered all `frames`. Asserts that it has dropped none, and has sent
+    /// none in a way in which they could be stored twice.
     pub(crate) fn has_all(&self, sink: &str, frames: u64) {
         let frames = f64::from(u32::try_from(frames).expect("few frames"));
         let name = "tapfan_sink_delivered_frames_total";
@@ -80,10 +88,12 @@ impl Scrapes {
         let dropped = self.value("tapfan_sink_dropped_frames_total", sink);
         let offered = self.value("tapfan_sink_offered_frames_total", sink);
         let unconfirmed = self.value("tapfan_sink_unconfirmed_frames", sink);
-        let is_complete = dropped + unconfirmed < 0.5 && (offered - frames).abs() < 0.5;
+        let resent = self.value("tapfan_sink_resent_frames_total", sink);
+        let is_complete = dropped + unconfirmed + resent < 0.5 && (offered - frames).abs() < 0.5;
         assert!(
             is_complete,
-            "{sink}: {frames} sent, {offered} offered, {dropped} dropped, {unconfirmed} unconfirmed"
+            "{sink}: {frames} sent, {offered} offered, {dropped} dropped, {unconfirmed} unconfirmed, \
+             {resent} resent"
         );
     }
 

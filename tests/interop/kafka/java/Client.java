@@ -99,8 +99,6 @@ public final class Client {
                 return password(words[1], words[2]);
             case "reserve":
                 return reserve(words[1], words[2]);
-            case "count":
-                return Long.toString(count(words[1]));
             case "read":
                 return read(words[1], words[2]);
             default:
@@ -215,13 +213,6 @@ public final class Client {
         return consumer.partitionsFor(topic, DEADLINE).stream()
                 .map(info -> new TopicPartition(topic, info.partition()))
                 .collect(Collectors.toList());
-    }
-
-    /** Returns the number of records that a topic has. */
-    private long count(String topic) {
-        try (KafkaConsumer<byte[], byte[]> consumer = consumer()) {
-            return consumer.endOffsets(places(consumer, topic), DEADLINE).values().stream().mapToLong(end -> end).sum();
-        }
     }
 
     /**
