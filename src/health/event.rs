@@ -63,6 +63,10 @@ pub(crate) enum Event<'a> {
     /// completed.
     Unconfirmed(&'a dyn Error),
     /// The brokers of a topic have refused frames for good.
+    #[cfg_attr(
+        not(feature = "kafka"),
+        allow(dead_code, reason = "only sinks for Kafka report it")
+    )]
     RecordsRefused(&'a dyn Error),
     /// Several connections in a row have ended without FINISH. From now on, `confirm finish` works as `confirm kernel`.
     DoesNotConfirm,
