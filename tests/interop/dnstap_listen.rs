@@ -104,7 +104,7 @@ fn follow(dir: &Path, place: &Place) {
     assert!(follower.frames() == expected);
     let ended = follower.process.output().matches("has ended").count();
     assert_eq!(ended, RECORDINGS.len(), "each stream ends with STOP");
-    follower.process.interrupt();
+    follower.process.kill();
 }
 
 #[test]
