@@ -197,7 +197,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Broker<Io> {
             }
             within(doing, after, self.io.flush()).await
         };
-        // A broker that takes a byte now and then would keep the batches for ever.
+        // Each byte that the broker takes restarts the deadline of a write. This deadline is for the whole request.
         let after = after * SLOWEST;
         match timeout(after, send).await {
             Ok(result) => result,

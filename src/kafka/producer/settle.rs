@@ -10,7 +10,7 @@ use super::{
     batch::Batch,
 };
 
-/// What has become of records.
+/// The outcome of records that were sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// The brokers have stored them.
@@ -21,7 +21,7 @@ pub(crate) enum Outcome {
     Resent(Span),
 }
 
-/// What the connections must do after a flight has ended.
+/// The work of the connections after the answer to a request.
 #[derive(Debug, Default)]
 pub(crate) struct Consequence {
     /// True if the leaders must be looked up again.

@@ -22,7 +22,7 @@ pub(super) struct Ended {
     pub(super) age: Duration,
 }
 
-/// What a leader's task has learned from an answer.
+/// The number of a leader, and the work that follows from its answer.
 pub(super) type News = (i32, Consequence);
 
 /// The longest wait that a broker can ask for because of a quota.

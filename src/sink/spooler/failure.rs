@@ -68,6 +68,14 @@ impl<F: Fs> Keeper<F> {
         self.publish();
     }
 
+    /// Plans another attempt if the last one tested nothing: the sink may have delivered the waiting frames before the
+    /// thread wrote them, or the spool was full.
+    pub(super) fn plan_retry(&mut self, now: Now) {
+        if self.failed.is_some() && self.retry_at.is_none() {
+            self.retry_at = Some(now.steady + self.backoff);
+        }
+    }
+
     /// Ends the failure of a step, because the step has succeeded.
     ///
     /// The backoff after failed writes begins anew only with the next written frame. Otherwise, a disk that has room for a
@@ -77,6 +85,7 @@ impl<F: Fs> Keeper<F> {
             return;
         }
         self.failed = None;
+        self.retry_at = None;
         if step == Failed::Commit {
             self.backoff = BACKOFF.0;
         }

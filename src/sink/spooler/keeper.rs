@@ -103,6 +103,7 @@ impl<F: Fs> Keeper<F> {
             let work = match self.queue.spool_turn(&cx, self.wants(), now.steady) {
                 Turn::Work(work) => work,
                 Turn::Wait(look_at) => {
+                    self.plan_retry(now);
                     self.park(now, look_at);
                     continue;
                 }
