@@ -114,8 +114,8 @@ fn of_dump() -> io::Result<()> {
     Ok(())
 }
 
-/// Writes the inputs for the target `filter`: frames of recordings, one or two of them, and a frame with a client that
-/// is cut short. The first byte is the length of the first frame.
+/// Writes the inputs for the target `filter`: frames of recordings, one or two of them, a frame with a client that is
+/// cut short, and frames with policies. The first byte is the length of the first frame.
 fn of_filter() -> io::Result<()> {
     let mut filter = Corpus::of("filter")?;
     for recording in recordings()? {
@@ -127,6 +127,12 @@ fn of_filter() -> io::Result<()> {
                 filter.add(&[&[length / 2], first])?;
             }
         }
+    }
+    // The policies matched the client's address, the name of the query, and nothing.
+    for policy in [b"\x7a\x02\x20\x02".as_slice(), b"\x7a\x02\x20\x01", b"\x7a\x00"] {
+        let message = [b"\x08\x05\x22\x04\xc0\x00\x02\x01", policy].concat();
+        let length = u8::try_from(message.len()).expect("short");
+        filter.add(&[b"\xff\x78\x01\x72", &[length], &message])?;
     }
     Ok(())
 }
