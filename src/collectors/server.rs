@@ -40,9 +40,10 @@ pub(crate) struct Server {
     /// True if the socket was passed to this process at its start.
     pub(crate) inherited: bool,
     pub(crate) socket: SocketId,
-    /// True until the server begins, if the sink waits for collectors at another socket before. The collectors there stay
-    /// in the status until they have ended.
-    continues: AtomicBool,
+    has_begun: AtomicBool,
+    /// True until the server begins, if the sink has collectors at another socket. They stay in the status until they
+    /// have ended.
+    keeps_status: AtomicBool,
     pub(super) lines: Lines,
     /// The socket. `None` while the task of the sink uses it, and after the sink has ended.
     acceptor: Mutex<Option<Acceptor>>,
@@ -77,13 +78,13 @@ struct Collectors {
 
 impl Server {
     /// Takes the socket for `address` from the `inherited` sockets, or binds it. It is in the set `all` as long as it is
-    /// open. `continues` is true if the sink of `reporter` waits for collectors at another socket now.
+    /// open.
     pub(crate) fn bind(
         address: &ListenAddress,
         (settings, edits): (Settings, CurrentEdits),
         inherited: &Inherited,
         all: &OwnListeners,
-        (reporter, continues): (Reporter, bool),
+        reporter: Reporter,
     ) -> Result<Self, BindError> {
         let owner = Owner::Sink(Arc::clone(&reporter.sink));
         let acceptor = Acceptor::bind(owner, address, inherited, all)?;
@@ -92,7 +93,8 @@ impl Server {
             address: acceptor.local_address(),
             inherited: acceptor.inherited,
             socket: SocketId::next(),
-            continues: AtomicBool::new(continues),
+            has_begun: AtomicBool::new(false),
+            keeps_status: AtomicBool::new(false),
             lines: Lines::default(),
             path: acceptor.path.clone(),
             acceptor: Mutex::new(Some(acceptor)),
@@ -101,9 +103,20 @@ impl Server {
         })
     }
 
-    /// Reports that the sink waits for collectors, unless it does so already.
+    /// Keeps the collectors at the former socket of the sink in the status when this server begins.
+    pub(crate) fn keep_status(&self) {
+        self.keeps_status.store(true, Relaxed);
+    }
+
+    /// Returns whether the server has begun to serve collectors.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.has_begun.load(Relaxed)
+    }
+
+    /// Reports that the sink waits for collectors, unless the status already shows the collectors at another socket.
     fn begin(&self) {
-        if !self.continues.swap(false, Relaxed) {
+        self.has_begun.store(true, Relaxed);
+        if !self.keeps_status.swap(false, Relaxed) {
             self.reporter.report(&Event::Waiting);
         }
     }

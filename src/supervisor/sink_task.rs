@@ -9,7 +9,7 @@ use tracing::warn;
 use crate::{
     collectors::{self, Server},
     health::Reporter,
-    router::{Queues, SocketId},
+    router::Queues,
     sink::{self, Ends, Stack},
 };
 
@@ -21,8 +21,8 @@ pub(super) struct SinkTask {
     retire: CancellationToken,
     /// Cancelled to make the task abort whatever it waits for.
     abort: CancellationToken,
-    /// The socket at which collectors connect to the sink.
-    socket: Option<SocketId>,
+    /// The server of a sink that waits for collectors.
+    server: Option<Arc<Server>>,
 }
 
 /// The parts that a sink's task works with.
@@ -74,7 +74,7 @@ impl Way {
 // === impl SinkTask ===
 
 impl SinkTask {
-    /// Starts the sink's task, which first waits until its predecessor `before` has released the queue. If both wait for
+    /// Starts the sink's task, which first waits until its predecessor `before` has released the queue. If both serve
     /// collectors, the new task starts immediately, because each collector has a queue of its own.
     pub(super) fn start(work: Work, abort: CancellationToken, before: Option<Self>) -> Self {
         let retire = CancellationToken::new();
@@ -83,16 +83,20 @@ impl SinkTask {
             abort: abort.clone(),
             drain: work.drain.clone(),
         };
-        let socket = work.way.server().map(|server| server.socket);
+        let server = work.way.server().cloned();
         let task = AbortOnDropHandle::new(tokio::spawn(async move {
-            let both_wait = socket.and(before.as_ref().and_then(|before| before.socket));
+            // A predecessor that still waits for its own predecessor never begins to serve collectors. The frames of that
+            // predecessor must stay in their queues until it has ended.
+            let both_serve =
+                work.way.server().is_some() && before.as_ref().is_some_and(Self::retire_server);
             let release = async {
                 if let Some(before) = before {
                     before.release(&work, &ends.abort).await;
                 }
             };
             match &work.way {
-                Way::Waits(server) if both_wait.is_some() => {
+                Way::Waits(server) if both_serve => {
+                    server.keep_status();
                     join!(release, collectors::run(server, &work.queues, &ends));
                 }
                 Way::Waits(server) => {
@@ -109,8 +113,18 @@ impl SinkTask {
             task,
             retire,
             abort,
-            socket,
+            server,
         }
+    }
+
+    /// Makes the task end its streams if it serves collectors. Returns whether it does.
+    fn retire_server(&self) -> bool {
+        let Some(server) = &self.server else {
+            return false;
+        };
+        // A server that begins after this line serves nobody, because it looks at `retire` before it accepts.
+        self.retire.cancel();
+        server.has_begun()
     }
 
     /// Waits for the end of the task. Cancel safe.
@@ -138,7 +152,7 @@ impl SinkTask {
     /// Returns the longest time in which this task must end its streams. The frames for a collector that has connected to
     /// the sink do not wait for the next task, so the collector gets the whole time of a drain.
     fn handover(&self, work: &Work) -> Duration {
-        if self.socket.is_some() {
+        if self.server.is_some() {
             *work.drain.borrow()
         } else {
             HANDOVER
@@ -148,7 +162,8 @@ impl SinkTask {
     /// Makes the task end its streams, and counts the frames that it leaves behind. If `abort` is cancelled, the streams
     /// end immediately.
     async fn release(self, work: &Work, abort: &CancellationToken) {
-        let (limit, socket, own) = (self.handover(work), self.socket, self.abort.clone());
+        let (limit, own) = (self.handover(work), self.abort.clone());
+        let socket = self.server.as_ref().map(|server| server.socket);
         let mut retired = pin!(self.retire(&work.reporter, limit));
         select! {
             () = &mut retired => {}

@@ -46,13 +46,12 @@ pub(super) fn plan(
     let reporter = old.map(|old| old.work.reporter.clone());
     let reporter = reporter.unwrap_or_else(|| Reporter::new(Arc::clone(&sink.name)));
     let (inherited, all) = (&running.inherited, &running.own);
-    let continues = old.is_some_and(|old| old.work.way.server().is_some());
     let server = Server::bind(
         &address,
         (settings, edits.clone()),
         inherited,
         all,
-        (reporter, continues),
+        reporter,
     )?;
     if server.inherited {
         permissions::warn_of_inherited(Directive::Sink(sink), &address);

@@ -529,6 +529,54 @@ async fn a_new_socket_accepts_while_a_collector_of_the_old_one_hangs() {
     assert_eq!(ledger.dropped_total() + ledger.delivered, 102);
 }
 
+/// The sink connects to its collector at first. Then it waits for collectors at one socket, and soon at another one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_reload_waits_for_the_stream_from_before_the_first_one() {
+    const FRAMES: u64 = 100;
+    let folder = Folder::new();
+    let old = Collector::unix(folder.path("old")).listening();
+    old.behave(Behaviour::Hangs);
+    let input = folder.display("in");
+    let tapfile = |way: &str| format!("listen unix://{input}\ndnstap {way} full {{\n name it\n}}");
+    let waits = |socket: &str| tapfile(&format!("listen unix://{}", folder.display(socket)));
+    let mut router = Router::start(&tapfile(&old.socket()));
+    let audit = router.audit();
+    router.up(0).await;
+    let mut sender = sender(&router).await;
+    sender.send((0..FRAMES).map(large)).await;
+    until("a write is in progress", || {
+        let ledger = router.ledger(0);
+        ledger.offered == FRAMES && ledger.in_flight > 0
+    })
+    .await;
+    router.reload(&waits("first")).expect("reloaded");
+    router.reload(&waits("second")).expect("reloaded");
+    let ledger = router.ledger(0);
+    assert!(ledger.in_flight > 0, "{ledger:?}");
+    let state = router.status(0).state;
+    assert_eq!(state, State::Up, "the old stream has not ended");
+    // The old collector takes the frames in flight, but not immediately. The other frames are lost when its stream has
+    // ended.
+    old.behave(Behaviour::ReadsSlowly(4096, Duration::from_millis(5)));
+    assert_eq!(old.ended().await, Ended::Stopped);
+    self::waits(&router).await;
+    let ledger = router.ledger(0);
+    let gone = ledger.dropped(DropReason::EndpointGone);
+    assert_eq!((gone + ledger.delivered, ledger.queued), (FRAMES, 0));
+    assert_eq!(ledger.delivered, old.frames().len() as u64, "{ledger:?}");
+    until("the first socket is gone", || {
+        !folder.path("first").exists()
+    })
+    .await;
+    let mut next = Collector::dialling();
+    next.follow(&router.waiting(0)).await;
+    sender.send([numbered(0)]).await;
+    sender.stop().await;
+    next.got(1).await;
+    router.drain().await;
+    audit.finish();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_socket_follows_the_rules_of_listeners() {
     let folder = Folder::new();
