@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 #[cfg(feature = "tap")]
 use super::DropReason;
-use super::{Queues, Sources, inlets::Inlets, offer::Offer, shortage};
+use super::{Queues, Selection, inlets::Inlets, offer::Offer, shortage};
 use crate::{frame_stream::Chunk, memory::Budget};
 
 /// Offers each chunk to the queues of every sink that gets frames from its listener. A clone is cheap. All clones share
 /// one set of sinks.
 #[derive(Debug, Clone)]
 pub(crate) struct Router {
-    sinks: Arc<Inlets<Queues, Sources>>,
+    sinks: Arc<Inlets<Queues, Selection>>,
     memory: Budget,
 }
 
@@ -31,7 +31,8 @@ impl Router {
             sinks: Arc::default(),
             memory,
         };
-        router.replace(sinks.into_iter().map(|queues| (queues, Sources::ALL)));
+        let sinks = sinks.into_iter();
+        router.replace(sinks.map(|queues| (queues, Selection::default())));
         router
     }
 
@@ -40,10 +41,8 @@ impl Router {
     pub(crate) fn offer(&self, chunk: &Chunk) {
         let sinks = self.sinks.load();
         if self.memory.is_short() {
-            let sinks = sinks.iter().map(|(queues, sources)| {
-                let is_offered = sources.include_source(chunk.source());
-                (queues.inlets(), is_offered.then(|| queues.screened(chunk)))
-            });
+            let sinks = sinks.iter();
+            let sinks = sinks.map(|(queues, selection)| (queues.inlets(), selection.of(chunk)));
             let sinks: Vec<(_, Option<Offer<'_>>)> = sinks.collect();
             let offers = sinks.iter().flat_map(|(inlets, offer)| {
                 let queues = inlets.iter().map(|inlet| &***inlet);
@@ -52,9 +51,13 @@ impl Router {
             shortage::offer(&self.memory, &offers.collect::<Vec<_>>());
             return;
         }
-        for (queues, sources) in sinks.iter() {
-            if sources.include_source(chunk.source()) {
-                queues.offer(chunk);
+        for (queues, selection) in sinks.iter() {
+            if !selection.includes(chunk) {
+                continue;
+            }
+            match &selection.screen {
+                None => queues.offer(chunk),
+                Some(screen) => queues.put(&Offer::screened(screen, chunk)),
             }
         }
     }
@@ -70,19 +73,19 @@ impl Router {
     /// Counts `frames` that come from no listener as offered to every sink, and lost by every sink.
     #[cfg(feature = "tap")]
     pub(crate) fn lose(&self, reason: DropReason, frames: u64) {
-        for (queues, sources) in self.sinks.load().iter() {
-            if sources.include_source(None) {
+        for (queues, selection) in self.sinks.load().iter() {
+            if selection.sources.include_source(None) {
                 queues.lose(reason, frames);
             }
         }
     }
 
-    /// Replaces the set of sinks and the sources of each sink, from the next chunk on. A sink that is in the old set and
+    /// Replaces the set of sinks and the selection of each sink, from the next chunk on. A sink that is in the old set and
     /// in the new set misses no chunk and gets no chunk twice. The queues of a removed sink are closed as soon as no
     /// thread offers to them any more.
     ///
     /// The caller must not call this function while another call is in progress.
-    pub(crate) fn replace(&self, sinks: impl IntoIterator<Item = (Arc<Queues>, Sources)>) {
+    pub(crate) fn replace(&self, sinks: impl IntoIterator<Item = (Arc<Queues>, Selection)>) {
         self.sinks.replace(sinks);
     }
 }
@@ -113,7 +116,7 @@ mod tests {
         let router = Router::new([Arc::clone(&stays), Arc::clone(&goes)]);
         // This guard keeps the old set of sinks alive, as an offer in progress does.
         let offering = router.sinks.load();
-        let from_all = |queues: &Arc<Queues>| (Arc::clone(queues), Sources::ALL);
+        let from_all = |queues: &Arc<Queues>| (Arc::clone(queues), Selection::default());
         router.replace([from_all(&stays)]);
         router.replace([from_all(&queues()), from_all(&stays)]);
         assert!(!is_closed(&goes));

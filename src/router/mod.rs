@@ -24,6 +24,7 @@ mod queue;
 #[cfg(test)]
 mod queue_tests;
 mod queues;
+mod selection;
 mod senders;
 mod settlement;
 mod sharing;
@@ -71,6 +72,7 @@ pub(crate) use losses::Losses;
 pub(crate) use progress::Progress;
 pub(crate) use queue::Queue;
 pub(crate) use queues::{QueueUser, SocketId};
+pub(crate) use selection::Selection;
 pub(crate) use sources::Sources;
 pub(crate) use spooled::SpoolCounts;
 #[cfg(feature = "spool")]

@@ -165,7 +165,7 @@ mod tests {
         let before = [0, 1].map(|sink| bench.sinks[sink].ledger().offered);
         assert_eq!(before, [200, 200]);
         let sinks = [Sources::only([]), Sources::ALL];
-        let sinks = bench.sinks.iter().cloned().zip(sinks);
+        let sinks = bench.sinks.iter().cloned().zip(sinks.map(Into::into));
         bench.router.replace(sinks);
         let held = bench.held(0);
         for _ in 0..50 {

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     config::{self, ReadScreen, quantity::Size},
     net::Endpoint,
-    router::{Queues, Sources},
+    router::{Queues, Selection},
     sink::{CurrentEdits, Opened, Spooler},
 };
 
@@ -110,16 +110,17 @@ impl Supervisor {
                 .iter()
                 .position(|old| old.config.name == planned.config.name);
             let old = place.map(|place| old_sinks.remove(place));
-            let sources = old.as_ref().map(|old| &old.sources);
+            let sources = old.as_ref().map(|old| &old.selection.sources);
             let sources = listeners.with_former(&planned.config, sources);
             (planned.edits).replace(&planned.group, listeners.of(&planned.config));
-            let sink = self.apply_sink(planned, old, &mut changes);
-            self.sinks
-                .extend(sink.map(|sink| SinkHandle { sources, ..sink }));
+            if let Some(mut sink) = self.apply_sink(planned, old, &mut changes) {
+                sink.selection.sources = sources;
+                self.sinks.push(sink);
+            }
         }
         // From here on, listeners offer frames to the new set of sinks.
         let sinks = self.sinks.iter();
-        let sinks = sinks.map(|sink| (Arc::clone(&sink.work.queues), sink.sources.clone()));
+        let sinks = sinks.map(|sink| (Arc::clone(&sink.work.queues), sink.selection.clone()));
         self.router.replace(sinks);
         for gone in old_sinks {
             changes.removed.push(Arc::clone(gone.name()));
@@ -263,7 +264,6 @@ impl Supervisor {
     ) -> SinkHandle {
         warn_about_unverified(&config);
         let (queues, spooler) = queues(&config, spool);
-        queues.set_screen(screen.screen);
         let work = Work {
             reporter: way.reporter().clone(),
             way,
@@ -278,7 +278,7 @@ impl Supervisor {
             screen_digest: screen.digest,
             work,
             task,
-            sources: Sources::ALL,
+            selection: Selection::default().with_screen(screen.screen),
             edits,
             spooler,
             _drop_log: AbortOnDropHandle::new(tokio::spawn(drop_log)),
@@ -294,7 +294,7 @@ fn tune(old: &mut SinkHandle, config: &config::Sink, screen: &mut ReadScreen) {
         spooler.change(old.name(), new);
     }
     if old.config.filters != config.filters || old.screen_digest != screen.digest {
-        old.work.queues.set_screen(mem::take(&mut screen.screen));
+        old.selection = (old.selection).with_screen(mem::take(&mut screen.screen));
         old.screen_digest = screen.digest;
     }
 }

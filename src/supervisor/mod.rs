@@ -61,7 +61,7 @@ use crate::{
     health::{RouterPhase, SinkHealth},
     listener::{Budgets, DrainSignals, FormerId, Handle},
     net::OwnListeners,
-    router::{Ledger, Queues, Router, Sources},
+    router::{Ledger, Queues, Router, Selection},
     sink::{CurrentEdits, EditGroups, Names, Spooler},
 };
 
@@ -124,8 +124,8 @@ pub struct SinkHandle {
     screen_digest: u64,
     work: Work,
     task: SinkTask,
-    /// The listeners whose frames the sink gets.
-    sources: Sources,
+    /// The frames that the sink gets.
+    selection: Selection,
     edits: CurrentEdits,
     /// Moves the frames of the sink's queue to a disk and back. `None` without a spool.
     spooler: Option<Spooler>,

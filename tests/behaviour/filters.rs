@@ -18,6 +18,7 @@ use crate::{
     admin::{Scraper, metrics, serve},
     collector::{Behaviour, Collector},
     http::get,
+    reload::steady,
     router::{Folder, Router},
     sender::{Load, LoadProfile, OnHalfClose, Sender},
     traffic::{numbered, recorded},
@@ -315,4 +316,66 @@ async fn frames_above_a_limit_are_counted_and_are_no_loss() {
     assert!(ledger.delivered >= 100 && limited > 3_000, "{ledger:?}");
     let delivered: HashSet<Bytes> = collectors[0].frames().into_iter().collect();
     assert_eq!(delivered.len() as u64, ledger.delivered);
+}
+
+/// Creates a numbered frame with a response.
+fn response(number: u64) -> Bytes {
+    let mut frame = numbered(number).to_vec();
+    let types = [8, Type::ClientQuery as u8];
+    let mut fields = frame.windows(types.len());
+    let place = fields.position(|field| field == types).expect("a type");
+    frame[place + 1] = Type::ClientResponse as u8;
+    assert_eq!(type_of(&frame), Type::ClientResponse);
+    frame.into()
+}
+
+/// The sink gets the queries of one listener or the responses of another, and a reload changes both. So every frame of
+/// its listener passes its filter.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_changes_the_filter_and_the_listeners_of_a_sink_together() {
+    /// Each of these sinks makes the reload longer.
+    const OTHERS: usize = 300;
+    let folder = Folder::new();
+    let collector = Collector::unix(folder.path("out")).listening();
+    let tapfile = |from: &str, types: &str| {
+        let path = |name: &str| folder.display(name);
+        let listeners = ["queries", "responses", "idle"];
+        let listeners =
+            listeners.map(|name| format!("listen unix://{} {{\n name {name}\n}}\n", path(name)));
+        let others = (0..OTHERS).map(|number| {
+            let nobody = path("nobody");
+            format!("dnstap {nobody} full {{\n name {number}\n from idle\n types {types}\n}}\n")
+        });
+        let socket = collector.socket();
+        let follows =
+            format!("dnstap {socket} full {{\n name follows\n from {from}\n types {types}\n}}\n");
+        let all = listeners.into_iter().chain([follows]).chain(others);
+        format!("drain 1s\n{}", all.collect::<String>())
+    };
+    let tapfiles = [
+        tapfile("queries", "client_query"),
+        tapfile("responses", "client_response"),
+    ];
+    let mut router = Router::start(&tapfiles[0]);
+    router.up(0).await;
+    let queries = Load::start(&router.target(0), steady(20_000, 0)).await;
+    let responses = LoadProfile {
+        frame: response,
+        ..steady(20_000, 0)
+    };
+    let responses = Load::start(&router.target(1), responses).await;
+    for tapfile in tapfiles.iter().cycle().skip(1).take(10) {
+        let before = router.ledger(0).offered;
+        router.reload(tapfile).expect("sound");
+        until("frames arrive after the reload", || {
+            router.ledger(0).offered > before + 50
+        })
+        .await;
+    }
+    queries.end().await;
+    responses.end().await;
+    let report = router.drain_after_changes(CancellationToken::new()).await;
+    let ledger = &report.sinks[0].ledger;
+    assert_eq!((ledger.excluded_total(), ledger.dropped_total()), (0, 0));
+    assert_eq!(collector.frames().len() as u64, ledger.delivered);
 }

@@ -5,20 +5,7 @@ mod collectors;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    net::SocketAddr,
-    ops::Range,
-    sync::{
-        Arc,
-        atomic::{
-            AtomicBool,
-            Ordering::{Acquire, Release},
-        },
-    },
-    time::Instant,
-};
-
-use arc_swap::ArcSwapOption;
+use std::{net::SocketAddr, ops::Range, sync::Arc, time::Instant};
 
 use accounts::{Accounts, EndpointQueue};
 pub(crate) use accounts::{EndpointAccount, QueueUser, SocketId};
@@ -28,7 +15,7 @@ use super::{
     inlets::{Close, Inlet, Inlets},
     offer::Offer,
 };
-use crate::{filter::Screen, frame_stream::Chunk, lock::Mutex};
+use crate::{frame_stream::Chunk, lock::Mutex};
 
 /// The queues of one sink. The sink has a single queue, or with `endpoints all` one queue for each endpoint. This value
 /// can outlive the sink.
@@ -39,10 +26,6 @@ use crate::{filter::Screen, frame_stream::Chunk, lock::Mutex};
 pub struct Queues {
     /// The queues to which chunks are offered.
     inlets: Inlets<Queue>,
-    /// The filter of the sink; `None` if the sink gets all frames as they are.
-    screen: ArcSwapOption<Screen>,
-    /// True if `screen` is not `None`. A sink without a filter pays only for the read of this value.
-    has_screen: AtomicBool,
     accounts: Mutex<Accounts>,
 }
 
@@ -69,8 +52,6 @@ impl Queues {
     fn with(limits: Limits, add: impl FnOnce(&mut Accounts) -> Arc<Queue>) -> Self {
         let queues = Self {
             inlets: Inlets::default(),
-            screen: ArcSwapOption::empty(),
-            has_screen: AtomicBool::new(false),
             accounts: Mutex::new(Accounts::new(limits)),
         };
         {
@@ -162,39 +143,18 @@ impl Queues {
         }
     }
 
-    /// Sets the filter of the sink, from the next chunk on. Frames that are already in a queue stay there as they are. If
-    /// the limit on the rate stays the same, it also counts the frames that passed before.
-    pub(crate) fn set_screen(&self, mut screen: Screen) {
-        let replaced = self.screen.load_full();
-        let replaced = replaced.as_ref().and_then(|screen| screen.limit.as_ref());
-        if let (Some(limit), Some(replaced)) = (&mut screen.limit, replaced) {
-            limit.continue_from(replaced);
-        }
-        let screen = (!screen.is_noop()).then(|| Arc::new(screen));
-        let has_screen = screen.is_some();
-        self.screen.store(screen);
-        self.has_screen.store(has_screen, Release);
-    }
-
-    /// Offers the frames of `chunk` that pass the filter of the sink to every queue. Never waits.
+    /// Offers the frames of `chunk` to every queue. Never waits.
     pub(super) fn offer(&self, chunk: &Chunk) {
-        if self.has_screen.load(Acquire) {
-            let offer = self.screened(chunk);
-            for (queue, ()) in self.inlets.load().iter() {
-                offer.put_into(queue, Queue::push);
-            }
-            return;
-        }
         for (queue, ()) in self.inlets.load().iter() {
             queue.push(chunk);
         }
     }
 
-    /// Returns the frames of `chunk` that pass the filter of the sink.
-    pub(super) fn screened<'a>(&self, chunk: &'a Chunk) -> Offer<'a> {
-        match &*self.screen.load() {
-            None => Offer::whole(chunk),
-            Some(screen) => Offer::screened(screen, chunk),
+    /// Offers the frames of a chunk that have passed the filter of the sink to every queue, and counts the others. Never
+    /// waits.
+    pub(super) fn put(&self, offer: &Offer<'_>) {
+        for (queue, ()) in self.inlets.load().iter() {
+            offer.put_into(queue, Queue::push);
         }
     }
 

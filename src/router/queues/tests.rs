@@ -9,10 +9,10 @@ use tokio_test::task::spawn;
 
 use super::*;
 use crate::{
-    filter::{Kind, Verdict},
+    filter::{Kind, Screen, Verdict},
     frame_stream::Source,
     memory::Budget,
-    router::{Exclusion, Progress, Router, Taken},
+    router::{Exclusion, Progress, Router, Selection, Taken},
 };
 
 const LIMITS: Limits = Limits {
@@ -237,26 +237,32 @@ fn only_queries() -> Screen {
     screen
 }
 
+/// Offers the frames of these types that belong to the selection.
+fn put(queues: &Queues, selection: &Selection, kinds: &[u8]) {
+    let chunk = chunk(kinds);
+    queues.put(&selection.of(&chunk).expect("a listener of the sink"));
+}
+
 #[test]
 fn each_queue_counts_the_frames_that_the_filter_of_the_sink_excludes() {
     let queues = Queues::new(LIMITS);
-    queues.set_screen(only_queries());
+    let mut selection = Selection::default().with_screen(only_queries());
     let one = queues.one();
-    queues.offer(&chunk(&[5, 6, 5]));
-    queues.offer(&chunk(&[6, 6]));
+    put(&queues, &selection, &[5, 6, 5]);
+    put(&queues, &selection, &[6, 6]);
     let ledger = queues.ledger();
     assert!(ledger.balances(), "{ledger:?}");
     assert_eq!((ledger.offered, ledger.queued), (5, 2));
     assert_eq!(ledger.excluded(Exclusion::Filtered), 3);
     // With `endpoints all`, each endpoint gets the same frames, and the counts are sums.
     let [_a, _b] = exchange(&queues, &one, [1, 2]);
-    queues.offer(&chunk(&[5, 6]));
+    put(&queues, &selection, &[5, 6]);
     let ledger = queues.ledger();
     assert!(ledger.balances(), "{ledger:?}");
     assert_eq!((ledger.offered, ledger.excluded_total()), (9, 5));
     // The filter can be changed and removed while frames wait.
-    queues.set_screen(Screen::default());
-    queues.offer(&chunk(&[6]));
+    selection = selection.with_screen(Screen::default());
+    put(&queues, &selection, &[6]);
     let ledger = queues.ledger();
     assert_eq!((ledger.offered, ledger.excluded_total()), (11, 5));
     assert!(ledger.balances(), "{ledger:?}");
@@ -270,12 +276,12 @@ fn a_new_filter_with_the_same_limit_allows_no_second_burst() {
         screen
     };
     let queues = Queues::new(LIMITS);
-    queues.set_screen(screen("2/s"));
-    queues.offer(&chunk(&[5, 5, 5]));
+    let mut selection = Selection::default().with_screen(screen("2/s"));
+    put(&queues, &selection, &[5, 5, 5]);
     let limited = || queues.ledger().excluded(Exclusion::RateLimited);
     assert_eq!(limited(), 1);
-    queues.set_screen(screen("2/s"));
-    queues.offer(&chunk(&[5]));
+    selection = selection.with_screen(screen("2/s"));
+    put(&queues, &selection, &[5]);
     // At most one token comes in half a second, so a slow machine may let this frame pass.
     assert!(
         limited() == 2
@@ -284,9 +290,9 @@ fn a_new_filter_with_the_same_limit_allows_no_second_burst() {
                 .is_some_and(|it| it.elapsed().as_millis() >= 500)
     );
     // Another limit begins with a burst.
-    queues.set_screen(screen("3/s"));
+    selection = selection.with_screen(screen("3/s"));
     let before = limited();
-    queues.offer(&chunk(&[5, 5, 5]));
+    put(&queues, &selection, &[5, 5, 5]);
     assert_eq!(limited(), before);
 }
 
@@ -294,8 +300,9 @@ fn a_new_filter_with_the_same_limit_allows_no_second_burst() {
 fn a_filter_works_while_memory_is_short_and_its_edits_count() {
     let memory = Budget::new(64 << 10);
     let queues = Arc::new(Queues::new(LIMITS));
-    queues.set_screen(only_queries());
-    let router = Router::within(memory.clone(), [Arc::clone(&queues)]);
+    let router = Router::within(memory.clone(), []);
+    let selection = Selection::default().with_screen(only_queries());
+    router.replace([(Arc::clone(&queues), selection)]);
     let source = Source::within(&memory, "in".into(), "peer");
     for _ in 0..2_000 {
         router.offer(&chunk(&[5, 6]).brought_by(&source));
@@ -388,8 +395,8 @@ fn each_frame_goes_to_the_collectors_or_counts_once_while_they_change() {
 #[test]
 fn a_filter_excludes_frames_before_they_count_as_for_no_collector() {
     let queues = Queues::for_collectors(LIMITS);
-    queues.set_screen(only_queries());
-    queues.offer(&chunk(&[5, 6]));
+    let selection = Selection::default().with_screen(only_queries());
+    put(&queues, &selection, &[5, 6]);
     let ledger = queues.ledger();
     assert!(ledger.balances(), "{ledger:?}");
     assert_eq!(ledger.excluded(Exclusion::Filtered), 1, "{ledger:?}");

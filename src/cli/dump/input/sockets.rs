@@ -23,7 +23,7 @@ use crate::{
     },
     config::{Config, Listen},
     net::OwnListeners,
-    router::{Limits, Progress, Queues, Sources, Taken},
+    router::{Limits, Progress, Queues, Selection, Taken},
     supervisor::{ErrorReason, StartError, Supervisor},
 };
 
@@ -59,7 +59,7 @@ impl Sockets {
         let queues = Arc::new(Queues::new(LIMITS));
         supervisor
             .router()
-            .replace([(Arc::clone(&queues), Sources::ALL)]);
+            .replace([(Arc::clone(&queues), Selection::default())]);
         Ok(Self { supervisor, queues })
     }
 
