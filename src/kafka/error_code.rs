@@ -97,7 +97,7 @@ codes! {
     UNKNOWN_LEADER_EPOCH = 75, Moved, "";
     UNSUPPORTED_COMPRESSION_TYPE = 76, Denied, "; choose another `compression`";
     OFFSET_NOT_AVAILABLE = 78, Later, "";
-    INVALID_RECORD = 87, Refused, "; is the topic compacted? Then set the option `record_key`";
+    INVALID_RECORD = 87, Refused, "; is the topic compacted? Then set `cleanup.policy=delete` for the topic";
     UNSTABLE_OFFSET_COMMIT = 88, Later, "";
     THROTTLING_QUOTA_EXCEEDED = 89, Later, "";
     PRODUCER_FENCED = 90, Forgotten, "";

@@ -236,6 +236,22 @@ pub(super) fn produced(bytes: &[u8], api: Api, topic: &str) -> Result<Produced, 
     Ok(produced)
 }
 
+#[cfg(test)]
+impl Produced {
+    /// Creates a response with this code for one partition.
+    pub(crate) fn of(partition: i32, code: ErrorCode) -> Self {
+        Self {
+            partitions: vec![Answer {
+                partition,
+                code,
+                refused: Vec::new(),
+                text: String::new(),
+            }],
+            throttle_ms: 0,
+        }
+    }
+}
+
 fn check(doing: Doing, code: i16, text: Option<&str>) -> Result<(), Error> {
     match ErrorCode(code) {
         ErrorCode::NONE => Ok(()),

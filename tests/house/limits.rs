@@ -243,7 +243,9 @@ fn the_page_about_kafka_has_the_limits_of_its_sinks() {
     page.says(format!("A batch leaves when it has {batch}, or after"));
     let session = "src/sink/kafka/session.rs";
     let memory = of.size(session, "BYTES");
-    page.says(format!("Up to {memory} of frames wait for the answers"));
+    page.says(format!(
+        "Up to {memory} of frames and batches wait for the answers"
+    ));
     let part = of.count(session, "PARTS_OF_LIMIT");
     page.says(format!("it is at most 1/{part} of the limit"));
     let age = of.time("src/sink/kafka/link.rs", "METADATA_AGE");

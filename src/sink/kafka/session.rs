@@ -226,7 +226,8 @@ impl Session {
             let now = Instant::now();
             let outcomes = &mut state.outcomes;
             let consequence = state.producer.settle(shipped, answer, now, outcomes);
-            if !outcomes.is_empty() {
+            // Records that are sent again are no progress: a broker may forget the producer again and again.
+            if outcomes.iter().any(Outcome::is_final) {
                 state.progress += 1;
             }
             for outcome in outcomes.drain(..) {

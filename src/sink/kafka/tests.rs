@@ -9,7 +9,7 @@ use super::{Session, receipts::Receipts, records};
 use crate::{
     config::RecordKey,
     frame_stream::Chunk,
-    kafka::{Compression, Metadata, Outcome, ProducerId, Settings, Span},
+    kafka::{Compression, ErrorCode, Metadata, Outcome, Produced, ProducerId, Settings, Span},
     router::{DropReason, Progress},
     sink::Shipment,
 };
@@ -69,11 +69,11 @@ fn outcomes_in_any_order_reach_the_ledger_and_the_rest_returns() {
     assert_eq!(receipts.memory(), 0);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_closed_queue_does_not_wait_for_linger() {
+/// Returns the session of a topic with one partition, which broker 1 leads.
+fn session(linger: Duration) -> Session {
     let settings = Settings {
         compression: Compression::None,
-        linger: Duration::from_secs(3600),
+        linger,
         headers: records::headers("siem"),
     };
     let session = Session::new(settings, RecordKey::None);
@@ -82,6 +82,38 @@ async fn a_closed_queue_does_not_wait_for_linger() {
         brokers: Vec::new(),
         leaders: vec![Some(1)],
     });
+    session
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_forgets_the_producer_makes_no_progress() {
+    let session = session(Duration::ZERO);
+    let (shipment, queue) = Shipment::of(&[chunk(2)]);
+    session.ship(shipment);
+    let cx = Context::from_waker(Waker::noop());
+    let (progress, waiting) = (session.progress(), session.poll_unconfirmed(&cx));
+    for (id, code) in [
+        (2, ErrorCode::UNKNOWN_PRODUCER_ID),
+        (3, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER),
+    ] {
+        let flight = session.collect(1).expect("a batch");
+        assert!(flight.settle(&Produced::of(0, code)).is_moved);
+        assert_eq!(session.progress(), progress);
+        assert_eq!(session.poll_unconfirmed(&cx), waiting);
+        session.set_id(ProducerId { id, epoch: 0 });
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
+    assert_eq!(queue.ledger().resent, 4);
+    let flight = session.collect(1).expect("a batch");
+    flight.settle(&Produced::of(0, ErrorCode::NONE));
+    assert_ne!(session.progress(), progress);
+    assert_eq!(session.poll_unconfirmed(&cx), None);
+    assert_eq!(queue.ledger().delivered, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_queue_does_not_wait_for_linger() {
+    let session = session(Duration::from_secs(3600));
     let signal = session.reach(1);
     let (shipment, queue) = Shipment::of(&[chunk(2)]);
     session.ship(shipment);
