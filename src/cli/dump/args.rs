@@ -80,8 +80,8 @@ pub(super) struct OutputArgs {
     /// Sends the frames to the collector at this unix socket; can be repeated.
     #[arg(short = 'U', long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     to_unix: Vec<PathBuf>,
-    /// Sends the frames to the collector at this TCP address, `HOST:PORT`, or with TLS at `tls://HOST:PORT`; or to a topic
-    /// of Kafka, `kafka://BROKER[:PORT]/TOPIC`; can be repeated.
+    /// Sends the frames to the collector at this TCP address, `HOST:PORT`, over TLS at `tls://HOST:PORT`, or to a Kafka
+    /// topic, `kafka://BROKER[:PORT],…/TOPIC`; can be repeated.
     #[arg(short = 'T', long, value_name = "ADDRESS", value_parser = endpoint)]
     to_tcp: Vec<Endpoint>,
     /// The authorities that may sign the certificates of collectors, in PEM. They replace those of the system.

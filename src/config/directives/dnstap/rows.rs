@@ -188,11 +188,14 @@ pub(in super::super) const OPTIONS: &[Row<Sink>] = &[
         default: "the host or domain of the SOCKET",
         doc: "the name to send in the TLS handshake and to expect in the certificate",
         scope: Some(&TLS_DIALLED),
-        describe: |sink| match &sink.endpoint {
-            Endpoint::TlsSrv(name) if sink.tls.as_ref()?.server_name.is_none() => {
-                Some(name.domain().trim_end_matches('.').to_owned())
-            }
-            _ => sink.tls.as_ref()?.server_name.clone(),
+        describe: |sink| {
+            let tls = sink.tls.as_ref();
+            let name = tls.and_then(|tls| tls.server_name.clone());
+            name.or_else(|| match &sink.endpoint {
+                Endpoint::TlsSrv(name) => Some(name.domain().trim_end_matches('.').to_owned()),
+                Endpoint::Kafka(_) => Some("the advertised host of each broker".to_owned()),
+                _ => None,
+            })
         },
     },
     Row {
