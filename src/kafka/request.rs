@@ -10,42 +10,15 @@ pub(super) struct Api {
     pub(super) version: i16,
 }
 
-pub(super) const API_VERSIONS: Api = Api {
-    doing: Doing::ApiVersions,
-    key: 18,
-    version: 0,
-};
-pub(super) const SASL_HANDSHAKE: Api = Api {
-    doing: Doing::SaslHandshake,
-    key: 17,
-    version: 1,
-};
-pub(super) const SASL_AUTHENTICATE: Api = Api {
-    doing: Doing::SaslAuthenticate,
-    key: 36,
-    version: 0,
-};
-pub(super) const METADATA: Api = Api {
-    doing: Doing::Metadata,
-    key: 3,
-    version: 5,
-};
-pub(super) const INIT_PRODUCER_ID: Api = Api {
-    doing: Doing::InitProducerId,
-    key: 22,
-    version: 0,
-};
+pub(super) const API_VERSIONS: Api = Api::new(Doing::ApiVersions, 18, 0);
+pub(super) const SASL_HANDSHAKE: Api = Api::new(Doing::SaslHandshake, 17, 1);
+pub(super) const SASL_AUTHENTICATE: Api = Api::new(Doing::SaslAuthenticate, 36, 0);
+pub(super) const METADATA: Api = Api::new(Doing::Metadata, 3, 5);
+pub(super) const INIT_PRODUCER_ID: Api = Api::new(Doing::InitProducerId, 22, 0);
 /// Version 8 names the records that the broker refuses.
-pub(super) const PRODUCE: Api = Api {
-    doing: Doing::Produce,
-    key: 0,
-    version: 8,
-};
+pub(super) const PRODUCE: Api = Api::new(Doing::Produce, 0, 8);
 /// Version 7 is the first one with Zstandard. Kafka 2.1 to 2.3 and some versions of Redpanda know no later one.
-pub(super) const PRODUCE_OLD: Api = Api {
-    version: 7,
-    ..PRODUCE
-};
+pub(super) const PRODUCE_OLD: Api = Api::new(Doing::Produce, 0, 7);
 
 /// The acknowledgement of all replicas that are in sync.
 const ALL: i16 = -1;
@@ -53,10 +26,22 @@ const ALL: i16 = -1;
 /// The time after which a broker aborts the transaction of a producer. This producer has no transactions.
 const TRANSACTION_TIMEOUT_MS: i32 = 60_000;
 
+// === impl Api ===
+
+impl Api {
+    const fn new(doing: Doing, key: i16, version: i16) -> Self {
+        Self {
+            doing,
+            key,
+            version,
+        }
+    }
+}
+
 /// Begins a request. `correlation` is the number that the broker repeats in its answer.
 fn begin(api: Api, correlation: i32) -> Writer {
     let mut writer = Writer::default();
-    // The length, which `end` sets.
+    // The length, which is set at the end.
     writer.i32(0);
     writer.i16(api.key);
     writer.i16(api.version);
@@ -65,41 +50,40 @@ fn begin(api: Api, correlation: i32) -> Writer {
     writer
 }
 
-fn end(mut writer: Writer) -> Vec<u8> {
+/// Returns a request whose body `write` writes.
+fn request(api: Api, correlation: i32, write: impl FnOnce(&mut Writer)) -> Vec<u8> {
+    let mut writer = begin(api, correlation);
+    write(&mut writer);
     writer.set_length(0);
     writer.into_bytes()
 }
 
 pub(super) fn api_versions(correlation: i32) -> Vec<u8> {
-    end(begin(API_VERSIONS, correlation))
+    request(API_VERSIONS, correlation, |_| {})
 }
 
 pub(super) fn sasl_handshake(correlation: i32, mechanism: &str) -> Vec<u8> {
-    let mut writer = begin(SASL_HANDSHAKE, correlation);
-    writer.string(mechanism);
-    end(writer)
+    request(SASL_HANDSHAKE, correlation, |body| body.string(mechanism))
 }
 
 pub(super) fn sasl_authenticate(correlation: i32, message: &[u8]) -> Vec<u8> {
-    let mut writer = begin(SASL_AUTHENTICATE, correlation);
-    writer.bytes(message);
-    end(writer)
+    request(SASL_AUTHENTICATE, correlation, |body| body.bytes(message))
 }
 
 /// Asks for the partitions of one topic. The broker must not create the topic.
 pub(super) fn metadata(correlation: i32, topic: &str) -> Vec<u8> {
-    let mut writer = begin(METADATA, correlation);
-    writer.length(1);
-    writer.string(topic);
-    writer.boolean(false);
-    end(writer)
+    request(METADATA, correlation, |body| {
+        body.length(1);
+        body.string(topic);
+        body.boolean(false);
+    })
 }
 
 pub(super) fn init_producer_id(correlation: i32) -> Vec<u8> {
-    let mut writer = begin(INIT_PRODUCER_ID, correlation);
-    writer.null_string();
-    writer.i32(TRANSACTION_TIMEOUT_MS);
-    end(writer)
+    request(INIT_PRODUCER_ID, correlation, |body| {
+        body.null_string();
+        body.i32(TRANSACTION_TIMEOUT_MS);
+    })
 }
 
 /// Returns the parts of a `Produce` request that are not record batches. Each part belongs before the batch at the same
