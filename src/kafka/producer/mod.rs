@@ -16,7 +16,7 @@ mod batch;
 mod settle;
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -55,6 +55,8 @@ pub(crate) struct Producer {
     count: usize,
     /// The partition of records without a key. Another one is chosen after each batch.
     sticky: usize,
+    /// The partition with which the next request to each leader begins.
+    turns: BTreeMap<i32, usize>,
     /// True if batches are sent without waiting for more records.
     hurries: bool,
     /// The memory of all batches, in bytes.
@@ -112,6 +114,7 @@ impl Producer {
             partitions: Vec::new(),
             count: 0,
             sticky: 0,
+            turns: BTreeMap::new(),
             hurries: false,
             memory: 0,
             generation: 0,
@@ -180,6 +183,8 @@ impl Producer {
                 partition.not_before = None;
             }
         }
+        let leaders = self.leaders();
+        self.turns.retain(|leader, _| leaders.contains(leader));
         for index in self.count..self.partitions.len() {
             for batch in std::mem::take(&mut self.partitions[index].waiting) {
                 self.rehome(&batch, &mut outcomes);
@@ -275,7 +280,13 @@ impl Producer {
     pub(crate) fn collect(&mut self, leader: i32, now: Instant) -> Option<Shipped> {
         let mut batches = Vec::new();
         let mut size = 0;
-        for (index, partition) in self.partitions.iter_mut().enumerate() {
+        // A request has room for the full batches of only some partitions. If each request began with the first partition,
+        // the others would wait as long as the first ones are busy.
+        let begin = self.turns.get(&leader).copied().unwrap_or_default();
+        let begin = begin.min(self.partitions.len());
+        let (before, behind) = self.partitions.split_at_mut(begin);
+        let behind = behind.iter_mut().zip(begin..);
+        for (partition, index) in behind.chain(before.iter_mut().zip(0..)) {
             if partition.leader != Some(leader) {
                 continue;
             }
@@ -299,6 +310,7 @@ impl Producer {
             partition.is_in_flight = true;
             batches.push((index, batch));
             if size >= REQUEST_BYTES {
+                self.turns.insert(leader, index + 1);
                 break;
             }
         }

@@ -274,6 +274,45 @@ async fn records_without_a_key_fill_one_batch_after_the_other() {
     assert!(producer.partitions[1].waiting.is_empty());
 }
 
+/// Returns a key of each partition.
+fn keys(partitions: usize) -> Vec<[u8; 4]> {
+    let key = |partition| {
+        let mut keys = (0_u32..).map(u32::to_be_bytes);
+        keys.find(|key| partition_of(key, partitions) == partition)
+    };
+    (0..partitions).map(|it| key(it).expect("a key")).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_partition_gets_its_turn_although_a_request_has_no_room_for_all() {
+    let partitions = 2 * REQUEST_BYTES / BATCH_BYTES + 3;
+    let mut producer = producer(partitions);
+    let (keys, now) = (keys(partitions), Instant::now());
+    let value = vec![b'x'; BATCH_BYTES - 200];
+    let mut sent = vec![0; partitions];
+    for request in 0..9 {
+        // All partitions are always busy.
+        for (partition, key) in keys.iter().enumerate() {
+            if producer.partitions[partition].waiting.is_empty() {
+                append(&mut producer, Some(key), &value, 0);
+            }
+        }
+        let shipped = producer.collect(LEADER, now).expect("batches");
+        for (partition, _) in &shipped.batches {
+            sent[*partition] += 1;
+        }
+        let stored = answer(&shipped, |_| ErrorCode::NONE);
+        producer.settle(shipped, Some(&stored), now, &mut Vec::new());
+        let (least, most) = (sent.iter().min(), sent.iter().max());
+        let turns = (least.expect("some"), most.expect("some"));
+        assert!(turns.1 - turns.0 <= 1, "after request {request}: {sent:?}");
+    }
+    // The turns of brokers that lead no partition any more are forgotten.
+    assert!(!producer.turns.is_empty());
+    producer.set_leaders(&led_by(&vec![LEADER + 1; partitions]));
+    assert!(producer.turns.is_empty());
+}
+
 /// What a broker does with a request.
 #[derive(Debug, Clone, Copy)]
 enum Fate {
