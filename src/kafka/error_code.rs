@@ -105,6 +105,13 @@ codes! {
     INELIGIBLE_REPLICA = 107, Moved, "";
 }
 
+impl ErrorCode {
+    /// Returns whether a batch was refused because of its size, so that smaller batches may be stored.
+    pub(super) fn is_of_size(self) -> bool {
+        matches!(self, Self::MESSAGE_TOO_LARGE | Self::RECORD_LIST_TOO_LARGE)
+    }
+}
+
 impl fmt::Display for ErrorCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.name() {

@@ -241,6 +241,8 @@ fn the_page_about_kafka_has_the_limits_of_its_sinks() {
     let mut page = Document::read("docs/kafka.md");
     let batch = of.size("src/kafka/producer/mod.rs", "BATCH_BYTES");
     page.says(format!("A batch leaves when it has {batch}, or after"));
+    let grow = of.time("src/kafka/producer/limit.rs", "GROW_AFTER");
+    page.says(format!("It tries a larger one {grow} later"));
     let session = "src/sink/kafka/session.rs";
     let memory = of.size(session, "BYTES");
     page.says(format!(

@@ -4,12 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{
-    super::{
-        Headers, Record,
-        batch::{Records, Stamp},
-    },
-    BATCH_BYTES,
+use super::super::{
+    Headers, Record,
+    batch::{Records, Stamp},
 };
 
 /// Records of one ticket: `count` records from the place `first` on.
@@ -27,6 +24,8 @@ pub(in crate::kafka) struct Batch {
     pub(super) spans: Vec<Span>,
     /// `None` until the batch is sent for the first time.
     pub(in crate::kafka) stamp: Option<Stamp>,
+    /// The size at which the batch is full.
+    limit: usize,
     /// The time of the first record.
     pub(super) begun: Instant,
     /// The number of times that the broker answered that it cannot store the batch.
@@ -42,11 +41,12 @@ pub(in crate::kafka) struct Batch {
 // === impl Batch ===
 
 impl Batch {
-    pub(super) fn new(records: Records, begun: Instant) -> Self {
+    pub(super) fn new(records: Records, limit: usize, begun: Instant) -> Self {
         Self {
             records,
             spans: Vec::new(),
             stamp: None,
+            limit,
             begun,
             failures: 0,
             is_in_doubt: false,
@@ -84,12 +84,12 @@ impl Batch {
     /// Returns whether a record of this size can be added.
     pub(super) fn has_room(&self, size: usize) -> bool {
         let is_open = self.stamp.is_none() && !self.is_closed && self.failures == 0;
-        is_open && (self.records.count() == 0 || self.records.size() + size <= BATCH_BYTES)
+        is_open && (self.records.count() == 0 || self.records.size() + size <= self.limit)
     }
 
     /// Returns whether the batch is so full that it need not wait for more records.
     pub(super) fn is_full(&self) -> bool {
-        self.is_closed || self.records.size() >= BATCH_BYTES / 8 * 7
+        self.is_closed || self.records.size() >= self.limit / 8 * 7
     }
 
     /// Calls `each` for every record, with its ticket and its place.
@@ -106,7 +106,7 @@ impl Batch {
         });
     }
 
-    /// Divides the batch. The record at each place belongs to the part whose number `part` returns. `None` leaves the
+    /// Divides the batch into at most `parts` batches. The record at each place belongs to the part whose number `part` returns. `None` leaves the
     /// record out; its ticket is passed to `left_out`.
     pub(super) fn divide(
         &self,
@@ -115,10 +115,11 @@ impl Batch {
         mut part: impl FnMut(usize) -> Option<usize>,
         mut left_out: impl FnMut(Span),
     ) -> Vec<Self> {
+        let capacity = self.records.size().div_ceil(parts.max(1));
         let mut divided: Vec<_> = (0..parts)
             .map(|_| Self {
                 is_closed: true,
-                ..Self::new(Records::new(self.records.size()), self.begun)
+                ..Self::new(Records::new(capacity), self.limit, self.begun)
             })
             .collect();
         let mut place = 0;

@@ -13,6 +13,7 @@
 //! order of the records of a partition never changes.
 
 mod batch;
+mod limit;
 mod settle;
 
 use std::{
@@ -22,7 +23,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use self::batch::Batch;
+use self::{batch::Batch, limit::Limit};
 pub(crate) use self::{
     batch::Span,
     settle::{Consequence, Outcome},
@@ -57,6 +58,8 @@ pub(crate) struct Producer {
     sticky: usize,
     /// The partition with which the next request to each leader begins.
     turns: BTreeMap<i32, usize>,
+    /// The size at which a new batch will be full.
+    limit: Limit,
     /// True if batches are sent without waiting for more records.
     hurries: bool,
     /// The memory of all batches, in bytes.
@@ -91,7 +94,7 @@ struct Partition {
     not_before: Option<Instant>,
 }
 
-/// The size at which a batch is full. It is well below the limit of brokers, which is 1 MiB by default.
+/// The largest size of a batch. It is well below the limit of brokers, which is 1 MiB by default.
 const BATCH_BYTES: usize = 256 << 10;
 
 /// The memory of a batch. A batch that is not larger needs no more memory while records are added.
@@ -115,6 +118,7 @@ impl Producer {
             count: 0,
             sticky: 0,
             turns: BTreeMap::new(),
+            limit: Limit::new(),
             hurries: false,
             memory: 0,
             generation: 0,
@@ -244,7 +248,8 @@ impl Producer {
             let records = self.spare.pop_if(|_| size <= BATCH_BYTES);
             let records = records.unwrap_or_else(|| Records::new(BUFFER_BYTES.max(size + HEADER)));
             self.memory += records.memory();
-            partition.waiting.push_back(Batch::new(records, now));
+            let limit = self.limit.of_new_batch(now);
+            partition.waiting.push_back(Batch::new(records, limit, now));
         }
         let batch = partition.waiting.back_mut()?;
         let was_full = batch.is_full();

@@ -30,7 +30,7 @@ pub(crate) struct Consequence {
     pub(crate) denied: Option<(usize, Error)>,
     /// True if the answer does not contain all partitions of the request.
     pub(crate) is_incomplete: bool,
-    /// The reason why some records were refused.
+    /// The reason why some records were refused for good.
     pub(crate) refused: Option<Error>,
     /// The error of a batch that is sent again, with the partition, and the time since its first failure.
     pub(crate) failed: Option<(usize, ErrorCode, Duration)>,
@@ -113,13 +113,17 @@ impl Producer {
                 self.recycle(batch);
             }
             Meaning::Refused => {
-                consequence.refused = Some(refused());
                 // Some sequence numbers may be in use, so only a new producer id has free ones.
                 if batch.is_in_doubt && batch.stamp.is_some_and(|it| Some(it.producer) == self.id) {
                     self.id = None;
                     consequence.is_moved = true;
                 }
-                self.divide(index, batch, &answer.refused, outcomes);
+                if answer.code.is_of_size() && batch.records.count() > 1 {
+                    self.limit.shrink(batch.records.size(), now);
+                }
+                if self.divide(index, batch, &answer.refused, outcomes) {
+                    consequence.refused = Some(refused());
+                }
             }
             Meaning::Forgotten => {
                 let since = batch.fail(now);
@@ -177,8 +181,15 @@ impl Producer {
     }
 
     /// Handles a batch that the broker refused. If the broker named records, or if the batch is a single record, these
-    /// records are refused for good. Otherwise, the batch is divided into two, which are sent separately.
-    fn divide(&mut self, index: usize, batch: Batch, places: &[i32], outcomes: &mut Vec<Outcome>) {
+    /// records are refused for good. Otherwise, the batch is divided into parts, which are sent separately. Returns
+    /// whether records are refused for good.
+    fn divide(
+        &mut self,
+        index: usize,
+        batch: Batch,
+        places: &[i32],
+        outcomes: &mut Vec<Outcome>,
+    ) -> bool {
         // The broker has not used the sequence numbers of the batch.
         if let (Some(stamp), Some(partition)) = (batch.stamp, self.partitions.get_mut(index))
             && Some(stamp.producer) == self.id
@@ -188,15 +199,22 @@ impl Producer {
         let count = usize::try_from(batch.records.count()).unwrap_or_default();
         let is_named = |place: usize| places.iter().any(|it| usize::try_from(*it) == Ok(place));
         let has_named = (0..count).any(is_named);
+        let parts = if has_named {
+            1
+        } else {
+            self.limit.parts_of(batch.records.size()).min(count)
+        };
         let part = |place: usize| {
             if has_named {
                 (!is_named(place)).then_some(0)
             } else {
-                (count > 1).then_some(usize::from(place >= count / 2))
+                (count > 1).then(|| place * parts / count)
             }
         };
         let headers = self.settings.headers.clone();
-        let parts = batch.divide(&headers, 2, part, |span| {
+        let mut is_final = false;
+        let parts = batch.divide(&headers, parts, part, |span| {
+            is_final = true;
             outcomes.push(Outcome::Refused(span));
         });
         self.recycle(batch);
@@ -204,6 +222,7 @@ impl Producer {
             self.memory += part.records.memory();
             self.put_back(index, part, outcomes);
         }
+        is_final
     }
 
     /// Keeps the buffer of a batch that is done for a new batch.

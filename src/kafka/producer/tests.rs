@@ -27,7 +27,7 @@ fn led_by(leaders: &[i32]) -> Metadata {
     }
 }
 
-fn answer(shipped: &Shipped, code: impl Fn(usize) -> ErrorCode) -> Produced {
+fn answer(shipped: &Shipped, mut code: impl FnMut(usize) -> ErrorCode) -> Produced {
     let partitions = shipped.batches.iter().map(|(index, _)| Answer {
         partition: i32::try_from(*index).expect("few"),
         code: code(*index),
@@ -272,6 +272,73 @@ async fn records_without_a_key_fill_one_batch_after_the_other() {
         append(&mut producer, None, &value, place);
     }
     assert!(producer.partitions[1].waiting.is_empty());
+}
+
+/// Appends records of 100 bytes until `bytes` are sent and stored, with a broker that stores no batch of more than `most`
+/// bytes. Returns the bytes that were sent, and the size of the largest batch that was stored.
+fn store(producer: &mut Producer, bytes: usize, most: usize) -> (usize, usize) {
+    let (mut sent, mut stored, mut largest, mut place) = (0, 0, 0, 0);
+    while stored < bytes {
+        while producer.memory() < 2 * BATCH_BYTES {
+            append(producer, None, &[b'x'; 100], place);
+            place += 1;
+        }
+        let shipped = producer
+            .collect(LEADER, Instant::now())
+            .expect("full batches");
+        let size = |index| {
+            let mut batches = shipped.batches.iter();
+            let found = batches.find(|(other, _)| *other == index);
+            found.expect("its batch").1.records.size()
+        };
+        let answer = answer(&shipped, |index| {
+            sent += size(index);
+            if size(index) > most {
+                return ErrorCode::MESSAGE_TOO_LARGE;
+            }
+            stored += size(index);
+            largest = largest.max(size(index));
+            ErrorCode::NONE
+        });
+        let mut outcomes = Vec::new();
+        let consequence = producer.settle(shipped, Some(&answer), Instant::now(), &mut outcomes);
+        assert!(consequence.refused.is_none(), "no record is too large");
+    }
+    (sent, largest)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_limit_of_a_topic_is_learned_once_and_tried_again_after_minutes() {
+    const MIB: usize = 1 << 20;
+    const MOST: usize = 20_000;
+    let mut producer = producer(3);
+    let (sent, _) = store(&mut producer, MIB, MOST);
+    assert!(sent < 3 * MIB, "{sent} bytes to learn the limit");
+    let (sent, largest) = store(&mut producer, MIB, MOST);
+    assert!(sent < MIB + 2 * BATCH_BYTES, "{sent} bytes for 1 MiB");
+    assert!((MOST / 2..=MOST).contains(&largest), "{largest} bytes");
+    // The limit of the topic is raised. Larger batches are tried one doubling at a time.
+    for _ in 0..5 {
+        tokio::time::advance(Duration::from_secs(5 * 60)).await;
+        store(&mut producer, MIB, MIB);
+    }
+    let (sent, largest) = store(&mut producer, MIB, MIB);
+    assert!(largest > BATCH_BYTES / 8 * 7, "{largest} bytes");
+    assert!(sent < MIB + 3 * BATCH_BYTES, "{sent} bytes for 1 MiB");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_single_record_that_is_too_large_makes_no_other_batch_smaller() {
+    let mut producer = producer(1);
+    let now = Instant::now();
+    for place in 0..20 {
+        append(&mut producer, None, &vec![b'x'; BATCH_BYTES], place);
+        let shipped = producer.collect(LEADER, now).expect("a batch");
+        let refused = answer(&shipped, |_| ErrorCode::MESSAGE_TOO_LARGE);
+        let consequence = producer.settle(shipped, Some(&refused), now, &mut Vec::new());
+        assert!(consequence.refused.is_some());
+    }
+    assert_eq!(producer.limit.of_new_batch(now), BATCH_BYTES);
 }
 
 /// Returns a key of each partition.

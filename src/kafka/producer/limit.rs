@@ -1,0 +1,55 @@
+//! The size at which a batch is full.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::BATCH_BYTES;
+
+/// The size at which a batch is full. It follows the limit of the topic, which brokers do not tell: a batch that is too
+/// large makes it smaller, and after some minutes, a new batch makes it larger again.
+///
+/// Without this memory, each batch for a topic with a low limit would be refused and divided several times.
+#[derive(Debug)]
+pub(super) struct Limit {
+    bytes: usize,
+    /// The time of the last change.
+    changed: Option<Instant>,
+}
+
+/// The time after which a larger batch is tried. The operator may have raised the limit of the topic. With compression,
+/// the records may have become more similar.
+const GROW_AFTER: Duration = Duration::from_secs(5 * 60);
+
+// === impl Limit ===
+
+impl Limit {
+    pub(super) fn new() -> Self {
+        Self {
+            bytes: BATCH_BYTES,
+            changed: None,
+        }
+    }
+
+    /// Returns the limit of a new batch.
+    pub(super) fn of_new_batch(&mut self, now: Instant) -> usize {
+        if let Some(changed) = self.changed
+            && now.saturating_duration_since(changed) >= GROW_AFTER
+        {
+            self.bytes = (self.bytes * 2).min(BATCH_BYTES);
+            self.changed = (self.bytes < BATCH_BYTES).then_some(now);
+        }
+        self.bytes
+    }
+
+    /// Takes note that a broker called a batch of this size too large. The batch had more than one record.
+    pub(super) fn shrink(&mut self, refused: usize, now: Instant) {
+        self.bytes = self.bytes.min(refused / 2);
+        self.changed = Some(now);
+    }
+
+    /// Returns the number of parts into which a batch of this size is divided. There are at least two.
+    pub(super) fn parts_of(&self, size: usize) -> usize {
+        size.div_ceil(self.bytes.max(1)).max(2)
+    }
+}
