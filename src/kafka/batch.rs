@@ -122,7 +122,7 @@ impl Records {
         OVERHEAD + key + record.value.len() + headers.0.len()
     }
 
-    /// Appends a record. No memory is allocated if the buffer has room for it.
+    /// Appends a record. If the buffer has no room for it, the buffer's memory doubles.
     pub(super) fn append(&mut self, record: &Record<'_>, headers: &Headers) {
         if self.count == 0 {
             self.first_timestamp = record.timestamp;

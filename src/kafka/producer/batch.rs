@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::super::{
-    Headers, Record,
-    batch::{Records, Stamp},
+use super::{
+    super::{
+        Headers, Record,
+        batch::{Records, Stamp},
+    },
+    BATCH_BYTES,
 };
 
 /// Records of one ticket: `count` records from the place `first` on.
@@ -75,6 +78,11 @@ impl Batch {
         }
     }
 
+    /// Returns the memory of the batch.
+    pub(super) fn memory(&self) -> usize {
+        self.records.memory() + self.spans.capacity() * size_of::<Span>()
+    }
+
     /// Counts an answer that the broker cannot store the batch. Returns the time since the first such answer.
     pub(super) fn fail(&mut self, now: Instant) -> Duration {
         self.failures += 1;
@@ -137,4 +145,16 @@ impl Batch {
         divided.retain(|part| part.records.count() > 0);
         divided
     }
+}
+
+/// Returns the memory of a new batch whose first record needs `least` bytes, and which is expected to get `expected`
+/// bytes. The memory doubles whenever the batch needs more, and reaches exactly the size of a full batch.
+pub(super) fn capacity_for(least: usize, expected: usize) -> usize {
+    /// The size of the smallest buffer. It holds some records of usual length.
+    const SMALLEST: usize = 1 << 10;
+    if least > BATCH_BYTES {
+        return least;
+    }
+    let wanted = least.max(expected).max(SMALLEST);
+    wanted.next_power_of_two().min(BATCH_BYTES)
 }

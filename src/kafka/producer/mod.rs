@@ -23,10 +23,13 @@ use std::{
 
 use tokio::time::Instant;
 
-use self::{batch::Batch, limit::Limit};
 pub(crate) use self::{
     batch::Span,
     settle::{Consequence, Outcome},
+};
+use self::{
+    batch::{Batch, capacity_for},
+    limit::Limit,
 };
 use super::{
     Compression, Headers, Metadata, ProducerId, Record,
@@ -66,7 +69,9 @@ pub(crate) struct Producer {
     memory: usize,
     /// The number of times that all batches were dropped. Batches in flight that are older are dropped, too.
     generation: u64,
-    /// Buffers of batches that are done. New batches use them again.
+    /// The memory that all batches may use, in bytes.
+    bound: usize,
+    /// Large buffers of batches that are done. New batches use them again.
     spare: Vec<Records>,
 }
 
@@ -87,6 +92,8 @@ struct Partition {
     is_reachable: bool,
     /// The sequence number of the next batch that gets a stamp.
     sequence: i32,
+    /// The size of the last batch that was sent. The next one is expected to be as large.
+    expected: usize,
     /// The batches to send, in order. Only the first one can have a stamp. Only the last one can get more records.
     waiting: VecDeque<Batch>,
     is_in_flight: bool,
@@ -97,15 +104,15 @@ struct Partition {
 /// The largest size of a batch. It is well below the limit of brokers, which is 1 MiB by default.
 const BATCH_BYTES: usize = 256 << 10;
 
-/// The memory of a batch. A batch that is not larger needs no more memory while records are added.
-const BUFFER_BYTES: usize = BATCH_BYTES + HEADER;
-
 /// The largest size of all batches of one request. A larger request would not be faster, because the broker writes the
 /// batches one after the other.
 const REQUEST_BYTES: usize = 4 << 20;
 
-/// The number of buffers that are kept for new batches.
+/// The number of large buffers that are kept for new batches. The bound on the memory does not include them.
 const SPARE_AT_MOST: usize = 4;
+
+/// The part of the bound that buffers without records may use, if each partition has one.
+const PARTS_OF_BOUND: usize = 4;
 
 // === impl Producer ===
 
@@ -121,6 +128,7 @@ impl Producer {
             limit: Limit::new(),
             hurries: false,
             memory: 0,
+            bound: usize::MAX,
             generation: 0,
             spare: Vec::new(),
         }
@@ -129,6 +137,11 @@ impl Producer {
     /// Returns the memory of all batches, in bytes.
     pub(crate) fn memory(&self) -> usize {
         self.memory
+    }
+
+    /// Sets the memory that all batches may use, in bytes. The caller must check it before it appends records.
+    pub(crate) fn set_bound(&mut self, bytes: usize) {
+        self.bound = bytes;
     }
 
     /// Returns whether all records are stored or refused.
@@ -141,7 +154,7 @@ impl Producer {
     pub(crate) fn clear(&mut self) {
         for partition in &mut self.partitions {
             for batch in partition.waiting.drain(..) {
-                self.memory = self.memory.saturating_sub(batch.records.memory());
+                self.memory = self.memory.saturating_sub(batch.memory());
             }
         }
         self.generation += 1;
@@ -245,15 +258,21 @@ impl Producer {
         let open = partition.waiting.back();
         let is_new = !open.is_some_and(|batch| batch.has_room(size));
         if is_new {
-            let records = self.spare.pop_if(|_| size <= BATCH_BYTES);
-            let records = records.unwrap_or_else(|| Records::new(BUFFER_BYTES.max(size + HEADER)));
-            self.memory += records.memory();
+            // With many partitions, most batches are small. If each began with a large buffer, the buffers alone would
+            // exceed the bound.
+            let share = self.bound / PARTS_OF_BOUND / self.count.max(1);
+            let capacity = capacity_for(size + HEADER, partition.expected.min(share));
+            let used = self.spare.pop_if(|_| capacity == BATCH_BYTES);
+            let records = used.unwrap_or_else(|| Records::new(capacity));
             let limit = self.limit.of_new_batch(now);
-            partition.waiting.push_back(Batch::new(records, limit, now));
+            let batch = Batch::new(records, limit, now);
+            self.memory += batch.memory();
+            partition.waiting.push_back(batch);
         }
         let batch = partition.waiting.back_mut()?;
-        let was_full = batch.is_full();
+        let (was_full, before) = (batch.is_full(), batch.memory());
         batch.append(record, headers, ticket, place);
+        self.memory += batch.memory() - before;
         let is_news = is_new || (batch.is_full() && !was_full);
         partition.leader.filter(|_| is_news)
     }
@@ -312,6 +331,7 @@ impl Producer {
                 partition.sequence = sequence_after(sequence, batch.records.count());
             }
             size += batch.records.size();
+            partition.expected = batch.records.size();
             partition.is_in_flight = true;
             batches.push((index, batch));
             if size >= REQUEST_BYTES {

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     super::{Error, ErrorCode, Produced, error::Doing, error_code::Meaning, response::Answer},
-    BUFFER_BYTES, Producer, SPARE_AT_MOST, Shipped, Span,
+    BATCH_BYTES, Producer, SPARE_AT_MOST, Shipped, Span,
     batch::Batch,
 };
 
@@ -219,18 +219,16 @@ impl Producer {
         });
         self.recycle(batch);
         for part in parts.into_iter().rev() {
-            self.memory += part.records.memory();
+            self.memory += part.memory();
             self.put_back(index, part, outcomes);
         }
         is_final
     }
 
-    /// Keeps the buffer of a batch that is done for a new batch.
+    /// Releases the memory of a batch that is done. Keeps a large buffer for a new batch.
     pub(super) fn recycle(&mut self, batch: Batch) {
-        self.memory = self.memory.saturating_sub(batch.records.memory());
-        if self.spare.len() < SPARE_AT_MOST
-            && (BUFFER_BYTES..=2 * BUFFER_BYTES).contains(&batch.records.memory())
-        {
+        self.memory = self.memory.saturating_sub(batch.memory());
+        if self.spare.len() < SPARE_AT_MOST && batch.records.memory() == BATCH_BYTES {
             self.spare.push(batch.records.emptied());
         }
     }

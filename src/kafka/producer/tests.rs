@@ -380,6 +380,45 @@ async fn every_partition_gets_its_turn_although_a_request_has_no_room_for_all() 
     assert!(producer.turns.is_empty());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_batch_uses_the_memory_that_it_needs_and_the_next_one_begins_with_it() {
+    let mut producer = producer(128);
+    let (keys, now) = (keys(128), Instant::now());
+    for key in &keys {
+        append(&mut producer, Some(key), &[b'x'; 150], 0);
+    }
+    assert!(producer.memory() < 128 * 1200, "{}", producer.memory());
+    // One partition is busy.
+    let fill = |producer: &mut Producer| {
+        let memory = |producer: &Producer| producer.partitions[0].waiting[0].records.memory();
+        let mut changes = 0;
+        while !producer.partitions[0].waiting[0].is_full() {
+            let before = memory(producer);
+            append(producer, Some(&keys[0]), &[b'x'; 150], 0);
+            changes += u32::from(memory(producer) != before);
+        }
+        assert!(memory(producer) <= BATCH_BYTES);
+        changes
+    };
+    assert_eq!(fill(&mut producer), 8, "from 1 KiB to 256 KiB");
+    let shipped = producer.collect(LEADER, now + HOUR).expect("batches");
+    let stored = answer(&shipped, |_| ErrorCode::NONE);
+    producer.settle(shipped, Some(&stored), now, &mut Vec::new());
+    append(&mut producer, Some(&keys[0]), &[b'x'; 150], 0);
+    assert_eq!(fill(&mut producer), 0);
+    // The buffers of 128 busy partitions would exceed this bound.
+    producer.set_bound(4 << 20);
+    let shipped = producer.collect(LEADER, now + HOUR).expect("batches");
+    let stored = answer(&shipped, |_| ErrorCode::NONE);
+    producer.settle(shipped, Some(&stored), now, &mut Vec::new());
+    append(&mut producer, Some(&keys[0]), &[b'x'; 150], 0);
+    assert!(
+        producer.memory() <= (4 << 20) / 4 / 64,
+        "{}",
+        producer.memory()
+    );
+}
+
 /// What a broker does with a request.
 #[derive(Debug, Clone, Copy)]
 enum Fate {
@@ -418,6 +457,13 @@ proptest! {
             let mut producer = producer(partitions);
             let mut logs = vec![(std::collections::HashMap::new(), Vec::new()); partitions];
             let mut ids = 8..;
+            let check = |producer: &Producer, in_flight: Option<&Shipped>| {
+                let waiting = producer.partitions.iter().flat_map(|it| &it.waiting);
+                let flying = in_flight.iter().flat_map(|it| it.batches.iter().map(|it| &it.1));
+                let memory: usize = waiting.chain(flying).map(Batch::memory).sum();
+                prop_assert_eq!(producer.memory(), memory);
+                Ok(())
+            };
             let (mut next, mut done) = (0_u32, Vec::new());
             let mut steps = steps.into_iter();
             loop {
@@ -427,6 +473,7 @@ proptest! {
                     append(&mut producer, Some(&[u8::try_from(next % 5).expect("small")]), &next.to_be_bytes(), next);
                     next += 1;
                 }
+                check(&producer, None)?;
                 if producer.needs_id() {
                     let id = ids.next().expect("a number");
                     producer.set_id(ProducerId { id, epoch: 0 });
@@ -436,6 +483,7 @@ proptest! {
                     if step.is_none() { break; }
                     continue;
                 };
+                check(&producer, Some(&shipped))?;
                 let mut codes = std::collections::HashMap::new();
                 for (index, batch) in &shipped.batches {
                     let (expected, log) = &mut logs[*index];
@@ -460,6 +508,7 @@ proptest! {
                 let has_answer = !matches!(fate, Fate::Lose | Fate::StoreSilently);
                 let produced = has_answer.then(|| answer(&shipped, |index| codes[&index]));
                 producer.settle(shipped, produced.as_ref(), Instant::now(), &mut done);
+                check(&producer, None)?;
             }
             prop_assert!(producer.is_empty());
             prop_assert_eq!(producer.memory(), 0);

@@ -47,7 +47,8 @@ impl Receipts {
     /// Adds the frames of a shipment. Returns their ticket.
     pub(super) fn add(&mut self, written: Written, chunks: &[Chunk]) -> u64 {
         let frames = chunks.iter().map(Chunk::len).sum();
-        let memory = written.memory();
+        // Each frame has a fate.
+        let memory = written.memory() + (frames * size_of::<Fate>()) as u64;
         self.memory += memory;
         self.open.push_back(Receipt {
             written,

@@ -59,7 +59,12 @@ pub(super) struct Flight {
 }
 
 /// The memory that the unconfirmed frames and the batches of a sink may use, in bytes.
-const BYTES: u64 = 32 << 20;
+pub(super) const BYTES: u64 = 32 << 20;
+
+/// The room for one shipment, in bytes: the frames, and the records and buffers that are made from them. It is at most a
+/// part of the bound.
+const SHIPMENT: u64 = 2 << 20;
+const PARTS_FOR_SHIPMENT: u64 = 4;
 
 /// If the router has a memory limit, the unconfirmed frames and the batches use at most this part of it.
 const PARTS_OF_LIMIT: u64 = 8;
@@ -97,6 +102,9 @@ impl Session {
         if let Some(limit) = limit {
             state.bound = BYTES.min(limit as u64 / PARTS_OF_LIMIT);
         }
+        state
+            .producer
+            .set_bound(usize::try_from(state.bound).unwrap_or(usize::MAX));
         let State {
             producer,
             receipts,
@@ -120,7 +128,7 @@ impl Session {
         if !state.hurries && state.receipts.is_closing() {
             state.hurry(true);
         }
-        state.receipts.memory() + state.producer.memory() as u64 <= state.bound
+        state.memory() + SHIPMENT.min(state.bound / PARTS_FOR_SHIPMENT) <= state.bound
     }
 
     /// Returns the number of the last step towards the end, or `None` if all frames are confirmed or refused. Wakes the
@@ -142,6 +150,12 @@ impl Session {
     /// Sends batches without waiting for more records, or ends this mode.
     pub(super) fn hurry(&self, hurries: bool) {
         self.0.state.lock().hurry(hurries);
+    }
+
+    /// Returns the memory of the frames that are not confirmed and of the batches, in bytes.
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> u64 {
+        self.0.state.lock().memory()
     }
 
     /// Returns all frames that are not confirmed to their queue.
@@ -249,6 +263,11 @@ impl Session {
 // === impl State ===
 
 impl State {
+    /// Returns the memory of the frames that are not confirmed and of the batches, in bytes.
+    fn memory(&self) -> u64 {
+        self.receipts.memory() + self.producer.memory() as u64
+    }
+
     fn register(&mut self, cx: &Context<'_>) {
         match &self.waiting {
             Some(known) if known.will_wake(cx.waker()) => {}

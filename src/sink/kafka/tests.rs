@@ -69,6 +69,59 @@ fn outcomes_in_any_order_reach_the_ledger_and_the_rest_returns() {
     assert_eq!(receipts.memory(), 0);
 }
 
+/// Returns a chunk of frames, each from a client of its own.
+fn chunk_of_clients(clients: std::ops::Range<u32>) -> Chunk {
+    let mut wire = BytesMut::new();
+    for client in clients {
+        let mut message = BytesMut::new();
+        message.put_slice(b"\x08\x05\x22\x04");
+        message.put_u32(client);
+        // The DNS response.
+        message.put_slice(b"\x72\x60");
+        message.put_bytes(0, 0x60);
+        let mut frame = BytesMut::new();
+        frame.put_slice(b"\x72");
+        frame.put_u8(u8::try_from(message.len()).expect("short"));
+        frame.put_slice(&message);
+        frame.put_slice(b"\x78\x01");
+        wire.put_u32(u32::try_from(frame.len()).expect("short"));
+        wire.put_slice(&frame);
+    }
+    Chunk::from_wire(wire.freeze()).expect("whole frames")
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_partitions_neither_block_the_sink_nor_exceed_the_bound() {
+    const PARTITIONS: usize = 128;
+    /// The frames of a shipment of 256 KiB.
+    const FRAMES: u32 = 2200;
+    let settings = Settings {
+        compression: Compression::None,
+        linger: Duration::ZERO,
+        headers: records::headers("siem"),
+    };
+    let session = Session::new(settings, RecordKey::Client);
+    session.set_id(ProducerId { id: 1, epoch: 0 });
+    session.set_leaders(&Metadata {
+        brokers: Vec::new(),
+        leaders: vec![Some(1); PARTITIONS],
+    });
+    session.reach(1);
+    let cx = Context::from_waker(Waker::noop());
+    // The broker does not answer.
+    let (mut shipments, mut flights, mut queues) = (0, Vec::new(), Vec::new());
+    while session.poll_room(&cx) {
+        let clients = shipments * FRAMES..(shipments + 1) * FRAMES;
+        let (shipment, queue) = Shipment::of(&[chunk_of_clients(clients)]);
+        queues.push(queue);
+        session.ship(shipment);
+        flights.extend(session.collect(1).ok());
+        assert!(session.memory() <= super::session::BYTES);
+        shipments += 1;
+    }
+    assert!(shipments >= 30, "room for {shipments} shipments");
+}
+
 /// Returns the session of a topic with one partition, which broker 1 leads.
 fn session(linger: Duration) -> Session {
     let settings = Settings {
