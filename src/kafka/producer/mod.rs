@@ -14,10 +14,11 @@
 
 mod batch;
 mod limit;
+mod partition;
 mod settle;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
@@ -30,6 +31,7 @@ pub(crate) use self::{
 use self::{
     batch::{Batch, capacity_for},
     limit::Limit,
+    partition::Partition,
 };
 use super::{
     Compression, Headers, Metadata, ProducerId, Record,
@@ -57,6 +59,8 @@ pub(crate) struct Producer {
     partitions: Vec<Partition>,
     /// The number of partitions that the topic has now.
     count: usize,
+    /// The brokers to which there is a connection.
+    reachable: BTreeSet<i32>,
     /// The partition of records without a key. Another one is chosen after each batch.
     sticky: usize,
     /// The partition with which the next request to each leader begins.
@@ -84,23 +88,6 @@ pub(crate) struct Shipped {
     generation: u64,
 }
 
-#[derive(Debug, Default)]
-struct Partition {
-    /// The broker that is the leader now.
-    leader: Option<i32>,
-    /// True if there is a connection to the leader.
-    is_reachable: bool,
-    /// The sequence number of the next batch that gets a stamp.
-    sequence: i32,
-    /// The size of the last batch that was sent. The next one is expected to be as large.
-    expected: usize,
-    /// The batches to send, in order. Only the first one can have a stamp. Only the last one can get more records.
-    waiting: VecDeque<Batch>,
-    is_in_flight: bool,
-    /// The time before which no batch is sent, because the broker could not store the last one.
-    not_before: Option<Instant>,
-}
-
 /// The largest size of a batch. It is well below the limit of brokers, which is 1 MiB by default.
 const BATCH_BYTES: usize = 256 << 10;
 
@@ -123,6 +110,7 @@ impl Producer {
             id: None,
             partitions: Vec::new(),
             count: 0,
+            reachable: BTreeSet::new(),
             sticky: 0,
             turns: BTreeMap::new(),
             limit: Limit::new(),
@@ -195,7 +183,7 @@ impl Producer {
         for (partition, leader) in self.partitions.iter_mut().zip(leaders) {
             if partition.leader != *leader {
                 partition.leader = *leader;
-                partition.is_reachable = false;
+                partition.is_reachable = leader.is_some_and(|it| self.reachable.contains(&it));
                 // The new leader may be ready at once.
                 partition.not_before = None;
             }
@@ -230,6 +218,11 @@ impl Producer {
 
     /// Records whether there is a connection to the broker `leader`.
     pub(crate) fn set_reachable(&mut self, leader: i32, is_reachable: bool) {
+        if is_reachable {
+            self.reachable.insert(leader);
+        } else {
+            self.reachable.remove(&leader);
+        }
         for partition in &mut self.partitions {
             if partition.leader == Some(leader) {
                 partition.is_reachable = is_reachable;
@@ -365,30 +358,6 @@ impl Producer {
         led.filter(|partition| self.id.is_some() || partition.has_stamp())
             .filter_map(|partition| partition.due(self.settings.linger, self.hurries))
             .min()
-    }
-}
-
-// === impl Partition ===
-
-impl Partition {
-    /// Returns the time at which the first waiting batch can be sent.
-    fn due(&self, linger: Duration, hurries: bool) -> Option<Instant> {
-        if self.is_in_flight {
-            return None;
-        }
-        let first = self.waiting.front()?;
-        let waits = first.stamp.is_none() && !first.is_full() && self.waiting.len() == 1;
-        let due = if waits && !hurries {
-            first.begun + linger
-        } else {
-            first.begun
-        };
-        Some(self.not_before.map_or(due, |least| due.max(least)))
-    }
-
-    fn has_stamp(&self) -> bool {
-        let first = self.waiting.front();
-        first.is_some_and(|batch| batch.stamp.is_some())
     }
 }
 

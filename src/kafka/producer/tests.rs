@@ -207,6 +207,24 @@ async fn a_leader_that_moves_gets_the_batch_and_a_partition_that_vanished_gives_
     assert_eq!(producer.leaders().into_iter().collect::<Vec<_>>(), [2]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_moves_to_a_broker_with_a_connection_gets_records() {
+    let mut producer = producer(2);
+    producer.set_leaders(&led_by(&[LEADER, 2]));
+    assert!(!producer.is_reachable());
+    producer.set_leaders(&led_by(&[LEADER, LEADER]));
+    assert!(producer.is_reachable());
+    let value = vec![b'x'; BATCH_BYTES - 200];
+    append(&mut producer, None, &value, 0);
+    append(&mut producer, None, &value, 1);
+    let waiting = producer.partitions.iter().map(|it| it.waiting.len());
+    assert_eq!(waiting.collect::<Vec<_>>(), [1, 1]);
+    producer.set_reachable(LEADER, false);
+    producer.set_leaders(&led_by(&[2, LEADER]));
+    producer.set_leaders(&led_by(&[LEADER, LEADER]));
+    assert!(!producer.is_reachable());
+}
+
 /// A broker calls a batch a duplicate if its sequence numbers were used before, and does not store it.
 #[tokio::test(start_paused = true)]
 async fn a_partition_that_vanishes_and_returns_uses_no_sequence_number_twice() {
