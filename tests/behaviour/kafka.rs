@@ -5,6 +5,7 @@
 use std::{
     io::{self, Write},
     net::{Ipv4Addr, SocketAddr},
+    process::Command,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU32, Ordering::Relaxed},
@@ -17,6 +18,7 @@ use tapfan::internals::Mode;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
+    task::spawn_blocking,
     time::sleep,
 };
 use tracing_subscriber::{filter::LevelFilter, fmt::MakeWriter};
@@ -36,6 +38,9 @@ const API_VERSIONS: i16 = 18;
 const INIT_PRODUCER_ID: i16 = 22;
 
 const TOPIC: &str = "dnstap";
+
+/// The time that a broker needs to store batches.
+const STORES_AFTER: Duration = Duration::from_millis(1500);
 
 /// A broker that leads the only partition of its topic, and answers only some requests. Its tasks
 /// end with the runtime of the test.
@@ -82,6 +87,9 @@ async fn serve(mut stream: TcpStream, port: u16, answered: &[i16]) -> io::Result
         let mut rest = vec![0; usize::try_from(length).expect("a small request") - 8];
         stream.read_exact(&mut rest).await?;
         if answered.contains(&key) {
+            if key == PRODUCE {
+                sleep(STORES_AFTER).await;
+            }
             let body = body(key, port);
             let length = u32::try_from(4 + body.len()).expect("a small answer");
             let mut answer = Vec::new();
@@ -128,6 +136,21 @@ fn body(key: i16, port: u16) -> Vec<u8> {
             body.put_i16(0);
             body.put_i64(7);
             body.put_i16(0);
+        }
+        PRODUCE => {
+            body.put_i32(1);
+            put_text(&mut body, TOPIC);
+            body.put_i32(1);
+            // Partition 0 without an error. The broker says neither where nor when it has stored the batch.
+            body.put_i32(0);
+            body.put_i16(0);
+            for _ in 0..3 {
+                body.put_i64(-1);
+            }
+            // No refused records, no text, no delay.
+            body.put_i32(0);
+            body.put_i16(-1);
+            body.put_i32(0);
         }
         other => panic!("request {other}"),
     }
@@ -236,4 +259,22 @@ async fn brokers_that_never_answer_for_an_hour_cost_neither_memory_nor_log() {
 async fn a_broker_that_stores_nothing_for_an_hour_costs_neither_memory_nor_log() {
     let brokers = [Broker::start(&[API_VERSIONS, METADATA, INIT_PRODUCER_ID]).await];
     wait_an_hour(&brokers, 10, &["Produce", "no answer for"]).await;
+}
+
+#[tokio::test]
+async fn dump_waits_until_a_slow_broker_has_stored_the_last_frame() {
+    let broker = Broker::start(&[API_VERSIONS, METADATA, INIT_PRODUCER_ID, PRODUCE]).await;
+    let topic = format!("kafka://{}/{TOPIC}", broker.address);
+    // `-t` is shorter than the broker's delay.
+    let dumping = spawn_blocking(move || {
+        Command::new(env!("CARGO_BIN_EXE_tapfan"))
+            .args(["dump", "-t", "1s", "-r", "tests/data/bind.fstrm", "-T"])
+            .arg(topic)
+            .output()
+            .expect("it runs")
+    });
+    let output = dumping.await.expect("no panic");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("collectors: wrote 4000\n"), "{text}");
+    assert!(output.status.success(), "{text}");
 }

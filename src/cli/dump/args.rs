@@ -93,8 +93,8 @@ pub(super) struct OutputArgs {
     /// The name to expect in the certificates of collectors, instead of the host in the address.
     #[arg(long, value_name = "NAME")]
     server_name: Option<String>,
-    /// The time after which a collector that accepts no data counts as dead, and the time limit for the handshake of a
-    /// sender.
+    /// The time after which a collector that accepts no data counts as dead (a topic of Kafka: at least 30s), and the
+    /// time limit for the handshake of a sender.
     #[arg(short, long, value_name = "TIME", default_value = "5s", value_parser = timeout)]
     pub(super) timeout: Duration,
     /// Prints only the number of frames, not the frames.
@@ -289,7 +289,11 @@ impl OutputArgs {
             };
             let mut sink = Sink::new(name, endpoint);
             sink.full = true;
-            sink.write_timeout = self.timeout;
+            sink.write_timeout = match &sink.endpoint {
+                // Brokers need some ten seconds to replace one that is down.
+                Endpoint::Kafka(_) => sink.write_timeout.max(self.timeout),
+                _ => self.timeout,
+            };
             if let Some(tls) = &mut sink.tls {
                 *tls = ClientTls {
                     skip_verify: self.skip_verify,

@@ -28,8 +28,6 @@ pub(in crate::cli::dump) struct Collectors {
     supervisor: Supervisor,
     runtime: Handle,
     ending: Ending,
-    /// The time after which a collector that accepts no data counts as dead.
-    patience: Duration,
     /// The progress of each sink.
     progress: Vec<Progress>,
     /// True if a batch came from a file. Frames of a file may wait, so at the end the program waits until slow
@@ -40,6 +38,8 @@ pub(in crate::cli::dump) struct Collectors {
 /// The progress of a sink.
 #[derive(Debug, Clone, Copy)]
 struct Progress {
+    /// The time after which a collector that accepts no data counts as dead.
+    patience: Duration,
     delivered: u64,
     /// The number of connections that had ended by the last change of `delivered`.
     disconnects: u64,
@@ -53,32 +53,34 @@ const PAUSE: Duration = Duration::from_millis(2);
 // === impl Collectors ===
 
 impl Collectors {
-    /// Starts the sinks of `config`. They refuse to connect to the listeners in `own`. Must be called inside the tokio
-    /// runtime.
+    /// Starts the sinks of `config`. They refuse to connect to the listeners in `own`. A drain ends after the time
+    /// `drain`. Must be called inside the tokio runtime.
     ///
     /// # Errors
     /// If a certificate cannot be used.
     pub(in crate::cli::dump) fn start(
         mut config: Config,
         own: OwnListeners,
-        patience: Duration,
+        drain: Duration,
         runtime: Handle,
         ending: Ending,
     ) -> Result<Self, StartError> {
-        config.drain = patience;
-        let prepared = Prepared::new(config);
-        let supervisor = Supervisor::start_among(own, Inherited::default(), View::new(), prepared)?;
-        let now = Progress {
+        config.drain = drain;
+        let sinks = config.sinks.iter();
+        let progress = sinks.map(|sink| Progress {
+            patience: sink.write_timeout,
             delivered: 0,
             disconnects: 0,
             since: Instant::now(),
-        };
+        });
+        let progress = progress.collect();
+        let prepared = Prepared::new(config);
+        let supervisor = Supervisor::start_among(own, Inherited::default(), View::new(), prepared)?;
         Ok(Self {
-            progress: vec![now; supervisor.sinks().len()],
+            progress,
             supervisor,
             runtime,
             ending,
-            patience,
             waits: false,
         })
     }
@@ -98,14 +100,15 @@ impl Collectors {
                     let health = &status.borrow().health;
                     (health.state == State::Up, health.disconnects.values().sum())
                 };
-                if ledger.queued + ledger.in_flight == 0 || ledger.delivered != progress.delivered {
+                if waiting(&ledger) == 0 || ledger.delivered != progress.delivered {
                     *progress = Progress {
                         delivered: ledger.delivered,
                         disconnects,
                         since: now,
+                        ..*progress
                     };
                 }
-                let is_dead = now - progress.since >= self.patience
+                let is_dead = now - progress.since >= progress.patience
                     && (!is_up || disconnects != progress.disconnects);
                 if is_enough(&ledger, limits) || is_dead || self.ending.hurry.is_cancelled() {
                     break;
@@ -121,8 +124,10 @@ impl Output for Collectors {
         if batch.may_wait() {
             self.waits = true;
             self.wait_until(|ledger, limits| {
+                // Unconfirmed frames use no room of the queue.
+                let held_bytes = ledger.held_bytes - ledger.unconfirmed_bytes;
                 ledger.queued + ledger.in_flight < limits.frames as u64 / 2
-                    && ledger.held_bytes < limits.bytes as u64 / 2
+                    && held_bytes < limits.bytes as u64 / 2
             });
         }
         // A batch consists of whole frames, and none of them is empty.
@@ -144,9 +149,7 @@ impl Output for Collectors {
         if self.waits {
             // This wait has no deadline, but a signal ends it. The drain below has a deadline.
             let asked = self.ending.asked.clone();
-            self.wait_until(|ledger, _| {
-                ledger.queued + ledger.in_flight == 0 || asked.is_cancelled()
-            });
+            self.wait_until(|ledger, _| waiting(ledger) == 0 || asked.is_cancelled());
         }
         let report = self
             .runtime
@@ -164,4 +167,10 @@ impl Output for Collectors {
         }
         Ok(())
     }
+}
+
+/// Returns the number of frames that are not delivered yet. A topic of Kafka has taken the unconfirmed ones, but its
+/// brokers may not have stored them.
+fn waiting(ledger: &Ledger) -> u64 {
+    ledger.queued + ledger.in_flight + ledger.unconfirmed
 }
