@@ -37,20 +37,24 @@ fn every_feature_is_documented() {
         .filter_map(|line| Some(line.split_once(" = ")?.0))
         .filter(|name| *name != "default")
         .collect();
-    let text = read("docs/dependencies.md");
-    // Reads only the first table, which lists the features. The second table has the numbers of crates.
-    let table = section(&text, "## Features").split("```").next();
-    let rows = rows(table.unwrap_or_default());
-    let first = |row: &Vec<String>| code_spans(&row[0]).next().map(str::to_owned);
-    let documented: BTreeSet<String> = rows.iter().filter_map(first).collect();
-    let missing: Vec<String> = declared
-        .iter()
-        .filter(|name| !documented.contains(**name))
-        .map(|name| format!("`{name}`"))
-        .collect();
+    let mut missing = Vec::new();
+    for (document, heading) in [
+        ("docs/dependencies.md", "## Features"),
+        ("docs/ARCHITECTURE.md", "### The public surface"),
+    ] {
+        let text = read(document);
+        // Reads only the first table, which lists the features. The second table has the numbers of crates.
+        let table = section(&text, heading).split("```").next();
+        let rows = rows(table.unwrap_or_default());
+        let first = |row: &Vec<String>| code_spans(&row[0]).next().map(str::to_owned);
+        let documented: BTreeSet<String> = rows.iter().filter_map(first).collect();
+        let lacks = |name: &&&str| !documented.contains(**name);
+        let names = declared.iter().filter(lacks);
+        missing.extend(names.map(|name| format!("{document}: `{name}`")));
+    }
     assert_none(
         &missing,
-        "Give these features their rows in docs/dependencies.md.",
+        "Give these features their rows in these documents.",
     );
 }
 
