@@ -9,7 +9,7 @@ use super::super::{
 };
 use crate::{
     config::{
-        KafkaCompression, RecordKey, Sasl, SaslMechanism, Sink,
+        AddressEdit, KafkaCompression, RecordKey, Sasl, SaslMechanism, Sink,
         diagnostics::{Diagnostic, shown},
         lexer::Token,
         nearest::nearest,
@@ -193,7 +193,7 @@ fn mechanism_of(value: &Token, findings: &mut Findings<'_>) -> Option<SaslMechan
     None
 }
 
-/// Reports a `key` that is not a file, and a password that anyone on the way can read.
+/// Reports a `key` that is not a file, and settings that have no effect or give the password to others.
 pub(super) fn check(
     sink: &Sink,
     socket: &Token,
@@ -206,16 +206,64 @@ pub(super) fn check(
     {
         findings.problems.extend(key_of_records(&key));
     }
+    check_brokers(sink, socket, findings);
+    check_record_key(sink, options, findings);
+    check_password(sink, socket, options, findings);
+}
+
+/// Reports a broker that the SOCKET has twice.
+fn check_brokers(sink: &Sink, socket: &Token, findings: &mut Findings<'_>) {
+    let Endpoint::Kafka(address) = &sink.endpoint else {
+        return;
+    };
+    for (place, broker) in address.brokers.iter().enumerate() {
+        if address.brokers[..place].contains(broker) {
+            let message = format!("the SOCKET lists the broker `{broker}` twice");
+            let problem = socket.warning(message, "once is enough");
+            findings.report(problem.help("remove one of them"));
+        }
+    }
+}
+
+/// Reports a key that no record can have.
+fn check_record_key(sink: &Sink, options: &Options<'_, Sink>, findings: &mut Findings<'_>) {
+    let (Some(key), Some(edit)) = (options.get("record_key"), options.get("client_address")) else {
+        return;
+    };
+    let is_removed = sink.filters.client_address == Some(AddressEdit::Remove);
+    if sink.kafka.record_key == RecordKey::Client && is_removed {
+        let label = "the key is the client's address";
+        let problem = key.name.warning("no record has a key", label);
+        let problem = problem.at(edit.name.span, "this removes the address");
+        let help = "remove `record_key`, or write `client_address pseudonym KEYFILE`";
+        findings.report(problem.help(help));
+    }
+}
+
+/// Reports a password that anyone on the way can read.
+fn check_password(
+    sink: &Sink,
+    socket: &Token,
+    options: &Options<'_, Sink>,
+    findings: &mut Findings<'_>,
+) {
     let (Some(sasl), Some(given)) = (&sink.kafka.sasl, options.get("sasl")) else {
         return;
     };
-    if sasl.mechanism == SaslMechanism::Plain && sink.tls.is_none() {
+    if sasl.mechanism != SaslMechanism::Plain {
+        return;
+    }
+    let label = "`plain` sends the password itself";
+    if sink.tls.is_none() {
         let message = "the password is sent in clear text";
-        let problem = given
-            .name
-            .warning(message, "`plain` sends the password itself");
+        let problem = given.name.warning(message, label);
         let problem = problem.at(socket.span, "this connection is not encrypted");
         findings.report(problem.help("write `kafka+tls://`, or use `scram-sha-512`"));
+    } else if let Some(skip) = options.get("skipverify") {
+        let message = "the password is sent to anyone who pretends to be a broker";
+        let problem = given.name.warning(message, label);
+        let problem = problem.at(skip.name.span, "this turns the verification off");
+        findings.report(problem.help("write `ca FILE`, or use `scram-sha-512`"));
     }
 }
 
@@ -338,6 +386,8 @@ mod tests {
             "kafka://b/t { sasl SCRAM-SHA-256 u f }",
             "kafka://b/t { sasl gssapi u f }",
             "kafka://b/t { sasl plain u f }",
+            "kafka+tls://b/t { sasl plain u f\n skipverify }",
+            "kafka://b,c:9092,b:9092/t { record_key client\n client_address remove }",
             "kafka://b/t { acks 1\n batch_size 5\n username u\n linger_ms 5 }",
             "tcp://192.0.2.1:6000 { linger 5ms\n compression none }",
             "file:///d/f { compression zstd }",
