@@ -249,7 +249,9 @@ fn produced(codes: [u8; 2], refused: &[u8]) -> Vec<u8> {
 fn of_brokers() -> io::Result<()> {
     const NONE_NAMED: &[u8] = b"\0\0\0\0\xff\xff";
     let mut kafka = Corpus::of("kafka")?;
-    let versions = |newest| answer(&[b"\0\0\0\0\0\x01\0\0\0\0\0", &[newest]]);
+    // Each request has a number, its lowest and its highest version.
+    let others = b"\0\x03\0\0\0\x09\0\x16\0\0\0\x04\0\x11\0\0\0\x01\0\x24\0\0\0\x01";
+    let versions = |newest| answer(&[b"\0\0\0\0\0\x05\0\0\0\0\0", &[newest], others]);
     let log_in = [answer(&[b"\0\0\0\0\0\x01\0\x05PLAIN"]), answer(&[b"\0\0\xff\xff\0\0\0\0"])].concat();
     let partition = |number: u8, leader: u8| {
         [b"\0\0\0\0\0".as_slice(), &[number, 0, 0, 0, leader], b"\0\0\0\x01\0\0\0\x01", &[0; 8]].concat()

@@ -87,7 +87,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Broker<Io> {
         };
         let request = request::api_versions(broker.next());
         let answer = broker.ask(Doing::ApiVersions, &request).await?;
-        broker.produce = response::api_versions(&answer)?;
+        broker.produce = response::api_versions(&answer, credentials.is_some())?;
         if let Some(credentials) = credentials {
             broker.log_in(credentials).await?;
         }
@@ -198,7 +198,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Broker<Io> {
             within(doing, after, self.io.flush()).await
         };
         // Each byte that the broker takes restarts the deadline of a write. This deadline is for the whole request.
-        let after = after * SLOWEST;
+        let after = after.saturating_mul(SLOWEST);
         match timeout(after, send).await {
             Ok(result) => result,
             Err(_) => Err(Error::Silent { doing, after }),

@@ -8,10 +8,10 @@ use super::{ErrorCode, error_code::Meaning};
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// A read or a write failed.
-    #[error("{doing}: {source}")]
+    #[error("{}", broken(*.doing, .source))]
     Io { doing: Doing, source: io::Error },
     /// The broker closed the connection.
-    #[error("{0}: the broker closed the connection{hint}", hint = closed_hint(*.0))]
+    #[error("{}", closed(*.0))]
     Closed(Doing),
     /// The broker did not answer in time.
     #[error("{doing}: no answer for {after:?}{hint}", hint = silence_hint(*.doing))]
@@ -37,11 +37,20 @@ pub(crate) enum Error {
         "the broker's answer contains text that is not UTF-8; is this the port of a Kafka broker?"
     )]
     NotText,
-    /// The broker does not support the version of a request that tapfan uses.
+    /// The broker does not support the versions of a request that tapfan uses, each range from the lowest version to
+    /// the highest.
     #[error(
-        "the broker does not support version {version} of {doing} requests; tapfan needs Kafka 2.1 or later"
+        "the broker supports versions {} to {} of {doing} requests, and tapfan uses {}{}",
+        .supported.0, .supported.1, versions(*.used), version_hint(*.supported, *.used)
     )]
-    Version { doing: Doing, version: i16 },
+    Version {
+        doing: Doing,
+        supported: (i16, i16),
+        used: (i16, i16),
+    },
+    /// The broker does not know a request that tapfan uses.
+    #[error("the broker does not support {0} requests; tapfan needs Kafka 2.1 or later")]
+    Unsupported(Doing),
     /// The broker answered with an error.
     #[error("{doing}: {code}{}", of_broker(.text))]
     Refused {
@@ -111,6 +120,27 @@ impl Error {
         }
     }
 
+    /// Returns the request during which the error happened, if it is known.
+    pub(crate) fn doing(&self) -> Option<Doing> {
+        match self {
+            Self::Io { doing, .. }
+            | Self::Closed(doing)
+            | Self::Silent { doing, .. }
+            | Self::Version { doing, .. }
+            | Self::Unsupported(doing)
+            | Self::Refused { doing, .. } => Some(*doing),
+            _ => None,
+        }
+    }
+
+    /// Returns the error of the operating system or of TLS.
+    pub(crate) fn as_io(&self) -> Option<&io::Error> {
+        match self {
+            Self::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+
     pub(super) fn too_long(length: i32) -> Self {
         /// The first bytes of an alert in TLS: the type of the record, and the major version.
         const ALERT: [u8; 2] = [0x15, 0x03];
@@ -168,7 +198,7 @@ impl std::fmt::Display for Doing {
             Self::Metadata => "Metadata",
             Self::InitProducerId => "InitProducerId",
             Self::Produce => "Produce",
-            Self::Idle => "idle",
+            Self::Idle => "no request",
         })
     }
 }
@@ -182,6 +212,25 @@ fn silence_hint(doing: Doing) -> &'static str {
     }
 }
 
+/// Returns the text for a read or a write that failed.
+fn broken(doing: Doing, source: &io::Error) -> String {
+    match doing {
+        Doing::Idle => format!("the idle connection broke: {source}"),
+        _ => format!("{doing}: {source}"),
+    }
+}
+
+/// Returns the text for a connection that the broker closed.
+fn closed(doing: Doing) -> String {
+    match doing {
+        Doing::Idle => "the broker closed the idle connection".to_owned(),
+        _ => format!(
+            "{doing}: the broker closed the connection{}",
+            closed_hint(doing)
+        ),
+    }
+}
+
 /// Returns the likely reason for a connection that the broker closes during this request.
 fn closed_hint(doing: Doing) -> &'static str {
     match doing {
@@ -191,7 +240,27 @@ fn closed_hint(doing: Doing) -> &'static str {
         Doing::Metadata | Doing::InitProducerId => {
             "; does this port use SASL? Then set the option `sasl`"
         }
+        Doing::Produce => {
+            "; if this repeats, is the request larger than `socket.request.max.bytes` of the broker?"
+        }
         _ => "",
+    }
+}
+
+fn versions((least, most): (i16, i16)) -> String {
+    if least == most {
+        format!("version {least}")
+    } else {
+        format!("versions {least} to {most}")
+    }
+}
+
+/// Returns the likely reason for a broker that supports other versions than tapfan uses.
+fn version_hint((_, newest): (i16, i16), (least, _): (i16, i16)) -> &'static str {
+    if newest < least {
+        "; tapfan needs Kafka 2.1 or later"
+    } else {
+        "; is there a later version of tapfan?"
     }
 }
 
@@ -200,5 +269,30 @@ fn of_broker(text: &str) -> String {
         String::new()
     } else {
         format!("; the broker says: {text}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_of_a_lost_connection_says_during_which_request() {
+        let broken = |doing| Error::Io {
+            doing,
+            source: io::Error::other("a fault"),
+        };
+        let errors = [
+            Error::Closed(Doing::Idle),
+            broken(Doing::Idle),
+            Error::Closed(Doing::Produce),
+            broken(Doing::Produce),
+        ];
+        insta::assert_snapshot!(errors.map(|it| it.to_string()).join("\n"), @"
+        the broker closed the idle connection
+        the idle connection broke: a fault
+        Produce: the broker closed the connection; if this repeats, is the request larger than `socket.request.max.bytes` of the broker?
+        Produce: a fault
+        ");
     }
 }

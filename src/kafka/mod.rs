@@ -28,6 +28,8 @@ mod request;
 mod response;
 mod sasl;
 
+#[cfg(test)]
+pub(crate) use self::error::Doing;
 pub use self::exercise::{Conversation, converse, log_in};
 pub(crate) use self::{
     batch::{Headers, Record},

@@ -20,6 +20,18 @@ pub(super) const PRODUCE: Api = Api::new(Doing::Produce, 0, 8);
 /// Version 7 is the first one with Zstandard. Kafka 2.1 to 2.3 and some versions of Redpanda know no later one.
 pub(super) const PRODUCE_OLD: Api = Api::new(Doing::Produce, 0, 7);
 
+/// The requests that each connection uses, with the lowest and the highest version.
+pub(super) const USED: [(Api, Api); 3] = [
+    (PRODUCE_OLD, PRODUCE),
+    (METADATA, METADATA),
+    (INIT_PRODUCER_ID, INIT_PRODUCER_ID),
+];
+/// The requests of a login.
+pub(super) const USED_BY_LOGIN: [(Api, Api); 2] = [
+    (SASL_HANDSHAKE, SASL_HANDSHAKE),
+    (SASL_AUTHENTICATE, SASL_AUTHENTICATE),
+];
+
 /// The acknowledgement of all replicas that are in sync.
 const ALL: i16 = -1;
 

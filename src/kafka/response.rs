@@ -4,7 +4,7 @@ use super::{
     Error, ErrorCode,
     codec::Reader,
     error::Doing,
-    request::{Api, PRODUCE, PRODUCE_OLD},
+    request::{Api, PRODUCE, PRODUCE_OLD, USED, USED_BY_LOGIN},
 };
 
 /// The identification of a producer. Brokers use it to notice a batch that they get twice.
@@ -60,24 +60,43 @@ const PARTITIONS_AT_MOST: usize = 16 << 10;
 const BROKERS_AT_MOST: usize = 4 << 10;
 
 /// Reads the versions that the broker supports, and returns the version of `Produce` requests to use.
-pub(super) fn api_versions(bytes: &[u8]) -> Result<Api, Error> {
+///
+/// # Errors
+/// If the broker does not support a request that tapfan uses. It would close the connection without a reason.
+pub(super) fn api_versions(bytes: &[u8], has_login: bool) -> Result<Api, Error> {
     let mut reader = Reader::new(bytes);
     check(Doing::ApiVersions, reader.i16()?, None)?;
-    let mut newest = None;
+    let of_login = USED_BY_LOGIN.iter().filter(|_| has_login);
+    let mut used: Vec<_> = USED
+        .iter()
+        .chain(of_login)
+        .map(|used| (used, None))
+        .collect();
     reader.each(|reader| {
         let (key, least, most) = (reader.i16()?, reader.i16()?, reader.i16()?);
-        let known = [PRODUCE, PRODUCE_OLD].into_iter();
-        if key == PRODUCE.key {
-            newest = newest.or(known
-                .into_iter()
-                .find(|api| (least..=most).contains(&api.version)));
+        for ((api, _), supported) in &mut used {
+            if api.key == key {
+                *supported = Some((least, most));
+            }
         }
         Ok(())
     })?;
-    newest.ok_or(Error::Version {
-        doing: Doing::Produce,
-        version: PRODUCE.version,
-    })
+    let mut produce = PRODUCE;
+    for ((oldest, newest), supported) in used {
+        let doing = newest.doing;
+        let (least, most) = supported.ok_or(Error::Unsupported(doing))?;
+        if newest.version < least || most < oldest.version {
+            return Err(Error::Version {
+                doing,
+                supported: (least, most),
+                used: (oldest.version, newest.version),
+            });
+        }
+        if *newest == PRODUCE && most < PRODUCE.version {
+            produce = PRODUCE_OLD;
+        }
+    }
+    Ok(produce)
 }
 
 /// Reads the answer to a `SaslHandshake` request for the mechanism `wanted`.

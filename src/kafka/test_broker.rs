@@ -62,8 +62,13 @@ impl Peer {
     async fn welcome(&mut self, newest: i16) {
         let (header, _) = self.request().await;
         assert_eq!(header.request_api_key, 18);
-        let produce = ApiVersion::default().with_max_version(newest);
-        let response = ApiVersionsResponse::default().with_api_keys(vec![produce]);
+        let others = [3, 17, 22, 36].map(|key| (key, 9));
+        let all = [(0, newest)].into_iter().chain(others);
+        let all = all.map(|(key, newest)| {
+            let version = ApiVersion::default().with_api_key(key);
+            version.with_max_version(newest)
+        });
+        let response = ApiVersionsResponse::default().with_api_keys(all.collect());
         self.answer(&header, &response).await;
     }
 }

@@ -144,29 +144,48 @@ proptest! {
 #[test]
 fn the_newest_version_that_both_sides_know_is_used() {
     let supports = |least: i16, most: i16| {
-        let version = |key, least, most| {
-            ApiVersion::default()
-                .with_api_key(key)
-                .with_min_version(least)
-                .with_max_version(most)
-        };
-        let keys = vec![
-            version(3, 0, 13),
-            version(0, least, most),
-            version(18, 0, 4),
-        ];
-        let response = ApiVersionsResponse::default().with_api_keys(keys);
-        let body = body(&response, request::API_VERSIONS);
-        each_part_is_truncated(&body, response::api_versions);
-        response::api_versions(&body)
+        let all = [(3, 0, 13), (0, least, most), (18, 0, 4), (22, 0, 5)];
+        let body = supported(&all);
+        each_part_is_truncated(&body, |it| response::api_versions(it, false));
+        response::api_versions(&body, false)
     };
     assert_eq!(supports(0, 9).expect("known"), request::PRODUCE);
     assert_eq!(supports(8, 8).expect("known"), request::PRODUCE);
     assert_eq!(supports(3, 7).expect("known"), request::PRODUCE_OLD);
-    for (least, most) in [(0, 6), (9, 13)] {
-        let error = supports(least, most).expect_err("no common version");
-        assert!(matches!(error, Error::Version { .. }), "{error}");
-    }
+}
+
+#[test]
+fn a_broker_that_lacks_a_request_is_named_as_the_cause() {
+    let without = |all: &[(i16, i16, i16)], has_login| {
+        let error = response::api_versions(&supported(all), has_login);
+        error.expect_err("a request is missing").to_string()
+    };
+    let errors = [
+        without(&[(0, 0, 6), (3, 0, 9), (22, 0, 4)], false),
+        without(&[(0, 9, 13), (3, 0, 9), (22, 0, 4)], false),
+        without(&[(0, 3, 9), (3, 10, 13), (22, 0, 4)], false),
+        without(&[(0, 3, 9), (3, 0, 9)], false),
+        without(&[(0, 3, 9), (3, 0, 9), (22, 0, 4), (17, 0, 1)], true),
+    ];
+    insta::assert_snapshot!(errors.join("\n"), @"
+    the broker supports versions 0 to 6 of Produce requests, and tapfan uses versions 7 to 8; tapfan needs Kafka 2.1 or later
+    the broker supports versions 9 to 13 of Produce requests, and tapfan uses versions 7 to 8; is there a later version of tapfan?
+    the broker supports versions 10 to 13 of Metadata requests, and tapfan uses version 5; is there a later version of tapfan?
+    the broker does not support InitProducerId requests; tapfan needs Kafka 2.1 or later
+    the broker does not support SaslAuthenticate requests; tapfan needs Kafka 2.1 or later
+    ");
+}
+
+/// Returns the body of an answer that lists these requests, each with its number, its lowest and its highest version.
+fn supported(all: &[(i16, i16, i16)]) -> Vec<u8> {
+    let all = all.iter().map(|(key, least, most)| {
+        ApiVersion::default()
+            .with_api_key(*key)
+            .with_min_version(*least)
+            .with_max_version(*most)
+    });
+    let response = ApiVersionsResponse::default().with_api_keys(all.collect());
+    body(&response, request::API_VERSIONS)
 }
 
 #[test]
@@ -372,7 +391,7 @@ proptest! {
     /// Whatever a peer sends, the readers return. What they keep is bounded.
     #[test]
     fn any_bytes_are_an_answer_or_an_error(bytes in vec(any::<u8>(), 0..500)) {
-        let _ = response::api_versions(&bytes);
+        let _ = response::api_versions(&bytes, true);
         let _ = response::sasl_handshake(&bytes, "PLAIN");
         let _ = response::sasl_authenticate(&bytes);
         let _ = response::init_producer_id(&bytes);

@@ -109,9 +109,11 @@ fn body(key: i16, port: u16) -> Vec<u8> {
     match key {
         API_VERSIONS => {
             body.put_i16(0);
-            // One request, and its lowest and its highest version.
-            body.put_i32(1);
+            // Three requests, each with its lowest and its highest version.
+            body.put_i32(3);
             put_all_i16(&mut body, &[PRODUCE, 3, 13]);
+            put_all_i16(&mut body, &[METADATA, 0, 13]);
+            put_all_i16(&mut body, &[INIT_PRODUCER_ID, 0, 5]);
         }
         METADATA => {
             // No delay, and one broker with the number 1.

@@ -61,7 +61,7 @@ fn of_file(error: &FileError) -> FailureKind {
 }
 
 /// Returns the kind of an I/O error. An I/O error can contain an error of TLS.
-fn of_io(error: &io::Error) -> FailureKind {
+pub(in crate::sink) fn of_io(error: &io::Error) -> FailureKind {
     match net::tls_failure_kind(error) {
         Some(kind) => FailureKind::of(kind),
         None => FailureKind::of((error.kind(), error.raw_os_error())),

@@ -25,6 +25,8 @@ use tower::Service;
 
 pub(crate) use self::error::{ConnectCause, ConnectError};
 pub(super) use self::kind::kind_of_lookup;
+#[cfg(feature = "kafka")]
+pub(super) use self::kind::of_io;
 pub(super) use self::race::AT_ONCE as ATTEMPTS_AT_ONCE;
 #[cfg(feature = "kafka")]
 pub(super) use self::race::race;

@@ -1,10 +1,11 @@
 //! The errors of brokers, with texts for operators.
 
-use std::{fmt, time::Duration};
+use std::{fmt, mem::discriminant, time::Duration};
 
 use crate::{
     health::FailureKind,
     kafka::{self, ErrorCode},
+    sink::connect::of_io,
 };
 
 /// The reason why a sink cannot write to its topic.
@@ -20,7 +21,7 @@ pub(crate) enum KafkaError {
     NoLeader { topic: String, partition: usize },
     /// The brokers do not list the leader of a partition.
     #[error(
-        "the leader of partition {partition} of topic `{topic}` is broker {leader}, which is not in the cluster now; is it down?"
+        "the leader of partition {partition} of topic `{topic}` is broker {leader}, for which the other brokers know no valid address; is it down, or is its setting `advertised.listeners` wrong?"
     )]
     UnknownLeader {
         topic: String,
@@ -46,12 +47,17 @@ pub(crate) struct Subject {
 impl KafkaError {
     /// Returns the kind of the failure, for the log.
     pub(crate) fn kind(&self) -> FailureKind {
-        let code = match self {
-            Self::Broker(_, error) => error.code(),
-            Self::NotStored(_, _, code) => Some(*code),
-            Self::NoLeader { .. } | Self::UnknownLeader { .. } => None,
+        let cause = match self {
+            Self::Broker(_, error) => FailureKind::of((
+                discriminant(error),
+                error.doing(),
+                error.code(),
+                error.as_io().map(of_io),
+            )),
+            Self::NotStored(_, _, code) => FailureKind::of(code),
+            Self::NoLeader { .. } | Self::UnknownLeader { .. } => FailureKind::of(()),
         };
-        FailureKind::of((std::mem::discriminant(self), code))
+        FailureKind::of((discriminant(self), cause))
     }
 
     /// Returns the shortest delay before the next attempt. It is long if an operator must change something: a broker logs
@@ -81,5 +87,44 @@ impl fmt::Display for Subject {
                 write!(f, "broker {broker}, partition {partition} of `{topic}`: ")
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::kafka::{Doing, Error};
+
+    #[test]
+    fn causes_that_an_operator_corrects_in_different_ways_differ_in_their_kind() {
+        let broken = |kind: io::ErrorKind| Error::Io {
+            doing: Doing::Metadata,
+            source: kind.into(),
+        };
+        let errors = [
+            Error::Tls,
+            Error::NoTopic,
+            Error::Scram("it has no nonce"),
+            Error::Unsupported(Doing::Produce),
+            Error::Unsupported(Doing::Metadata),
+            Error::Closed(Doing::ApiVersions),
+            Error::Closed(Doing::Metadata),
+            broken(io::ErrorKind::ConnectionReset),
+            broken(io::ErrorKind::InvalidData),
+        ];
+        let kinds = errors.map(|error| KafkaError::Broker(Subject::default(), error).kind());
+        for (place, kind) in kinds.iter().enumerate() {
+            assert!(!kinds[..place].contains(kind), "{place}");
+        }
+        let of_broker = |broker| {
+            let subject = Subject {
+                broker: Some(broker),
+                partition: None,
+            };
+            KafkaError::Broker(subject, Error::Tls).kind()
+        };
+        assert_eq!(of_broker(1), of_broker(2));
     }
 }
