@@ -53,8 +53,9 @@ pub(super) struct Excess {
 }
 
 /// Empty accounts are removed when the number of all accounts exceeds twice the number of accounts with frames, plus
-/// this number.
-const SPARE: usize = 8;
+/// this number. The spare accounts need about 100 KiB. With fewer of them, a queue that keeps up would remove and add
+/// the accounts of hundreds of connections again and again.
+const SPARE: usize = 1024;
 
 // === impl Senders ===
 
@@ -114,12 +115,17 @@ impl Senders {
 
     pub(super) fn add(&mut self, source: Option<&Source>, position: u64, amount: Amount) {
         let number = number(source);
-        if !self.accounts.contains_key(&number) && self.accounts.len() > 2 * self.active + SPARE {
-            self.accounts
-                .retain(|_, account| !account.positions.is_empty());
-            self.connections.retain(|_, connections| *connections > 0);
-        }
-        let account = self.accounts.entry(number).or_default();
+        let account = match self.accounts.get_mut(&number) {
+            Some(account) => account,
+            None => {
+                if self.accounts.len() > 2 * self.active + SPARE {
+                    self.accounts
+                        .retain(|_, account| !account.positions.is_empty());
+                    self.connections.retain(|_, connections| *connections > 0);
+                }
+                self.accounts.entry(number).or_default()
+            }
+        };
         if account.positions.is_empty() {
             account.sender = sender(source);
             let connections = self.connections.entry(account.sender).or_default();
@@ -141,10 +147,11 @@ impl Senders {
     }
 
     pub(super) fn remove(&mut self, source: Option<&Source>, position: u64, amount: Amount) {
-        self.shrink(source, amount);
+        self.total -= amount;
         let Some(account) = self.accounts.get_mut(&number(source)) else {
             return;
         };
+        account.waiting -= amount;
         if account.positions.front() == Some(&position) {
             account.positions.pop_front();
         } else if account.positions.back() == Some(&position) {
