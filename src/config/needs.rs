@@ -152,7 +152,7 @@ fn password(file: &Path, span: Span) -> Option<Diagnostic> {
     // A Secret that Kubernetes mounts belongs to root, and tapfan reads it through the group.
     filter_files::is_open_to_all(file).then(|| {
         let message = format!("every user of this machine can read {}", shown(&path));
-        let warning = Diagnostic::warning(message).at(span, "this is a password");
+        let warning = Diagnostic::warning(message).at(span, "this file holds a password");
         warning.help(format!(
             "allow only the user of tapfan to read it: `chmod 0400 {}`",
             shown(&path)

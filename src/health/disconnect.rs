@@ -77,14 +77,16 @@ pub enum Disconnect {
         "the end of the file is not on the disk after {0:.1?}; the file keeps its temporary name for now"
     )]
     FileUnfinished(Duration),
-    /// No connection to a broker of the topic could be made any more.
+    /// The connection to a leader was lost, and tapfan found no other leader in time.
     #[error("the connection to the brokers was lost: {0}")]
     BrokerLost(Box<dyn std::error::Error + Send + Sync>),
     /// A broker cannot store frames. The text of the error names the broker and the partition.
     #[error("{0}")]
     Broker(Box<dyn std::error::Error + Send + Sync>),
     /// The brokers did not confirm all frames before the deadline of the end.
-    #[error("the brokers confirmed no frame for {0:.1?}; the other frames return to the queue")]
+    #[error(
+        "the brokers confirmed no frame for {0:.1?}; it is not known whether they stored the remaining frames"
+    )]
     NotStored(Duration),
     /// The connection led to a listener of this router. No frame was sent on it.
     #[error("the connection led back to a listener of this router")]

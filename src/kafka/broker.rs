@@ -53,8 +53,8 @@ struct Parts<'a> {
     sent: usize,
 }
 
-/// The length of the longest answer that is read. The answer for a topic with a thousand partitions has less than a tenth.
-const LONGEST_ANSWER: usize = 1 << 20;
+/// The length of the longest response that is read. A response with 16,384 partitions of three replicas needs about 750 KB.
+pub(super) const LONGEST_RESPONSE: usize = 1 << 20;
 
 /// The time after which a broker that has no producer id yet is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
@@ -241,7 +241,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Broker<Io> {
         let failed = |source| Error::of_io(doing, source);
         let length = self.io.read_i32().await.map_err(failed)?;
         let length = match usize::try_from(length) {
-            Ok(length) if (4..=LONGEST_ANSWER).contains(&length) => length,
+            Ok(length) if (4..=LONGEST_RESPONSE).contains(&length) => length,
             _ => return Err(Error::too_long(length)),
         };
         let correlation = self.io.read_i32().await.map_err(failed)?;

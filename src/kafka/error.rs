@@ -2,9 +2,9 @@
 
 use std::{io, time::Duration};
 
-use super::{ErrorCode, error_code::Meaning};
+use super::{ErrorCode, broker::LONGEST_RESPONSE, error_code::Meaning, sasl::ITERATIONS};
 
-/// The reason why a broker cannot be used.
+/// An error of a broker, or of the connection to it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// A read or a write failed.
@@ -18,23 +18,24 @@ pub(crate) enum Error {
     Silent { doing: Doing, after: Duration },
     /// The peer speaks TLS.
     #[error(
-        "the answer is a message of TLS, so this port uses TLS; begin the SOCKET with `kafka+tls://`"
+        "the broker sent a TLS alert, so this port uses TLS; write `kafka+tls://` in the SOCKET"
     )]
     Tls,
-    /// The answer is longer than any answer of a broker can be.
+    /// The length of a response is negative, too small, or above tapfan's limit.
     #[error(
-        "the answer has {0} bytes, which no answer of a Kafka broker has; is this the port of a Kafka broker?"
+        "the broker announced a response of {0} bytes; tapfan reads up to {limit} MiB; is this the port of a Kafka broker?",
+        limit = LONGEST_RESPONSE >> 20
     )]
     TooLong(i64),
-    /// The answer belongs to another request.
-    #[error("the broker answered another request; is this the port of a Kafka broker?")]
+    /// The response belongs to another request, or does not fit the request.
+    #[error("the broker sent an unexpected response; is this the port of a Kafka broker?")]
     OutOfPlace,
-    /// The answer ends too early.
-    #[error("the broker's answer ends too early; is this the port of a Kafka broker?")]
+    /// The response ends too early.
+    #[error("the broker's response ends too early; is this the port of a Kafka broker?")]
     Truncated,
     /// A text is not UTF-8.
     #[error(
-        "the broker's answer contains text that is not UTF-8; is this the port of a Kafka broker?"
+        "the broker's response contains text that is not UTF-8; is this the port of a Kafka broker?"
     )]
     NotText,
     /// The broker does not support the versions of a request that tapfan uses, each range from the lowest version to
@@ -61,24 +62,51 @@ pub(crate) enum Error {
     },
     /// The broker does not offer the mechanism of the option `sasl`.
     #[error(
-        "the broker does not offer {wanted}, but: {offered}; change the mechanism of the option `sasl`"
+        "the broker does not offer {wanted}; it offers {offered}; change the mechanism of the option `sasl`"
     )]
     Mechanism {
         wanted: &'static str,
         offered: String,
     },
-    /// The broker's answer to the log-in is wrong.
-    #[error("SASL: the broker's answer is wrong ({0}); is another program at this address?")]
-    Scram(&'static str),
-    /// The operating system provides no random numbers, which a log-in requires.
+    /// A message of the broker in the SCRAM login is wrong.
+    #[error("SCRAM login failed: {0}")]
+    Scram(#[from] ScramError),
+    /// The operating system provides no random numbers, which a login requires.
     #[error("SASL: the operating system provides no random numbers")]
     NoRandomNumbers,
     /// The broker does not list the topic.
-    #[error("the broker's answer does not contain the topic")]
+    #[error("the broker does not list the topic; is this the right cluster?")]
     NoTopic,
     /// The broker does not assign a producer id.
-    #[error("the broker's answer contains no producer id; is this the port of a Kafka broker?")]
+    #[error("the broker's response contains no producer id; is this the port of a Kafka broker?")]
     NoProducerId,
+}
+
+/// An error in a message of the broker in a SCRAM login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ScramError {
+    #[error("the broker requires an extension of SCRAM")]
+    Extension,
+    #[error("the broker sent no nonce")]
+    NoNonce,
+    #[error("the broker's nonce does not start with tapfan's nonce")]
+    WrongNonce,
+    #[error("the broker sent no salt")]
+    NoSalt,
+    #[error("the broker sent no number of iterations")]
+    NoIterations,
+    /// The number of iterations is outside tapfan's limits.
+    #[error(
+        "the broker requires {0} iterations; tapfan accepts {least} to {most}; change the iterations of the user",
+        least = ITERATIONS.start(),
+        most = ITERATIONS.end()
+    )]
+    Iterations(u32),
+    #[error("the broker sent no signature")]
+    NoSignature,
+    /// The broker's signature does not belong to the password.
+    #[error("the broker does not know the password; is this the right cluster?")]
+    WrongSignature,
 }
 
 /// The request during which an error happened.
@@ -142,7 +170,7 @@ impl Error {
     }
 
     pub(super) fn too_long(length: i32) -> Self {
-        /// The first bytes of an alert in TLS: the type of the record, and the major version.
+        /// The first bytes of a TLS alert: the type of the record, and the major version.
         const ALERT: [u8; 2] = [0x15, 0x03];
         match length.to_be_bytes() {
             [kind, version, ..] if [kind, version] == ALERT => Self::Tls,
@@ -207,7 +235,7 @@ impl std::fmt::Display for Doing {
 fn silence_hint(doing: Doing) -> &'static str {
     match doing {
         Doing::ApiVersions => "; is this the port of a Kafka broker?",
-        Doing::Produce => "; does the broker hang, or do its replicas?",
+        Doing::Produce => "; does the broker or one of its replicas hang?",
         _ => "",
     }
 }

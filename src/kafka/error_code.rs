@@ -59,14 +59,14 @@ macro_rules! codes {
 codes! {
     NONE = 0, Stored, "";
     UNKNOWN_SERVER_ERROR = -1, Later, "; see the broker's log";
-    CORRUPT_MESSAGE = 2, Later, "; the network or the memory of a machine damaged the batch";
+    CORRUPT_MESSAGE = 2, Later, "; the batch arrived damaged: check the network and the memory of both machines";
     UNKNOWN_TOPIC_OR_PARTITION = 3, Moved, "; create the topic, because tapfan does not create topics";
-    LEADER_NOT_AVAILABLE = 5, Moved, "; the brokers elect a leader, or all replicas of the partition are down";
+    LEADER_NOT_AVAILABLE = 5, Moved, "; an election is in progress, or all in-sync replicas are down: start their brokers";
     NOT_LEADER_OR_FOLLOWER = 6, Moved, "";
     REQUEST_TIMED_OUT = 7, Later, "; the replicas of the partition are slow";
     BROKER_NOT_AVAILABLE = 8, Moved, "";
     REPLICA_NOT_AVAILABLE = 9, Moved, "";
-    MESSAGE_TOO_LARGE = 10, Refused, "; raise `max.message.bytes` of the topic or `message.max.bytes` of the brokers";
+    MESSAGE_TOO_LARGE = 10, Refused, "; raise `max.message.bytes` of the topic";
     NETWORK_EXCEPTION = 13, Later, "";
     COORDINATOR_LOAD_IN_PROGRESS = 14, Later, "";
     COORDINATOR_NOT_AVAILABLE = 15, Later, "";
@@ -77,10 +77,10 @@ codes! {
     NOT_ENOUGH_REPLICAS_AFTER_APPEND = 20, Later, "; start the brokers that are down, or lower `min.insync.replicas` of the topic";
     TOPIC_AUTHORIZATION_FAILED = 29, Denied, "; allow the user to `Write` and `Describe` the topic";
     CLUSTER_AUTHORIZATION_FAILED = 31, Denied, "; allow the user `IdempotentWrite` on the cluster, or `Write` on the topic";
-    INVALID_TIMESTAMP = 32, Refused, "; set `message.timestamp.type` of the topic to `LogAppendTime`, or widen its limits on timestamps";
+    INVALID_TIMESTAMP = 32, Refused, "; set `message.timestamp.type=LogAppendTime` for the topic, or raise `message.timestamp.before.max.ms` or `message.timestamp.after.max.ms`";
     UNSUPPORTED_SASL_MECHANISM = 33, Denied, "; choose a mechanism of the option `sasl` that the broker offers";
-    ILLEGAL_SASL_STATE = 34, Denied, "; does this port of the broker use SASL?";
-    UNSUPPORTED_VERSION = 35, Denied, "; the broker is too old";
+    ILLEGAL_SASL_STATE = 34, Denied, "; this port uses no login: remove the option `sasl`, or correct the port";
+    UNSUPPORTED_VERSION = 35, Denied, "; tapfan needs Kafka 2.1 or later";
     NOT_CONTROLLER = 41, Later, "";
     INVALID_REQUEST = 42, Denied, "; see the broker's log";
     UNSUPPORTED_FOR_MESSAGE_FORMAT = 43, Denied, "; set `message.format.version` of the topic to 0.11 or later";
@@ -88,10 +88,10 @@ codes! {
     OUT_OF_ORDER_SEQUENCE_NUMBER = 45, Forgotten, "";
     DUPLICATE_SEQUENCE_NUMBER = 46, Stored, "";
     INVALID_PRODUCER_EPOCH = 47, Forgotten, "";
-    TRANSACTIONAL_ID_AUTHORIZATION_FAILED = 53, Denied, "";
-    SECURITY_DISABLED = 54, Denied, "";
+    TRANSACTIONAL_ID_AUTHORIZATION_FAILED = 53, Denied, "; see the broker's log";
+    SECURITY_DISABLED = 54, Denied, "; see the broker's log";
     KAFKA_STORAGE_ERROR = 56, Moved, "; is the disk of the broker full, or broken?";
-    SASL_AUTHENTICATION_FAILED = 58, Denied, "; check user and password of the option `sasl`";
+    SASL_AUTHENTICATION_FAILED = 58, Denied, "; check the user and the password of the option `sasl`";
     UNKNOWN_PRODUCER_ID = 59, Forgotten, "";
     FENCED_LEADER_EPOCH = 74, Moved, "";
     UNKNOWN_LEADER_EPOCH = 75, Moved, "";
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn the_text_of_a_code_says_what_to_do() {
         let large = ErrorCode::MESSAGE_TOO_LARGE;
-        insta::assert_snapshot!(large, @"MESSAGE_TOO_LARGE; raise `max.message.bytes` of the topic or `message.max.bytes` of the brokers");
+        insta::assert_snapshot!(large, @"MESSAGE_TOO_LARGE; raise `max.message.bytes` of the topic");
         insta::assert_snapshot!(ErrorCode(1234), @"error 1234; see the broker's log");
         assert_eq!(ErrorCode(1234).meaning(), Meaning::Denied);
         assert_eq!(ErrorCode(46).meaning(), Meaning::Stored);

@@ -29,7 +29,7 @@ mod response;
 mod sasl;
 
 #[cfg(test)]
-pub(crate) use self::error::Doing;
+pub(crate) use self::error::{Doing, ScramError};
 pub use self::exercise::{Conversation, converse, log_in};
 pub(crate) use self::{
     batch::{Headers, Record},

@@ -1,11 +1,14 @@
-//! The log-in on a broker: SASL with PLAIN (RFC 4616) or SCRAM (RFC 5802, RFC 7677).
+//! The login to a broker: SASL with PLAIN (RFC 4616) or SCRAM (RFC 5802, RFC 7677).
 
 use std::{fmt, num::NonZeroU32, ops::RangeInclusive, str::Split, sync::Arc};
 
 use aws_lc_rs::{constant_time, digest, hmac, pbkdf2, rand};
 use data_encoding::BASE64;
 
-use super::{Error, error::Doing};
+use super::{
+    Error,
+    error::{Doing, ScramError},
+};
 
 /// The user and the password of a sink.
 #[derive(Clone)]
@@ -23,7 +26,7 @@ pub(crate) enum Mechanism {
     ScramSha512,
 }
 
-/// The client's side of a log-in.
+/// The client's side of a login.
 pub(super) struct Client {
     credentials: Credentials,
     nonce: String,
@@ -47,7 +50,7 @@ struct Attributes<'a>(Split<'a, char>);
 /// The fewest and the most iterations that a broker can ask for. RFC 7677 requires at least 4096, and Kafka allows up to
 /// 16,384. With a huge number, a hostile broker could keep a thread busy. This largest number takes about a tenth of a
 /// second.
-const ITERATIONS: RangeInclusive<u32> = 4096..=100_000;
+pub(super) const ITERATIONS: RangeInclusive<u32> = 4096..=100_000;
 
 /// The random bytes of a nonce.
 const NONCE: usize = 18;
@@ -103,7 +106,7 @@ impl Client {
         }
     }
 
-    /// Returns the next message, after the broker's message `challenge`. `None` if the log-in is complete.
+    /// Returns the next message, after the broker's message `challenge`. `None` if the login is complete.
     ///
     /// The proof of SCRAM takes the processor for milliseconds, so no thread that moves frames must call this.
     pub(super) fn next(&mut self, challenge: Option<&[u8]>) -> Result<Option<Vec<u8>>, Error> {
@@ -146,25 +149,24 @@ impl Client {
         let server_first = text(challenge)?;
         let mut attributes = Attributes::of(server_first);
         if Attributes::of(server_first).next('m').is_some() {
-            return Err(Error::Scram("it requires an extension of SCRAM"));
+            return Err(ScramError::Extension.into());
         }
-        let nonce = attributes
-            .next('r')
-            .ok_or(Error::Scram("it has no nonce"))?;
+        let nonce = attributes.next('r').ok_or(ScramError::NoNonce)?;
         if !nonce.starts_with(&self.nonce) || nonce.len() == self.nonce.len() {
-            return Err(Error::Scram("its nonce does not continue ours"));
+            return Err(ScramError::WrongNonce.into());
         }
         let salt = attributes.next('s');
         let salt = salt.and_then(|salt| BASE64.decode(salt.as_bytes()).ok());
-        let salt = salt.ok_or(Error::Scram("it has no salt"))?;
+        let salt = salt.ok_or(ScramError::NoSalt)?;
         let iterations = attributes.next('i').and_then(|count| count.parse().ok());
-        let iterations = iterations.filter(|count| ITERATIONS.contains(count));
-        let iterations = iterations.and_then(NonZeroU32::new);
-        let iterations = iterations.ok_or(Error::Scram("its number of iterations is not usual"))?;
+        let iterations = iterations.ok_or(ScramError::NoIterations)?;
+        let usable = Some(iterations).filter(|count| ITERATIONS.contains(count));
+        let usable = usable.and_then(NonZeroU32::new);
+        let usable = usable.ok_or(ScramError::Iterations(iterations))?;
 
         let mut salted = vec![0; mechanism.digest().output_len()];
         let (algorithm, secret) = (mechanism.pbkdf2(), password.as_bytes());
-        pbkdf2::derive(algorithm, iterations, &salt, secret, &mut salted);
+        pbkdf2::derive(algorithm, usable, &salt, secret, &mut salted);
         let sign = |key: &[u8], message: &[u8]| {
             let key = hmac::Key::new(mechanism.hmac(), key);
             hmac::sign(&key, message)
@@ -193,9 +195,9 @@ fn check_signature(message: &[u8], expected: &[u8]) -> Result<(), Error> {
     }
     let signature = Attributes::of(message).next('v');
     let signature = signature.and_then(|it| BASE64.decode(it.as_bytes()).ok());
-    let signature = signature.ok_or(Error::Scram("it has no signature"))?;
+    let signature = signature.ok_or(ScramError::NoSignature)?;
     constant_time::verify_slices_are_equal(&signature, expected)
-        .map_err(|_| Error::Scram("its signature is not that of the password"))
+        .map_err(|_| ScramError::WrongSignature.into())
 }
 
 fn text(message: &[u8]) -> Result<&str, Error> {
@@ -272,28 +274,20 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_answer_of_the_broker_ends_the_log_in() {
+    fn a_wrong_message_of_the_broker_ends_the_login() {
         for (challenge, wrong) in [
-            ("s=W22Z,i=4096", "it has no nonce"),
-            ("s=W22Z,r=abcd,i=4096", "it has no nonce"),
-            ("r=abcd,i=4096,s=W22Z", "it has no salt"),
-            (
-                "m=x,r=abcd,s=W22Z,i=4096",
-                "it requires an extension of SCRAM",
-            ),
-            ("", "it has no nonce"),
-            ("r=other,s=W22Z,i=4096", "its nonce does not continue ours"),
-            ("r=abc,s=W22Z,i=4096", "its nonce does not continue ours"),
-            ("r=abcd,s=%,i=4096", "it has no salt"),
-            ("r=abcd,s=W22Z,i=1", "its number of iterations is not usual"),
-            (
-                "r=abcd,s=W22Z,i=100001",
-                "its number of iterations is not usual",
-            ),
-            (
-                "r=abcd,s=W22Z,i=-4096",
-                "its number of iterations is not usual",
-            ),
+            ("s=W22Z,i=4096", ScramError::NoNonce),
+            ("s=W22Z,r=abcd,i=4096", ScramError::NoNonce),
+            ("r=abcd,i=4096,s=W22Z", ScramError::NoSalt),
+            ("m=x,r=abcd,s=W22Z,i=4096", ScramError::Extension),
+            ("", ScramError::NoNonce),
+            ("r=other,s=W22Z,i=4096", ScramError::WrongNonce),
+            ("r=abc,s=W22Z,i=4096", ScramError::WrongNonce),
+            ("r=abcd,s=%,i=4096", ScramError::NoSalt),
+            ("r=abcd,s=W22Z", ScramError::NoIterations),
+            ("r=abcd,s=W22Z,i=-4096", ScramError::NoIterations),
+            ("r=abcd,s=W22Z,i=1", ScramError::Iterations(1)),
+            ("r=abcd,s=W22Z,i=100001", ScramError::Iterations(100_001)),
         ] {
             let credentials = credentials(Mechanism::ScramSha512, "a,b=c", "pencil");
             let mut client = Client::with_nonce(&credentials, "abc".to_owned());
@@ -310,6 +304,8 @@ mod tests {
             error.code(),
             Some(super::super::ErrorCode::SASL_AUTHENTICATION_FAILED)
         );
-        assert!(check_signature(b"v=W22Z", b"x").is_err());
+        let error = check_signature(b"v=W22Z", b"x").expect_err("another signature");
+        insta::assert_snapshot!(error, @"SCRAM login failed: the broker does not know the password; is this the right cluster?");
+        insta::assert_snapshot!(ScramError::Iterations(1), @"the broker requires 1 iterations; tapfan accepts 4096 to 100000; change the iterations of the user");
     }
 }

@@ -196,7 +196,7 @@ fn a_mechanism_that_the_broker_does_not_offer_is_named_in_the_error() {
     let refused = body(&response, request::SASL_HANDSHAKE);
     each_part_is_truncated(&refused, |it| response::sasl_handshake(it, "SCRAM-SHA-256"));
     let error = response::sasl_handshake(&refused, "SCRAM-SHA-256").expect_err("not offered");
-    insta::assert_snapshot!(error, @"the broker does not offer SCRAM-SHA-256, but: PLAIN, GSSAPI; change the mechanism of the option `sasl`");
+    insta::assert_snapshot!(error, @"the broker does not offer SCRAM-SHA-256; it offers PLAIN, GSSAPI; change the mechanism of the option `sasl`");
 
     let accepted = body(&SaslHandshakeResponse::default(), request::SASL_HANDSHAKE);
     response::sasl_handshake(&accepted, "PLAIN").expect("offered");
@@ -221,7 +221,7 @@ fn the_messages_of_a_log_in_are_read() {
     let refused = body(&response, request::SASL_AUTHENTICATE);
     let error = response::sasl_authenticate(&refused).expect_err("refused");
     assert_eq!(error.code(), Some(code));
-    insta::assert_snapshot!(error, @"SaslAuthenticate: SASL_AUTHENTICATION_FAILED; check user and password of the option `sasl`; the broker says: Authentication failed");
+    insta::assert_snapshot!(error, @"SaslAuthenticate: SASL_AUTHENTICATION_FAILED; check the user and the password of the option `sasl`; the broker says: Authentication failed");
 }
 
 #[test]

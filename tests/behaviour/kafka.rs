@@ -17,7 +17,7 @@ use bytes::BufMut as _;
 use tapfan::internals::Mode;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     task::spawn_blocking,
     time::sleep,
 };
@@ -257,6 +257,26 @@ async fn brokers_that_never_answer_for_an_hour_cost_neither_memory_nor_log() {
     let brokers = [Broker::start(&[]).await, Broker::start(&[]).await];
     wait_an_hour(&brokers, 10, &["no answer for"]).await;
 }
+
+#[tokio::test]
+async fn the_error_of_a_broker_that_does_not_run_says_broker() {
+    // A socket that is bound and does not listen refuses connections.
+    let socket = TcpSocket::new_v4().expect("a socket");
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    socket.bind(any).expect("an address");
+    let address = socket.local_addr().expect("an address");
+    let folder = Folder::new();
+    let router = Router::start(&format!(
+        "listen unix://{}\ndnstap kafka://{address}/{TOPIC}\n",
+        folder.display("in"),
+    ));
+    until("an error", || router.status(0).health.last_error.is_some()).await;
+    let error = router.status(0).health.last_error.expect("a reason").error;
+    let cause = "Connection refused (os error 111); is the broker running, and listening there?";
+    assert_eq!(error, format!("connect broker {address}: {cause}"));
+    router.drain().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_broker_that_stores_nothing_for_an_hour_costs_neither_memory_nor_log() {
     let brokers = [Broker::start(&[API_VERSIONS, METADATA, INIT_PRODUCER_ID]).await];

@@ -106,12 +106,9 @@ const WORDS: [Words; 8] = [
         &[
             ("none", "the records are not compressed"),
             ("gzip", "gzip"),
-            ("snappy", "Snappy, the fastest one next to `lz4`"),
+            ("snappy", "Snappy: fast, compresses little"),
             ("lz4", "LZ4"),
-            (
-                "zstd",
-                "Zstandard, the smallest one; needs Kafka 2.1 or later",
-            ),
+            ("zstd", "Zstandard: the smallest records"),
         ],
     ),
     (

@@ -61,9 +61,14 @@ impl KafkaAddress {
     /// Reads the brokers and the topic after the scheme. `whole` is the address that contains `text`. A proposed
     /// correction is a corrected copy of `whole`.
     pub(super) fn read(text: &str, whole: &str, is_tls: bool) -> Result<Self, AddressError> {
-        let (brokers, topic) = text
-            .split_once('/')
-            .ok_or(KafkaAddressError::MissingTopic)?;
+        let (brokers, topic) = text.split_once('/').ok_or({
+            // In `kafka://b1, b2/topic`, the space ends the address.
+            if text.ends_with(',') {
+                KafkaAddressError::EmptyBroker
+            } else {
+                KafkaAddressError::MissingTopic
+            }
+        })?;
         if brokers.contains('@') {
             return Err(KafkaAddressError::UserInfo.into());
         }
@@ -160,7 +165,7 @@ impl KafkaAddressError {
                 "write one comma between brokers and no space, as in `kafka://b1.example,b2.example:9093/dnstap`"
             }
             Self::UserInfo => {
-                "remove it; the option `sasl` has the user and the file with the password"
+                "remove it, and write the user and the password file in the option `sasl`"
             }
             Self::LongTopic(_) => "choose a shorter one; Kafka sets the limit",
             Self::TopicCharacter { .. } | Self::DotTopic(_) => {

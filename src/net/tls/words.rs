@@ -55,6 +55,15 @@ impl TlsWords {
             ..Self::default()
         }
     }
+
+    /// Returns the same options for a sink that connects to Kafka brokers.
+    #[cfg(feature = "kafka")]
+    pub(crate) fn of_brokers(self) -> Self {
+        Self {
+            peer: "broker",
+            ..self
+        }
+    }
 }
 
 #[cfg(feature = "cli")]

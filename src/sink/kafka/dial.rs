@@ -1,6 +1,6 @@
-//! The connection to one broker: lookup, dial, TLS and log-in.
+//! The connection to one broker: lookup, dial, TLS and login.
 
-use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +25,8 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(crate) struct Kafka {
     pub(super) address: KafkaAddress,
+    /// The name of the sink.
+    pub(super) name: Arc<str>,
     tcp: TcpSettings,
     tls: Option<Arc<Tls>>,
     login: Option<Arc<Login>>,
@@ -47,7 +49,7 @@ struct Login {
     password: ArcSwap<Secret>,
 }
 
-/// The parts of a sink that an attempt to connect needs.
+/// The context of an attempt to connect.
 #[derive(Debug, Clone)]
 pub(super) struct Around {
     pub(super) own: OwnListeners,
@@ -67,7 +69,8 @@ impl Kafka {
         names: &Names,
     ) -> Result<Self, SinkSetupError> {
         let tls = if address.is_tls {
-            let settings = sink.tls.clone().unwrap_or_default();
+            let mut settings = sink.tls.clone().unwrap_or_default();
+            settings.words = settings.words.of_brokers();
             let config = match credentials.tls {
                 Some(config) => config,
                 None => net::client_config(&settings)?,
@@ -98,6 +101,7 @@ impl Kafka {
         };
         Ok(Self {
             address: address.clone(),
+            name: Arc::clone(&sink.name),
             tcp,
             tls,
             login,
@@ -106,8 +110,7 @@ impl Kafka {
         })
     }
 
-    /// Takes over the certificates, keys, authorities and the password that were read for `fresh`. The next connection to a
-    /// broker uses them.
+    /// Adopts the certificates, keys, authorities and the password of `fresh`. The next connection to a broker uses them.
     pub(crate) fn adopt(&self, fresh: &Self) {
         if let (Some(old), Some(new)) = (&self.tls, &fresh.tls) {
             old.config.store(new.config.load_full());
@@ -139,13 +142,13 @@ impl Kafka {
         Ok(KafkaConnection::new(session, link, deadlines.finish, abort))
     }
 
-    /// Returns all frames that the brokers have not confirmed to their queue.
+    /// Puts all unconfirmed frames back into their queue.
     pub(crate) fn give_up(&self) {
         self.session.give_up();
     }
 
-    /// Connects to a broker. If its name has several addresses, the first one that answers is used. `id` is the number of
-    /// the broker, if it is known.
+    /// Connects to a broker. If its name has several addresses, the first one that answers is used. `id` is the broker's
+    /// id, if it is known.
     pub(super) async fn connect(
         &self,
         authority: &Authority,
@@ -158,7 +161,7 @@ impl Kafka {
         };
         let addresses = self.addresses(authority, &endpoint, around).await?;
         let attempts = addresses.into_iter().map(|address| {
-            let attempt = self.attempt(authority, id, address, around);
+            let attempt = self.attempt(authority, address, around);
             let endpoint = &endpoint;
             async move {
                 let connected = attempt.await;
@@ -205,30 +208,25 @@ impl Kafka {
     async fn attempt(
         &self,
         authority: &Authority,
-        id: Option<i32>,
         address: SocketAddr,
         around: &Around,
     ) -> Result<Broker<Stream>, (Stage, ConnectCause)> {
-        let endpoint = format!(
-            "{}{address}",
-            if self.tls.is_some() { "tls://" } else { "" }
-        );
+        let scheme = if self.tls.is_some() { "tls" } else { "tcp" };
+        let endpoint = format!("{scheme}://{address}");
         around.status.report(&Event::Connecting(&endpoint));
         let tls = match &self.tls {
             None => None,
             Some(tls) => Some(tls.connector(&authority.host)?),
         };
         let tls = tls.as_deref();
-        let stream = dial::tcp(address, &self.tcp, tls, &around.own, || {}).await?;
+        let stream = dial::tcp(address, &self.tcp, tls, &around.own, || {}).await;
+        let stream = stream.map_err(|(stage, cause)| (stage, of_broker(cause)))?;
         around.status.report(&Event::Handshaking(&endpoint));
         let credentials = self.login.as_deref().map(Login::credentials);
         let broker = Broker::start(stream, around.limits, credentials.as_ref()).await;
         broker.map_err(|error| {
-            let subject = Subject {
-                broker: id,
-                partition: None,
-            };
-            let cause = ConnectCause::Kafka(KafkaError::Broker(subject, error));
+            // The endpoint of the error names the broker.
+            let cause = ConnectCause::Kafka(KafkaError::Broker(Subject::default(), error));
             (Stage::Handshake, cause)
         })
     }
@@ -247,7 +245,7 @@ impl Tls {
     fn connector(&self, host: &Host) -> Result<Arc<Connector>, (Stage, ConnectCause)> {
         let config = self.config.load_full();
         Connector::new(config, host, &self.settings).map_err(|error| {
-            let error = std::io::Error::new(std::io::ErrorKind::InvalidInput, error);
+            let error = io::Error::new(io::ErrorKind::InvalidInput, error);
             (Stage::Tls, ConnectCause::Tls(error, self.settings.words))
         })
     }
@@ -262,6 +260,16 @@ impl Login {
             user: Arc::clone(&self.user),
             password: self.password.load().reveal().into(),
         }
+    }
+}
+
+/// Returns the cause of a failed dial, in the words of Kafka.
+fn of_broker(cause: ConnectCause) -> ConnectCause {
+    match cause {
+        ConnectCause::Dial(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            ConnectCause::Kafka(KafkaError::NotListening(error))
+        }
+        cause => cause,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The errors of brokers, with texts for operators.
 
-use std::{fmt, mem::discriminant, time::Duration};
+use std::{fmt, io, mem::discriminant, time::Duration};
 
 use crate::{
     health::FailureKind,
@@ -28,15 +28,18 @@ pub(crate) enum KafkaError {
         partition: usize,
         leader: i32,
     },
-    /// A broker has refused a batch again and again.
-    #[error("{0}no batch was stored for {1:.0?}: {2}")]
+    /// Brokers could not store a batch for a long time.
+    #[error("{0}the batch has not been stored for {1:.0?}: {2}")]
     NotStored(Subject, Duration, ErrorCode),
+    /// The host of a broker refuses connections to the port.
+    #[error("{0}; is the broker running, and listening there?")]
+    NotListening(io::Error),
 }
 
 /// The subject of an error: a broker or a partition. As text, it is the beginning of a sentence.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Subject {
-    /// The number of the broker. `None` if it is not known.
+    /// The id of the broker. `None` if it is not known.
     pub(super) broker: Option<i32>,
     /// The partition and the topic.
     pub(super) partition: Option<(usize, String)>,
@@ -55,13 +58,14 @@ impl KafkaError {
                 error.as_io().map(of_io),
             )),
             Self::NotStored(_, _, code) => FailureKind::of(code),
+            Self::NotListening(error) => FailureKind::of(of_io(error)),
             Self::NoLeader { .. } | Self::UnknownLeader { .. } => FailureKind::of(()),
         };
         FailureKind::of((discriminant(self), cause))
     }
 
-    /// Returns the shortest delay before the next attempt. It is long if an operator must change something: a broker logs
-    /// each failed login, and some lock the account of a user after several.
+    /// Returns the shortest delay before the next attempt. It is long if an operator must change something, because
+    /// brokers log each failed login, and some lock the account after several.
     pub(crate) fn least_delay(&self) -> Duration {
         match self {
             Self::Broker(_, error) if !error.is_passing() => Duration::from_secs(5),
@@ -92,10 +96,8 @@ impl fmt::Display for Subject {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use super::*;
-    use crate::kafka::{Doing, Error};
+    use crate::kafka::{Doing, Error, ScramError};
 
     #[test]
     fn causes_that_an_operator_corrects_in_different_ways_differ_in_their_kind() {
@@ -106,7 +108,7 @@ mod tests {
         let errors = [
             Error::Tls,
             Error::NoTopic,
-            Error::Scram("it has no nonce"),
+            Error::Scram(ScramError::NoNonce),
             Error::Unsupported(Doing::Produce),
             Error::Unsupported(Doing::Metadata),
             Error::Closed(Doing::ApiVersions),

@@ -269,7 +269,7 @@ impl Link {
     /// without progress.
     fn bear(&mut self, Ended { leader, error, age }: Ended) -> Result<(), Disconnect> {
         self.leaders.remove(&leader);
-        debug!(leader, %error, "a connection to a broker ended");
+        debug!(sink = %self.kafka.name, broker = leader, %error, "a connection to a broker ended");
         // Brokers close connections that have been idle for some minutes.
         if error.is_of_idle() && age >= STEADY {
             return Ok(());
@@ -326,7 +326,8 @@ impl Link {
             };
             let session = self.session();
             if session.read(Producer::is_reachable) && !session.needs_id() {
-                debug!(%error, "the leaders could not be looked up; all connections stay");
+                let sink = &self.kafka.name;
+                debug!(%sink, %error, "the leaders could not be looked up; all connections stay");
                 return Ok(());
             }
             // Without any connection, the sink is down. The delays between further attempts are then those of all sinks.

@@ -124,7 +124,7 @@ fn errors_say_what_to_do_and_frames_wait() {
         "reserved",
         &["TOPIC_AUTHORIZATION_FAILED", "`Write`"],
     );
-    wait_for_error(admin, "wrong", &["check user and password"]);
+    wait_for_error(admin, "wrong", &["check the user and the password"]);
     wait_for_error(admin, "nobody", &["`sasl`"]);
     wait_for_error(admin, "plain", &["kafka+tls://"]);
     wait_for_error(admin, "unknown", &["`ca`"]);

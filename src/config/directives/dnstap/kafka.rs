@@ -158,7 +158,7 @@ fn sasl(sink: &mut Sink, given: &Given<'_>, findings: &mut Findings<'_>) -> Opti
         let number = given.values.len();
         let problem = given.name.error(
             "`sasl` takes three values",
-            format!("it has {number} of them"),
+            format!("this line has {number}"),
         );
         findings.report(problem.help(SASL_USAGE));
         return None;
