@@ -244,8 +244,8 @@ fn produced(codes: [u8; 2], refused: &[u8]) -> Vec<u8> {
     answer(&[b"\0\0\0\x01\0\x03dns\0\0\0\x02", &partition(0), &partition(1), b"\0\0\0\0"])
 }
 
-/// Writes the inputs for the target `kafka`: whole conversations with different answers to batches, a conversation that is
-/// not framed by the target, and messages of SCRAM.
+/// Writes the inputs for the target `kafka`: whole conversations with different responses to batches, a conversation
+/// with its own frames, and SCRAM messages.
 fn of_brokers() -> io::Result<()> {
     const NONE_NAMED: &[u8] = b"\0\0\0\0\xff\xff";
     let mut kafka = Corpus::of("kafka")?;
@@ -268,11 +268,11 @@ fn of_brokers() -> io::Result<()> {
         let rest = [stored.repeat(4), metadata([1, 1]), stored.repeat(4)].concat();
         kafka.add(&[&[compression], &begin, &rest, READS_ALL])?;
     }
-    // A log-in, and the codes of each meaning: too large, later, moved, forgotten, not allowed.
+    // A login, and the codes of each meaning: too large, later, moved, forgotten, not allowed.
     let begin_after_log_in = [versions(9), log_in, metadata([1, 1]), id.clone()].concat();
     kafka.add(&[&[8], &begin_after_log_in, &stored, READS_ALL])?;
     for code in [10, 19, 6, 45, 29, 46] {
-        // Only a producer that the broker forgot asks for another id.
+        // After code 45, the producer asks for a new id.
         let id = if code == 45 { id.as_slice() } else { &[] };
         let answers = [&produced([code, 0], NONE_NAMED), id, &produced([0, code], NONE_NAMED), id, &stored.repeat(2)];
         kafka.add(&[&[0], &begin, &answers.concat(), READS_ALL])?;

@@ -43,7 +43,7 @@
 //! - `admin`: the admin endpoint.
 //! - `cli`: the binary, and `Diagnostics::render`, which draws problems with their lines. Needs the features `admin`,
 //!   `pseudonym`, `resolver`, `spool`, `tls` and `zstd`.
-//! - `kafka`: sinks that write to a topic of Kafka. Without this feature, `kafka://` is an error in the configuration.
+//! - `kafka`: Kafka sinks. Without this feature, `kafka://` is an error in the configuration.
 //! - `proto`: the module `proto`.
 //! - `pseudonym`: pseudonyms of client addresses. Without this feature, `client_address pseudonym` is an error in the
 //!   configuration.

@@ -88,7 +88,7 @@ impl Broker {
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        // Ignores errors: the process may have ended already.
+        // Ignores errors: the process may have exited already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

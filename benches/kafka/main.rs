@@ -1,10 +1,10 @@
-//! Measures how fast a sink writes records to Kafka, and the processor time per record, next to Kafka's own benchmark of
-//! producers.
+//! Measures how fast a sink writes records to Kafka, and the processor time per record, compared with Kafka's own
+//! producer benchmark.
 //!
 //! `cargo bench --bench kafka` starts one broker. With each compression, tapfan and `ProducerPerformance` write a
-//! million records in turn, each to a topic of its own with three partitions. Both wait for acknowledgements from all
-//! replicas, use idempotence, and wait 5 ms to fill a batch. The environment variables `RECORDS` and `ROUNDS` change the
-//! number of records and of measurements. The environment variable `TAPFAN` can name another program to measure.
+//! million records in turn, each to a topic of its own with three partitions. Both use `acks=all` and idempotence, and
+//! wait 5 ms to fill a batch. The environment variables `RECORDS` and `ROUNDS` change the number of records and of
+//! measurements. The environment variable `TAPFAN` can name another program to measure.
 //!
 //! `cargo test --bench kafka` is a trial with few records. It fails unless every record is stored. Without Kafka, which
 //! `tests/interop/install.sh` installs, nothing is measured.
@@ -45,7 +45,7 @@ const COMPRESSIONS: [&str; 3] = ["none", "lz4", "zstd"];
 const RECORD: usize = 148;
 /// The number of different records. `ProducerPerformance` chooses among them at random.
 const KINDS: usize = 1000;
-/// The greatest number of frames that the broker has not acknowledged. The queue has room for them.
+/// The largest number of unconfirmed frames. The queue has room for them.
 const WINDOW: u64 = 200_000;
 /// The number of frames in one write.
 const WRITE: u64 = 1500;
@@ -134,7 +134,7 @@ fn run(records: u64, rounds: u64) -> Result<()> {
     Ok(())
 }
 
-/// Returns the texts of which the records consist. They are the same in each run.
+/// Returns the values of the records. They are the same in each run.
 fn values() -> Vec<String> {
     let mut random = StdRng::seed_from_u64(1);
     let mut value = || -> String {
@@ -207,7 +207,7 @@ fn of_java(
     Ok(Figures { rate, cost })
 }
 
-/// Measures tapfan, from the first frame until the broker has acknowledged all records.
+/// Measures tapfan, from the first frame until the broker has stored all records.
 fn of_tapfan(
     folder: &Path,
     target: &str,
@@ -257,7 +257,8 @@ fn writes(values: &[String]) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Creates a frame of [`RECORD`] bytes: an `extra` that contains the text, and a message of type `AUTH_QUERY`.
+/// Creates a frame of [`RECORD`] bytes: an `extra` with the first 139 letters of the text, and a message of type
+/// `AUTH_QUERY`.
 fn frame(text: &str) -> Vec<u8> {
     let mut frame = u32::try_from(RECORD)
         .expect("a small number")
@@ -308,7 +309,7 @@ impl Router {
         Ok(time.into())
     }
 
-    /// Waits until the broker has acknowledged this number of records.
+    /// Waits until the broker has stored this number of records.
     fn wait_for(&self, records: u64) -> Result<()> {
         self.wait(|sink| sink["ledger"]["delivered"].as_u64() >= Some(records))
     }
@@ -326,7 +327,7 @@ impl Router {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                return Err(format!("the records are not acknowledged: {sink}").into());
+                return Err(format!("the records are not stored: {sink}").into());
             }
             thread::sleep(Duration::from_millis(10));
         }
@@ -347,7 +348,7 @@ impl Router {
 
 impl Drop for Router {
     fn drop(&mut self) {
-        // Ignores errors: the process may have ended already.
+        // Ignores errors: the process may have exited already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -1,5 +1,5 @@
 //! Fuzzes a producer of Kafka's protocol. The broker sends arbitrary bytes, arbitrary answers in valid frames, or the
-//! messages of a log-in with SCRAM.
+//! messages of a login with SCRAM.
 
 #![no_main]
 

@@ -1,10 +1,10 @@
-//! The settings of a sink that writes to a Kafka topic.
+//! The settings of a Kafka sink.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use crate::closed_set::closed_set;
 
-/// The settings of a sink for Kafka.
+/// The settings of a Kafka sink.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KafkaSettings {
@@ -14,11 +14,11 @@ pub struct KafkaSettings {
     pub linger: Duration,
     /// The key of each record. Records with the same key are stored in the same partition.
     pub record_key: RecordKey,
-    /// The login at the brokers. `None` means no login.
+    /// The login to the brokers. `None` means no login.
     pub sasl: Option<Sasl>,
 }
 
-/// The login at Kafka brokers.
+/// The login to Kafka brokers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Sasl {
@@ -63,14 +63,14 @@ closed_set! {
 }
 
 closed_set! {
-    /// The mechanism of a login at Kafka brokers.
+    /// The mechanism of a login to Kafka brokers.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub enum SaslMechanism {
         /// PLAIN (RFC 4616). The broker gets the password itself.
         Plain => "plain",
         /// SCRAM-SHA-256 (RFC 5802 and RFC 7677). The broker does not get the password.
         ScramSha256 => "scram-sha-256",
-        /// SCRAM-SHA-512, which is SCRAM with SHA-512.
+        /// SCRAM-SHA-512. The broker does not get the password, as with SCRAM-SHA-256.
         ScramSha512 => "scram-sha-512",
     }
 }
@@ -78,7 +78,7 @@ closed_set! {
 // === impl KafkaSettings ===
 
 impl Default for KafkaSettings {
-    /// Returns settings without compression, keys and login. Records are collected for 5 ms.
+    /// Returns settings without compression, keys or a login. Records are collected for 5 ms.
     fn default() -> Self {
         Self {
             compression: KafkaCompression::default(),

@@ -65,7 +65,7 @@ pub(crate) enum Event<'a> {
     /// The brokers of a topic have refused frames for good.
     #[cfg_attr(
         not(feature = "kafka"),
-        allow(dead_code, reason = "only sinks for Kafka report it")
+        allow(dead_code, reason = "only Kafka sinks report it")
     )]
     RecordsRefused(&'a dyn Error),
     /// Several connections in a row have ended without FINISH. From now on, `confirm finish` works as `confirm kernel`.

@@ -34,7 +34,8 @@ pub(super) struct Records {
     last_timestamp: i64,
 }
 
-/// The identification of a batch. A broker stores only the first of several batches with the same identification.
+/// The producer id and the sequence number of a batch. A broker stores only the first of several batches with the same
+/// stamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp {
     pub(super) producer: ProducerId,
@@ -45,10 +46,10 @@ pub(super) struct Stamp {
 /// The size of the header of a batch.
 pub(super) const HEADER: usize = 61;
 
-/// The part of the header before the length. The length does not count itself and this part.
+/// The bytes up to and including the length field, which the length does not count.
 const BEFORE_LENGTH: usize = 8 + 4;
 
-/// The place of the CRC. It covers all bytes behind it.
+/// The offset of the CRC. It covers all bytes after it.
 const CRC: usize = 17;
 
 const MAGIC: u8 = 2;
@@ -157,16 +158,16 @@ impl Records {
     /// Calls `each` for every record, in order.
     pub(super) fn each(&self, mut each: impl FnMut(Record<'_>)) {
         let mut rest = &self.buffer[HEADER..];
-        // This type has encoded the records, so they can be read.
-        while let Some((record, behind)) = self.split_record(rest) {
+        // `append` wrote these records, so `split_record` can read them.
+        while let Some((record, after)) = self.split_record(rest) {
             each(record);
-            rest = behind;
+            rest = after;
         }
     }
 
     fn split_record<'a>(&self, bytes: &'a [u8]) -> Option<(Record<'a>, &'a [u8])> {
         let (size, rest) = split_varint(bytes)?;
-        let (record, behind) = rest.split_at_checked(usize::try_from(size).ok()?)?;
+        let (record, after) = rest.split_at_checked(usize::try_from(size).ok()?)?;
         let (_attributes, record) = record.split_first()?;
         let (time, record) = split_varint(record)?;
         let (_offset, record) = split_varint(record)?;
@@ -186,7 +187,7 @@ impl Records {
             key,
             value,
         };
-        Some((record, behind))
+        Some((record, after))
     }
 
     /// Completes the header. Returns the batch in the form in which it is sent; it is in `compressed` if `compression` is
@@ -209,9 +210,9 @@ impl Records {
         let mut header = [0; HEADER];
         let mut rest = header.as_mut_slice();
         let mut put = |bytes: &[u8]| {
-            let (place, behind) = std::mem::take(&mut rest).split_at_mut(bytes.len());
-            place.copy_from_slice(bytes);
-            rest = behind;
+            let (field, after) = std::mem::take(&mut rest).split_at_mut(bytes.len());
+            field.copy_from_slice(bytes);
+            rest = after;
         };
         let length = i32::try_from(batch.len() - BEFORE_LENGTH).unwrap_or(i32::MAX);
         put(&0_i64.to_be_bytes());

@@ -1,4 +1,4 @@
-//! A connection to one broker. It has one request at a time.
+//! A connection to one broker. At most one request is in flight.
 
 use std::{
     io::{self, IoSlice},
@@ -24,22 +24,22 @@ use super::{
 #[derive(Debug)]
 pub(crate) struct Broker<Io> {
     io: Io,
-    /// The number of the last request.
+    /// The correlation id of the last request.
     correlation: i32,
     limits: Limits,
     /// The version of `Produce` requests.
     produce: Api,
-    /// The compressed batches of a request. The buffers are used again.
+    /// The compressed batches of a request. The buffers are reused.
     compressed: Vec<Vec<u8>>,
 }
 
 /// The deadlines of a connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// The longest time from a request to its answer, except for `Produce` requests.
+    /// The longest time from a request to its response, except for `Produce` requests.
     pub(crate) answer: Duration,
     /// The longest time in which the broker takes no data of a `Produce` request, and the longest time from the end of
-    /// the request to its answer.
+    /// the request to its response.
     pub(crate) produce: Duration,
 }
 
@@ -56,14 +56,14 @@ struct Parts<'a> {
 /// The length of the longest response that is read. A response with 16,384 partitions of three replicas needs about 750 KB.
 pub(super) const LONGEST_RESPONSE: usize = 1 << 20;
 
-/// The time after which a broker that has no producer id yet is asked again.
+/// The delay between requests to a broker that has no producer ids yet.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 /// The longest time in which a whole `Produce` request is sent, as a multiple of `Limits::produce`.
 const SLOWEST: u32 = 10;
 
-/// The part of `Limits::produce` in which the replicas must store a batch. The broker must answer sooner than the
-/// connection is given up.
+/// The share of `Limits::produce` that the replicas get. The broker must report their timeout before tapfan closes the
+/// connection.
 const REPLICAS: f32 = 0.75;
 
 // === impl Broker ===
@@ -102,7 +102,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Broker<Io> {
         let mut client = sasl::Client::new(credentials)?;
         let mut challenge = None;
         loop {
-            // A hostile broker chooses how long the proof takes. A worker of the runtime would move no frames meanwhile.
+            // The broker sets the number of iterations, so a hostile one could block a worker that moves frames.
             let step = spawn_blocking(move || {
                 let message = client.next(challenge.as_deref());
                 (client, message)
@@ -134,14 +134,14 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Broker<Io> {
 
     /// Returns a new producer id.
     ///
-    /// A broker that has just started has none. It is asked again until the deadline for an answer.
+    /// A broker that has just started has none. It is asked again until the deadline for a response.
     pub(crate) async fn init_producer_id(&mut self) -> Result<ProducerId, Error> {
         let deadline = Instant::now() + self.limits.answer;
         loop {
             let request = request::init_producer_id(self.next());
             let answer = self.ask(Doing::InitProducerId, &request).await?;
             match response::init_producer_id(&answer) {
-                Err(error @ Error::Refused { .. })
+                Err(error @ Error::Code { .. })
                     if error.is_passing() && Instant::now() < deadline =>
                 {
                     sleep(ASK_AGAIN).await;
@@ -151,7 +151,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Broker<Io> {
         }
     }
 
-    /// Sends batches, and returns the answer.
+    /// Sends batches, and returns the response.
     pub(crate) async fn produce(
         &mut self,
         topic: &str,
@@ -178,7 +178,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Broker<Io> {
             self.send(Parts::new(parts.collect())).await?;
         }
         self.compressed = compressed;
-        let answer = match timeout(after, self.answer(doing)).await {
+        let answer = match timeout(after, self.read_response(doing)).await {
             Ok(answer) => answer?,
             Err(_) => return Err(Error::Silent { doing, after }),
         };
@@ -220,7 +220,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Broker<Io> {
         self.correlation
     }
 
-    /// Sends a request, and returns the body of the answer.
+    /// Sends a request, and returns the body of the response.
     async fn ask(&mut self, doing: Doing, request: &[u8]) -> Result<Vec<u8>, Error> {
         let after = self.limits.answer;
         let ask = async {
@@ -228,7 +228,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Broker<Io> {
             written.map_err(|source| Error::of_io(doing, source))?;
             let flushed = self.io.flush().await;
             flushed.map_err(|source| Error::of_io(doing, source))?;
-            self.answer(doing).await
+            self.read_response(doing).await
         };
         match timeout(after, ask).await {
             Ok(answer) => answer,
@@ -236,8 +236,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Broker<Io> {
         }
     }
 
-    /// Reads an answer. Memory is allocated only for bytes that the broker has sent.
-    async fn answer(&mut self, doing: Doing) -> Result<Vec<u8>, Error> {
+    /// Reads a response. Memory is allocated only for bytes that the broker has sent.
+    async fn read_response(&mut self, doing: Doing) -> Result<Vec<u8>, Error> {
         let failed = |source| Error::of_io(doing, source);
         let length = self.io.read_i32().await.map_err(failed)?;
         let length = match usize::try_from(length) {
@@ -288,7 +288,7 @@ impl Shipped {
             let sealed = batch.records.seal(stamp, compression, compressed)?;
             all.push((partition, sealed));
             if compression != Compression::None {
-                // Compression takes some milliseconds a batch. Other tasks of this thread run in between.
+                // Compressing a batch takes milliseconds, so let the other tasks of this thread run after each one.
                 yield_now().await;
             }
         }

@@ -1,4 +1,4 @@
-//! The primitive types of Kafka's protocol: integers, strings, arrays and variable-length integers.
+//! The primitive types of the Kafka protocol: integers, strings, arrays and variable-length integers.
 
 use super::Error;
 
@@ -106,7 +106,7 @@ impl Writer {
         self.i32(i32::try_from(length).unwrap_or(i32::MAX));
     }
 
-    /// Appends a string. The protocol has no strings above 32 KiB, so a longer one is cut.
+    /// Appends a string. The protocol has no strings longer than 32 KiB, so a longer one is cut.
     pub(super) fn string(&mut self, text: &str) {
         let length = i16::try_from(text.len()).unwrap_or(i16::MAX);
         self.i16(length);
@@ -123,7 +123,7 @@ impl Writer {
         self.0.extend(bytes);
     }
 
-    /// Replaces the four bytes at `at` by the number of bytes that follow them.
+    /// Replaces the four bytes at `at` with the number of bytes that follow them.
     pub(super) fn set_length(&mut self, at: usize) {
         let length = self.0.len() - at - 4;
         let length = i32::try_from(length).unwrap_or(i32::MAX);
@@ -151,7 +151,7 @@ pub(super) fn varint_length(value: i64) -> usize {
     bits.div_ceil(7) as usize
 }
 
-/// Reads an integer that [`put_varint`] wrote. Returns it with the bytes behind it.
+/// Reads an integer that [`put_varint`] wrote. Returns it with the bytes after it.
 pub(super) fn split_varint(bytes: &[u8]) -> Option<(i64, &[u8])> {
     let mut value = 0_u64;
     for (place, byte) in bytes.iter().enumerate().take(10) {

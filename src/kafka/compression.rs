@@ -13,8 +13,8 @@ pub(crate) enum Compression {
     Zstd,
 }
 
-/// The beginning of the format in which Kafka's clients expect Snappy: the magic bytes of the Java library `snappy-java`,
-/// its version and the oldest compatible version. Blocks follow, each after its length.
+/// The header of the Snappy format that Kafka's clients read: the magic bytes of the Java library `snappy-java`, its
+/// version and the oldest compatible version. Length-prefixed blocks follow it.
 const SNAPPY_JAVA: &[u8; 16] = b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01";
 
 /// The largest block of Snappy. The compressor works on blocks of this size anyway.
@@ -23,7 +23,7 @@ const SNAPPY_BLOCK: usize = 64 << 10;
 // === impl Compression ===
 
 impl Compression {
-    /// Returns the number of the compression in the attributes of a batch.
+    /// Returns the compression type in the attributes of a batch.
     pub(super) fn id(self) -> i16 {
         match self {
             Self::None => 0,

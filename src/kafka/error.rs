@@ -54,7 +54,7 @@ pub(crate) enum Error {
     Unsupported(Doing),
     /// The broker answered with an error.
     #[error("{doing}: {code}{}", of_broker(.text))]
-    Refused {
+    Code {
         doing: Doing,
         code: ErrorCode,
         /// The text of the broker; often empty.
@@ -125,12 +125,12 @@ pub(crate) enum Doing {
 // === impl Error ===
 
 impl Error {
-    pub(super) fn refused(doing: Doing, code: ErrorCode, text: Option<&str>) -> Self {
+    pub(super) fn of_code(doing: Doing, code: ErrorCode, text: Option<&str>) -> Self {
         /// The largest part of a broker's text that a message shows.
         const SHOWN: usize = 200;
         let text = text.unwrap_or_default().chars();
         let text = text.filter(|it| !it.is_control()).take(SHOWN).collect();
-        Self::Refused { doing, code, text }
+        Self::Code { doing, code, text }
     }
 
     pub(super) fn of_io(doing: Doing, source: io::Error) -> Self {
@@ -143,7 +143,7 @@ impl Error {
     /// Returns the code with which the broker answered.
     pub(crate) fn code(&self) -> Option<ErrorCode> {
         match self {
-            Self::Refused { code, .. } => Some(*code),
+            Self::Code { code, .. } => Some(*code),
             _ => None,
         }
     }
@@ -156,7 +156,7 @@ impl Error {
             | Self::Silent { doing, .. }
             | Self::Version { doing, .. }
             | Self::Unsupported(doing)
-            | Self::Refused { doing, .. } => Some(*doing),
+            | Self::Code { doing, .. } => Some(*doing),
             _ => None,
         }
     }
@@ -178,10 +178,10 @@ impl Error {
         }
     }
 
-    /// Returns whether the error is likely to be gone in a moment, without any change by an operator.
+    /// Returns whether the error is probably transient, so that no operator must change anything.
     pub(crate) fn is_passing(&self) -> bool {
         match self {
-            Self::Refused { code, .. } => {
+            Self::Code { code, .. } => {
                 *code != ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
                     && matches!(code.meaning(), Meaning::Later | Meaning::Moved)
             }

@@ -15,7 +15,7 @@ use super::{
 /// The records of a [conversation](converse), and its end.
 #[derive(Debug)]
 pub struct Conversation {
-    /// The number of times that the outcome of each record was final.
+    /// For each record, the number of final outcomes. More than one is a bug.
     pub outcomes: Vec<u8>,
     /// True if no record waits or is in flight.
     pub is_empty: bool,
@@ -26,7 +26,7 @@ pub struct Conversation {
 /// The topic of the records.
 const TOPIC: &str = "dns";
 
-/// The most requests for batches in a conversation.
+/// The number of rounds in a conversation.
 const ROUNDS: u32 = 24;
 
 /// The records of a round. Every other one has a key.
@@ -37,8 +37,8 @@ const LIMITS: Limits = Limits {
     produce: Duration::from_secs(30),
 };
 
-/// Logs in on the broker behind `io`, and writes records until the connection fails. `choice` selects the compression,
-/// and whether the broker requires a log-in.
+/// Logs in to the broker behind `io`, and writes records until the connection fails. `choice` selects the compression,
+/// and whether the broker requires a login.
 pub async fn converse(io: impl AsyncRead + AsyncWrite + Unpin, choice: u8) -> Conversation {
     let compression = match choice % 8 {
         1 => Compression::Gzip,
@@ -120,7 +120,7 @@ fn count(ended: &mut Vec<Outcome>, outcomes: &mut [u8]) {
     }
 }
 
-/// Answers the broker's messages of a log-in with SCRAM. Returns the error, or `None` if the log-in succeeded. It cannot
+/// Answers the broker's messages of a SCRAM login. Returns the error, or `None` if the login succeeded. It cannot
 /// succeed by chance.
 pub fn log_in(challenge: &[u8], signature: &[u8], choice: u8) -> Option<String> {
     let mechanism = if choice & 1 == 0 {

@@ -3,7 +3,7 @@
 const SEED: u32 = 0x9747_b28c;
 const MULTIPLIER: u32 = 0x5bd1_e995;
 
-/// Returns the partition of a record with this `key` in a topic with so many `partitions`.
+/// Returns the partition of a record with this `key` in a topic with this number of `partitions`.
 ///
 /// The default partitioner of the Java client makes the same choice, so all records of a key are in one partition, even
 /// if other producers write to the topic.

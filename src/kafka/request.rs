@@ -1,8 +1,8 @@
-//! The requests of a producer. Their versions have no tagged fields, and brokers from Kafka 2.1 to 4 know them.
+//! The requests of a producer. Their versions have no tagged fields, and brokers from Kafka 2.1 to 4 support them.
 
 use super::{codec::Writer, error::Doing};
 
-/// The number and the version of a request.
+/// The API key and the version of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Api {
     pub(super) doing: Doing,
@@ -17,7 +17,7 @@ pub(super) const METADATA: Api = Api::new(Doing::Metadata, 3, 5);
 pub(super) const INIT_PRODUCER_ID: Api = Api::new(Doing::InitProducerId, 22, 0);
 /// Version 8 names the records that the broker refuses.
 pub(super) const PRODUCE: Api = Api::new(Doing::Produce, 0, 8);
-/// Version 7 is the first one with Zstandard. Kafka 2.1 to 2.3 and some versions of Redpanda know no later one.
+/// Version 7 is the first one with Zstandard. Kafka 2.1 to 2.3 and some versions of Redpanda support no later version.
 pub(super) const PRODUCE_OLD: Api = Api::new(Doing::Produce, 0, 7);
 
 /// The requests that each connection uses, with the lowest and the highest version.
@@ -50,7 +50,7 @@ impl Api {
     }
 }
 
-/// Begins a request. `correlation` is the number that the broker repeats in its answer.
+/// Begins a request. `correlation` is the correlation id, which the broker repeats in its response.
 fn begin(api: Api, correlation: i32) -> Writer {
     let mut writer = Writer::default();
     // The length, which is set at the end.
@@ -82,7 +82,7 @@ pub(super) fn sasl_authenticate(correlation: i32, message: &[u8]) -> Vec<u8> {
     request(SASL_AUTHENTICATE, correlation, |body| body.bytes(message))
 }
 
-/// Asks for the partitions of one topic. The broker must not create the topic.
+/// Returns a request for the partitions of one topic, which does not let the broker create the topic.
 pub(super) fn metadata(correlation: i32, topic: &str) -> Vec<u8> {
     request(METADATA, correlation, |body| {
         body.length(1);
@@ -98,8 +98,8 @@ pub(super) fn init_producer_id(correlation: i32) -> Vec<u8> {
     })
 }
 
-/// Returns the parts of a `Produce` request that are not record batches. Each part belongs before the batch at the same
-/// place. `batches` has the partition and the size of each batch.
+/// Returns the bytes that go before each record batch of a `Produce` request: part *i* goes before batch *i*. `batches`
+/// has the partition and the size of each batch.
 pub(super) fn produce(
     api: Api,
     correlation: i32,

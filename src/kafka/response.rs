@@ -1,4 +1,4 @@
-//! The answers of brokers to the requests of a producer.
+//! The responses of brokers to the requests of a producer.
 
 use super::{
     Error, ErrorCode,
@@ -7,7 +7,7 @@ use super::{
     request::{Api, PRODUCE, PRODUCE_OLD, USED, USED_BY_LOGIN},
 };
 
-/// The identification of a producer. Brokers use it to notice a batch that they get twice.
+/// The producer id and its epoch. Brokers use them to notice a batch that they get twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ProducerId {
     pub(crate) id: i64,
@@ -30,20 +30,20 @@ pub(crate) struct Node {
     pub(crate) port: u16,
 }
 
-/// The answer to a `Produce` request.
+/// The response to a `Produce` request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Produced {
-    pub(super) partitions: Vec<Answer>,
-    /// The time for which the broker wants to get no further request, because of a quota.
+    pub(super) partitions: Vec<BatchResponse>,
+    /// The time to wait before the next request, because of a quota.
     pub(crate) throttle_ms: i32,
 }
 
-/// The answer for one batch.
+/// The part of a response for one batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Answer {
+pub(super) struct BatchResponse {
     pub(super) partition: i32,
     pub(super) code: ErrorCode,
-    /// The places of the records because of which the broker refused the batch.
+    /// The indexes of the records that made the broker refuse the batch.
     pub(super) refused: Vec<i32>,
     /// The broker's text.
     pub(super) text: String,
@@ -52,8 +52,8 @@ pub(super) struct Answer {
 /// The largest number of mechanism names in an error.
 const NAMES_SHOWN: usize = 16;
 
-/// The largest number of partitions that tapfan handles. A broker with more partitions of one topic does not exist, and
-/// each partition needs memory.
+/// The largest number of partitions that tapfan handles, because each partition needs memory. The partitions above this
+/// number get no records.
 const PARTITIONS_AT_MOST: usize = 16 << 10;
 
 /// The largest number of brokers that tapfan handles.
@@ -99,7 +99,7 @@ pub(super) fn api_versions(bytes: &[u8], has_login: bool) -> Result<Api, Error> 
     Ok(produce)
 }
 
-/// Reads the answer to a `SaslHandshake` request for the mechanism `wanted`.
+/// Reads the response to a `SaslHandshake` request for the mechanism `wanted`.
 pub(super) fn sasl_handshake(bytes: &[u8], wanted: &'static str) -> Result<(), Error> {
     let mut reader = Reader::new(bytes);
     let code = ErrorCode(reader.i16()?);
@@ -189,7 +189,7 @@ pub(super) fn metadata(bytes: &[u8], topic: &str) -> Result<Metadata, Error> {
 fn partition(reader: &mut Reader<'_>) -> Result<(i32, Option<i32>), Error> {
     let _code = reader.i16()?;
     let (index, leader) = (reader.i32()?, reader.i32()?);
-    // The replicas, those of them that are in sync, and those that are down.
+    // Three lists of broker ids: replicas, in-sync replicas, offline replicas.
     for _ in 0..3 {
         reader.each(|reader| reader.i32().map(|_| ()))?;
     }
@@ -202,17 +202,17 @@ pub(super) fn init_producer_id(bytes: &[u8]) -> Result<ProducerId, Error> {
     let _throttle = reader.i32()?;
     check(Doing::InitProducerId, reader.i16()?, None)?;
     let (id, epoch) = (reader.i64()?, reader.i16()?);
-    // With a negative id, brokers would store a batch each time they get it.
+    // Brokers do not deduplicate batches with a negative producer id.
     if id < 0 || epoch < 0 {
         return Err(Error::NoProducerId);
     }
     Ok(ProducerId { id, epoch })
 }
 
-/// Reads the answer to a `Produce` request of this version for `topic`.
+/// Reads the response to a `Produce` request of this version for `topic`.
 pub(super) fn produced(bytes: &[u8], api: Api, topic: &str) -> Result<Produced, Error> {
-    /// The largest number of places of refused records that are kept for a batch. The others are found when the rest of
-    /// the batch is sent again.
+    /// The largest number of refused records that are read for a batch. The broker reports the others when the rest is
+    /// sent again.
     const REFUSED_AT_MOST: usize = 4096;
     let mut reader = Reader::new(bytes);
     let mut produced = Produced::default();
@@ -229,11 +229,11 @@ pub(super) fn produced(bytes: &[u8], api: Api, topic: &str) -> Result<Produced, 
             let mut text = None;
             if api.version >= PRODUCE.version {
                 reader.each(|reader| {
-                    let place = reader.i32()?;
+                    let index = reader.i32()?;
                     let reason = reader.nullable_string()?;
                     text = text.or(reason);
                     if refused.len() < REFUSED_AT_MOST {
-                        refused.push(place);
+                        refused.push(index);
                     }
                     Ok(())
                 })?;
@@ -241,7 +241,7 @@ pub(super) fn produced(bytes: &[u8], api: Api, topic: &str) -> Result<Produced, 
             }
             // A request has at most one batch for each partition.
             if produced.partitions.len() < PARTITIONS_AT_MOST {
-                produced.partitions.push(Answer {
+                produced.partitions.push(BatchResponse {
                     partition,
                     code,
                     refused,
@@ -260,7 +260,7 @@ impl Produced {
     /// Creates a response with this code for one partition.
     pub(crate) fn of(partition: i32, code: ErrorCode) -> Self {
         Self {
-            partitions: vec![Answer {
+            partitions: vec![BatchResponse {
                 partition,
                 code,
                 refused: Vec::new(),
@@ -274,6 +274,6 @@ impl Produced {
 fn check(doing: Doing, code: i16, text: Option<&str>) -> Result<(), Error> {
     match ErrorCode(code) {
         ErrorCode::NONE => Ok(()),
-        code => Err(Error::refused(doing, code, text)),
+        code => Err(Error::of_code(doing, code, text)),
     }
 }

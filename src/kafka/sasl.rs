@@ -18,7 +18,7 @@ pub(crate) struct Credentials {
     pub password: Arc<str>,
 }
 
-/// The way in which the password is proved.
+/// A SASL mechanism.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mechanism {
     Plain,
@@ -37,14 +37,14 @@ enum Step {
     First,
     /// PLAIN was sent.
     Plain,
-    /// The first message of SCRAM was sent.
+    /// The first SCRAM message was sent.
     Challenge,
-    /// The proof was sent. This is the signature that the broker must send, to prove that it knows the password, too.
+    /// The proof was sent. Holds the signature that proves that the broker knows the password.
     Signature(Vec<u8>),
     Done,
 }
 
-/// The attributes of a message of SCRAM that are not read yet.
+/// The unread attributes of a SCRAM message.
 struct Attributes<'a>(Split<'a, char>);
 
 /// The fewest and the most iterations that a broker can ask for. RFC 7677 requires at least 4096, and Kafka allows up to
@@ -108,7 +108,7 @@ impl Client {
 
     /// Returns the next message, after the broker's message `challenge`. `None` if the login is complete.
     ///
-    /// The proof of SCRAM takes the processor for milliseconds, so no thread that moves frames must call this.
+    /// Computing a SCRAM proof takes milliseconds. Call this only on a blocking thread.
     pub(super) fn next(&mut self, challenge: Option<&[u8]>) -> Result<Option<Vec<u8>>, Error> {
         let Credentials { user, password, .. } = &self.credentials;
         match std::mem::replace(&mut self.step, Step::Done) {
@@ -191,7 +191,7 @@ fn check_signature(message: &[u8], expected: &[u8]) -> Result<(), Error> {
     let message = text(message)?;
     if Attributes::of(message).next('e').is_some() {
         let code = super::ErrorCode::SASL_AUTHENTICATION_FAILED;
-        return Err(Error::refused(Doing::SaslAuthenticate, code, Some(message)));
+        return Err(Error::of_code(Doing::SaslAuthenticate, code, Some(message)));
     }
     let signature = Attributes::of(message).next('v');
     let signature = signature.and_then(|it| BASE64.decode(it.as_bytes()).ok());

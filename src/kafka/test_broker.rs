@@ -119,9 +119,9 @@ fn batches(partitions: usize, bytes: usize, compression: Compression) -> Shipped
         leaders: vec![Some(1); partitions],
     });
     producer.set_reachable(1, true);
-    producer.hurry(true);
+    producer.flush(true);
     let value = vec![b'x'; bytes.min(1000)];
-    // Keys that are not equal are spread over all partitions.
+    // Different keys go to different partitions.
     for place in 0..u32::try_from(partitions * 40).expect("few") {
         let record = Record {
             timestamp: 1_700_000_000_000,
@@ -187,7 +187,8 @@ async fn a_broker_has_one_deadline_for_the_whole_answer() {
     assert_eq!(elapsed, LIMITS.answer);
 }
 
-/// Returns the error after a peer that answers the first request with `bytes`, and then closes the connection or waits.
+/// Returns the error if the peer answers the first request with `bytes`, and then closes the connection or sends
+/// nothing more.
 async fn after_bytes(bytes: &[u8], closes: bool) -> Error {
     let (near, mut peer) = pair();
     let script = async {
@@ -306,7 +307,7 @@ async fn a_log_in_with_plain_sends_the_password_in_one_message() {
     broker.expect("logged in");
 }
 
-/// Answers a log-in of the user `tap` with the password `pencil` by SCRAM-SHA-512, as RFC 5802 defines it.
+/// Answers a login of the user `tap` with the password `pencil` by SCRAM-SHA-512, as RFC 5802 defines it.
 async fn scram(peer: &mut Peer, iterations: u32, is_impostor: bool) {
     let message = |body: &mut Bytes, header: &RequestHeader| {
         let request = SaslAuthenticateRequest::decode(body, header.request_api_version);
@@ -348,7 +349,7 @@ async fn scram(peer: &mut Peer, iterations: u32, is_impostor: bool) {
             .to_vec()
     };
     let all = format!("{first},{challenge},{without}");
-    // The client's key is hidden by its signature, and its hash is what a broker stores.
+    // The proof is the client key XOR the client signature. A broker stores the hash of the client key.
     let stored = digest::digest(&digest::SHA512, &sign(&salted, b"Client Key"));
     let signature = sign(stored.as_ref(), all.as_bytes());
     let proof = BASE64.decode(proof.as_bytes()).expect("Base64");
@@ -393,7 +394,7 @@ fn the_proof_is_not_computed_by_a_worker_of_the_runtime() {
         .build()
         .expect("a runtime");
     runtime.block_on(async {
-        // The only other thread is busy, so the log-in cannot go on until it is released.
+        // The only other thread is busy, so the login cannot go on until it is released.
         let (release, released) = mpsc::channel::<()>();
         let busy = spawn_blocking(move || released.recv());
         let credentials = credentials(Mechanism::ScramSha512);
@@ -426,7 +427,7 @@ async fn batches_are_sent_in_the_newest_version_that_the_broker_supports() {
             assert_eq!((header.request_api_key, version), (0, used));
             let request = ProduceRequest::decode(&mut body, version).expect("a request");
             assert!(!body.has_remaining());
-            // The replicas must answer before the connection is given up.
+            // The replicas must answer before tapfan closes the connection.
             assert_eq!(request.timeout_ms, 22_500);
             let [data] = &request.topic_data[..] else {
                 panic!("several topics");
@@ -489,7 +490,7 @@ async fn a_broker_that_does_not_answer_batches_is_given_up() {
     assert_eq!(begun.elapsed(), LIMITS.produce);
 }
 
-/// Returns a connection to a broker that receives only `room` bytes of what it does not read.
+/// Returns a connection whose peer does not read, and whose buffer holds `room` bytes.
 async fn narrow(room: usize) -> (Broker<DuplexStream>, Peer) {
     let (near, far) = duplex(room);
     let mut peer = Peer(far);

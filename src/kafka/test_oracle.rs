@@ -70,7 +70,7 @@ fn topic(name: &str) -> TopicName {
     TopicName(text(name))
 }
 
-/// Checks that `read` returns an error for every part of `body` that ends too early.
+/// Checks that `read` returns an error for every truncated prefix of `body`.
 fn each_part_is_truncated<T: Debug>(body: &[u8], read: impl Fn(&[u8]) -> Result<T, Error>) {
     for length in 0..body.len() {
         let result = read(&body[..length]);
@@ -203,7 +203,7 @@ fn a_mechanism_that_the_broker_does_not_offer_is_named_in_the_error() {
 }
 
 #[test]
-fn the_messages_of_a_log_in_are_read() {
+fn the_messages_of_a_login_are_read() {
     let response = SaslAuthenticateResponse::default().with_auth_bytes(Bytes::from_static(b"r=x"));
     let accepted = body(&response, request::SASL_AUTHENTICATE);
     each_part_is_truncated(&accepted, |it| {
@@ -388,7 +388,7 @@ proptest! {
         }
     }
 
-    /// Whatever a peer sends, the readers return. What they keep is bounded.
+    /// The readers accept any bytes, and keep a bounded amount.
     #[test]
     fn any_bytes_are_an_answer_or_an_error(bytes in vec(any::<u8>(), 0..500)) {
         let _ = response::api_versions(&bytes, true);
@@ -458,7 +458,7 @@ fn sealed(records: &mut Records, stamp: Stamp, compression: Compression) -> Vec<
     sealed.expect("compressed").to_vec()
 }
 
-/// Decompresses records for kafka-protocol. Only the format of snappy-java is read by kafka-protocol itself.
+/// Decompresses records for kafka-protocol. kafka-protocol itself decompresses only snappy-java.
 fn decompressed(input: &mut Bytes, compression: Theirs) -> Bytes {
     let mut records = Vec::new();
     let compressed = &**input;
@@ -522,7 +522,7 @@ fn wanted() -> impl Strategy<Value = Wanted> {
     // The timestamps of a batch are hours apart at most. Their differences are small enough for any reader.
     let timestamp = 1_700_000_000_000..1_700_099_999_999_i64;
     let key = option::of(vec(any::<u8>(), 0..20));
-    // Values that repeat can be compressed, others cannot.
+    // Repeated values compress, random ones do not.
     let value = prop_oneof![
         vec(any::<u8>(), 0..300),
         (any::<u8>(), 0..3000_usize).prop_map(|(byte, length)| vec![byte; length]),
@@ -593,7 +593,7 @@ proptest! {
         }
     }
 
-    /// The own reader is used to divide a batch.
+    /// `Batch::divide` needs tapfan's own reader.
     #[test]
     fn the_records_of_a_batch_are_read_back(
         mut wanted in vec(wanted(), 0..40),

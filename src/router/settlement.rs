@@ -184,7 +184,7 @@ impl Contents {
     /// Counts these unconfirmed frames as dropped.
     #[cfg_attr(
         not(feature = "kafka"),
-        allow(dead_code, reason = "only sinks for Kafka keep frames")
+        allow(dead_code, reason = "only Kafka sinks keep frames")
     )]
     pub(super) fn drop_unconfirmed(&mut self, mut dropped: VecDeque<Held>, reason: DropReason) {
         if self.is_abandoned() {

@@ -69,7 +69,7 @@ impl Taken {
     /// their connection ends.
     #[cfg_attr(
         not(feature = "kafka"),
-        allow(dead_code, reason = "only sinks for Kafka keep frames")
+        allow(dead_code, reason = "only Kafka sinks keep frames")
     )]
     pub(crate) fn settle_kept(self, progress: Progress) -> Written {
         self.settle_unconfirmed(progress).kept()

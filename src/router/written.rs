@@ -36,11 +36,11 @@ impl Written {
         }
     }
 
-    /// Marks the frames as kept when their connection ends. The consumer of a closed queue then waits until they are
-    /// confirmed or dropped.
+    /// Marks the frames so that they do not return to the queue when their connection ends. The consumer of a closed
+    /// queue then waits until they are confirmed or dropped.
     #[cfg_attr(
         not(feature = "kafka"),
-        allow(dead_code, reason = "only sinks for Kafka keep frames")
+        allow(dead_code, reason = "only Kafka sinks keep frames")
     )]
     pub(super) fn kept(mut self) -> Self {
         self.is_kept = true;
@@ -69,7 +69,7 @@ impl Written {
     /// Counts the first `frames` frames as dropped for `reason`.
     #[cfg_attr(
         not(feature = "kafka"),
-        allow(dead_code, reason = "only sinks for Kafka keep frames")
+        allow(dead_code, reason = "only Kafka sinks keep frames")
     )]
     pub(crate) fn drop_first(&mut self, frames: usize, reason: DropReason) {
         self.split(frames, |contents, dropped| {
@@ -77,15 +77,15 @@ impl Written {
         });
     }
 
-    /// Returns the first `frames` frames to their positions in the queue.
+    /// Puts the first `frames` frames back at their positions in the queue.
     pub(crate) fn give_back(&mut self, frames: usize) {
         self.split(frames, Contents::take_back);
     }
 
-    /// Counts `frames` frames as sent again in a way in which the collector may have them twice.
+    /// Counts `frames` frames as sent again in a way in which the collector may get them twice.
     #[cfg_attr(
         not(feature = "kafka"),
-        allow(dead_code, reason = "only sinks for Kafka keep frames")
+        allow(dead_code, reason = "only Kafka sinks keep frames")
     )]
     pub(crate) fn count_resent(&self, frames: u64) {
         self.queue.lock().ledger.resent += frames;
@@ -94,7 +94,7 @@ impl Written {
     /// Returns whether the queue is closed.
     #[cfg_attr(
         not(feature = "kafka"),
-        allow(dead_code, reason = "only sinks for Kafka keep frames")
+        allow(dead_code, reason = "only Kafka sinks keep frames")
     )]
     pub(crate) fn is_closing(&self) -> bool {
         self.queue.lock().closed

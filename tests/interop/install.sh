@@ -39,8 +39,8 @@ build_coredns() {
     echo 'interop: CoreDNS is built'
 }
 
-# Fetches Kafka from Maven Central, 45 MB, because Debian has no package of it, and builds the programs with which the
-# tests run and use Kafka. Does nothing if they are up to date.
+# Fetches Kafka from Maven Central, 45 MB, because Debian does not package it, and builds the programs that the tests
+# use to run Kafka. Does nothing if they are up to date.
 build_kafka() {
     local java kafka
     java=$(dirname "$(realpath "${BASH_SOURCE[0]}")")/kafka/java

@@ -93,7 +93,7 @@ pub(super) struct OutputArgs {
     /// The name to expect in the certificates of collectors, instead of the host in the address.
     #[arg(long, value_name = "NAME")]
     server_name: Option<String>,
-    /// The time after which a collector that accepts no data counts as dead (a topic of Kafka: at least 30s), and the
+    /// The time after which a collector that accepts no data counts as dead (a Kafka topic: at least 30s), and the
     /// time limit for the handshake of a sender.
     #[arg(short, long, value_name = "TIME", default_value = "5s", value_parser = timeout)]
     pub(super) timeout: Duration,

@@ -36,7 +36,7 @@ const SINK_WORDS: [(&str, &str); 21] = [
     ("timeout", "write_timeout"),
 ];
 
-/// Like [`SINK_WORDS`], for sinks that write to Kafka. Most of them are names of Kafka's own producer.
+/// Like [`SINK_WORDS`], for Kafka sinks. Most of them are option names of the Java producer.
 const KAFKA_WORDS: [(&str, &str); 9] = [
     ("compress", "compression"),
     ("compression.type", "compression"),

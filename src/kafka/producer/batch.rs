@@ -12,7 +12,7 @@ use super::{
     BATCH_BYTES,
 };
 
-/// Records of one ticket: `count` records from the place `first` on.
+/// Records of one ticket: `count` records, starting at index `first`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(crate) ticket: u64,
@@ -37,7 +37,7 @@ pub(in crate::kafka) struct Batch {
     failed: Option<Instant>,
     /// True if the batch was sent and no answer came, so the broker may have stored it.
     pub(super) is_in_doubt: bool,
-    /// True if no more records can be added, because the batch is a part of a batch that was refused.
+    /// True if no more records can be added, because this is one part of a refused batch.
     pub(super) is_closed: bool,
 }
 
@@ -100,7 +100,7 @@ impl Batch {
         self.is_closed || self.records.size() >= self.limit / 8 * 7
     }
 
-    /// Calls `each` for every record, with its ticket and its place.
+    /// Calls `each` for every record, with its ticket and its index.
     pub(super) fn each(&self, mut each: impl FnMut(Record<'_>, u64, u32)) {
         let spans = self.spans.iter();
         let mut tickets = spans.flat_map(|span| {
@@ -114,8 +114,8 @@ impl Batch {
         });
     }
 
-    /// Divides the batch into at most `parts` batches. The record at each place belongs to the part whose number `part` returns. `None` leaves the
-    /// record out; its ticket is passed to `left_out`.
+    /// Divides the batch into at most `parts` batches. `part` maps the index of a record to the number of its part, or
+    /// to `None`. A record without a part is left out, and `left_out` gets its span.
     pub(super) fn divide(
         &self,
         headers: &Headers,

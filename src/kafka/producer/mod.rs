@@ -7,7 +7,7 @@
 //!             └──────────────────── later, moved, connection lost ◄──────┘
 //! ```
 //!
-//! A batch gets its stamp, that is, the producer id and a sequence number, when it is sent for the first time. If the
+//! A batch gets its stamp, the producer id and a sequence number, when it is sent for the first time. If the
 //! outcome is unknown, the batch is sent again with the same stamp and the same records, so the broker stores it once.
 //! At most one batch of a partition is in flight, and a batch that was not stored is sent before all later ones. So the
 //! order of the records of a partition never changes.
@@ -68,14 +68,14 @@ pub(crate) struct Producer {
     /// The size at which a new batch will be full.
     limit: Limit,
     /// True if batches are sent without waiting for more records.
-    hurries: bool,
+    is_flushing: bool,
     /// The memory of all batches, in bytes.
     memory: usize,
-    /// The number of times that all batches were dropped. Batches in flight that are older are dropped, too.
+    /// Counts the calls of `clear`. Batches in flight from before the last call are dropped when they are settled.
     generation: u64,
     /// The memory that all batches may use, in bytes.
     bound: usize,
-    /// Large buffers of batches that are done. New batches use them again.
+    /// Large buffers of batches that are done. New batches reuse them.
     spare: Vec<Records>,
 }
 
@@ -114,7 +114,7 @@ impl Producer {
             sticky: 0,
             turns: BTreeMap::new(),
             limit: Limit::new(),
-            hurries: false,
+            is_flushing: false,
             memory: 0,
             bound: usize::MAX,
             generation: 0,
@@ -146,14 +146,14 @@ impl Producer {
             }
         }
         self.generation += 1;
-        // Some sequence numbers have been used for batches that are never sent now. Under a new producer id, no number is
-        // missing.
+        // The dropped batches would leave gaps in the sequence numbers, which brokers refuse. A new producer id starts
+        // at 0.
         self.id = None;
     }
 
-    /// Sends batches without waiting for more records, or ends this mode.
-    pub(crate) fn hurry(&mut self, hurries: bool) {
-        self.hurries = hurries;
+    /// Turns flushing on or off. While it is on, batches do not wait for more records.
+    pub(crate) fn flush(&mut self, on: bool) {
+        self.is_flushing = on;
     }
 
     pub(crate) fn needs_id(&self) -> bool {
@@ -170,7 +170,7 @@ impl Producer {
 
     // --- Partitions and leaders
 
-    /// Takes over the leaders. If the topic has fewer partitions than before, it is another topic with the same name, and
+    /// Applies new metadata. If the topic has fewer partitions than before, it is another topic with the same name, and
     /// the batches of the missing partitions move to the others.
     pub(crate) fn set_leaders(&mut self, metadata: &Metadata) -> Vec<Outcome> {
         let mut outcomes = Vec::new();
@@ -192,7 +192,7 @@ impl Producer {
         self.turns.retain(|leader, _| leaders.contains(leader));
         for index in self.count..self.partitions.len() {
             for batch in std::mem::take(&mut self.partitions[index].waiting) {
-                self.rehome(&batch, &mut outcomes);
+                self.move_records(&batch, &mut outcomes);
                 self.recycle(batch);
             }
         }
@@ -216,7 +216,7 @@ impl Producer {
         partitions.position(|partition| partition.leader == Some(leader))
     }
 
-    /// Records whether there is a connection to the broker `leader`.
+    /// Sets whether there is a connection to the broker `leader`.
     pub(crate) fn set_reachable(&mut self, leader: i32, is_reachable: bool) {
         if is_reachable {
             self.reachable.insert(leader);
@@ -231,10 +231,10 @@ impl Producer {
         }
     }
 
-    // --- In
+    // --- Append records
 
-    /// Appends a record. `ticket` and `place` identify it in outcomes. Returns the leader whose connection must look for
-    /// work, if that was not necessary before.
+    /// Appends a record. `ticket` and `place` identify it in outcomes. Returns the leader to wake, if this record
+    /// started or filled a batch.
     pub(crate) fn append(
         &mut self,
         record: &Record<'_>,
@@ -290,7 +290,7 @@ impl Producer {
         self.sticky
     }
 
-    // --- Out
+    // --- Collect batches
 
     /// Takes the batches that can be sent to the broker `leader` now. They are in flight until they are
     /// [settled](Self::settle).
@@ -307,7 +307,7 @@ impl Producer {
             if partition.leader != Some(leader) {
                 continue;
             }
-            let due = partition.due(self.settings.linger, self.hurries);
+            let due = partition.due(self.settings.linger, self.is_flushing);
             if due.is_none_or(|due| due > now) {
                 continue;
             }
@@ -356,7 +356,7 @@ impl Producer {
         let partitions = self.partitions.iter();
         let led = partitions.filter(|partition| partition.leader == Some(leader));
         led.filter(|partition| self.id.is_some() || partition.has_stamp())
-            .filter_map(|partition| partition.due(self.settings.linger, self.hurries))
+            .filter_map(|partition| partition.due(self.settings.linger, self.is_flushing))
             .min()
     }
 }

@@ -27,13 +27,13 @@ pub(super) struct Partition {
 
 impl Partition {
     /// Returns the time at which the first waiting batch can be sent.
-    pub(super) fn due(&self, linger: Duration, hurries: bool) -> Option<Instant> {
+    pub(super) fn due(&self, linger: Duration, is_flushing: bool) -> Option<Instant> {
         if self.is_in_flight {
             return None;
         }
         let first = self.waiting.front()?;
         let waits = first.stamp.is_none() && !first.is_full() && self.waiting.len() == 1;
-        let due = if waits && !hurries {
+        let due = if waits && !is_flushing {
             first.begun + linger
         } else {
             first.begun

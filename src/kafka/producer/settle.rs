@@ -1,11 +1,13 @@
-//! The end of a flight of batches: what the answer of a broker means for each of them.
+//! The end of a flight of batches: what the broker's response means for each of them.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::{
-    super::{Error, ErrorCode, Produced, error::Doing, error_code::Meaning, response::Answer},
+    super::{
+        Error, ErrorCode, Produced, error::Doing, error_code::Meaning, response::BatchResponse,
+    },
     BATCH_BYTES, Producer, SPARE_AT_MOST, Shipped, Span,
     batch::Batch,
 };
@@ -21,14 +23,14 @@ pub(crate) enum Outcome {
     Resent(Span),
 }
 
-/// The work of the connections after the answer to a request.
+/// The consequences of a response for the link.
 #[derive(Debug, Default)]
 pub(crate) struct Consequence {
-    /// True if the leaders must be looked up again.
-    pub(crate) is_moved: bool,
+    /// True if the leaders must be looked up again. The lookup also gets a new producer id.
+    pub(crate) needs_lookup: bool,
     /// The reason why no batch can be stored at present, with the partition.
     pub(crate) denied: Option<(usize, Error)>,
-    /// True if the answer does not contain all partitions of the request.
+    /// True if the response does not contain all partitions of the request.
     pub(crate) is_incomplete: bool,
     /// The reason why some records were refused for good.
     pub(crate) refused: Option<Error>,
@@ -55,17 +57,20 @@ impl Outcome {
 // === impl Consequence ===
 
 impl Consequence {
-    /// Returns whether the connections must do anything.
+    /// Returns whether the link must hear about this response.
     pub(crate) fn is_news(&self) -> bool {
-        self.is_moved || self.denied.is_some() || self.refused.is_some() || self.failed.is_some()
+        self.needs_lookup
+            || self.denied.is_some()
+            || self.refused.is_some()
+            || self.failed.is_some()
     }
 }
 
 // === impl Producer ===
 
 impl Producer {
-    /// Ends the flight of `shipped`. `answer` is `None` if the broker did not answer, so it is not known whether it has
-    /// stored the batches.
+    /// Ends the flight of `shipped`. `answer` is `None` if the broker sent no response, so it is not known whether it
+    /// has stored the batches.
     pub(crate) fn settle(
         &mut self,
         shipped: Shipped,
@@ -101,22 +106,23 @@ impl Producer {
         &mut self,
         index: usize,
         mut batch: Batch,
-        answer: &Answer,
+        answer: &BatchResponse,
         now: Instant,
         outcomes: &mut Vec<Outcome>,
         consequence: &mut Consequence,
     ) {
-        let refused = || Error::refused(Doing::Produce, answer.code, Some(&answer.text));
+        let refused = || Error::of_code(Doing::Produce, answer.code, Some(&answer.text));
         match answer.code.meaning() {
             Meaning::Stored => {
                 outcomes.extend(batch.spans.iter().copied().map(Outcome::Stored));
                 self.recycle(batch);
             }
             Meaning::Refused => {
-                // Some sequence numbers may be in use, so only a new producer id has free ones.
+                // The broker may have stored the batch after all. Then its sequence numbers are taken, so continue
+                // under a new producer id.
                 if batch.is_in_doubt && batch.stamp.is_some_and(|it| Some(it.producer) == self.id) {
                     self.id = None;
-                    consequence.is_moved = true;
+                    consequence.needs_lookup = true;
                 }
                 if answer.code.is_of_size() && batch.records.count() > 1 {
                     self.limit.shrink(batch.records.size(), now);
@@ -135,7 +141,7 @@ impl Producer {
                 self.delay(index, batch.failures, now);
                 self.put_back(index, batch, outcomes);
                 // The lookup of the leaders also gets a new producer id.
-                consequence.is_moved = true;
+                consequence.needs_lookup = true;
                 consequence.failed = Some((index, answer.code, since));
             }
             meaning @ (Meaning::Later | Meaning::Moved | Meaning::Denied) => {
@@ -144,7 +150,7 @@ impl Producer {
                 self.put_back(index, batch, outcomes);
                 match meaning {
                     Meaning::Denied => consequence.denied = Some((index, refused())),
-                    Meaning::Moved => consequence.is_moved = true,
+                    Meaning::Moved => consequence.needs_lookup = true,
                     _ => {}
                 }
                 consequence.failed = Some((index, answer.code, since));
@@ -164,14 +170,14 @@ impl Producer {
         match self.partitions.get_mut(index) {
             Some(partition) if index < self.count => partition.waiting.push_front(batch),
             _ => {
-                self.rehome(&batch, outcomes);
+                self.move_records(&batch, outcomes);
                 self.recycle(batch);
             }
         }
     }
 
-    /// Appends the records of a partition that no longer exists to other partitions.
-    pub(super) fn rehome(&mut self, batch: &Batch, outcomes: &mut Vec<Outcome>) {
+    /// Moves the records of a removed partition to other partitions.
+    pub(super) fn move_records(&mut self, batch: &Batch, outcomes: &mut Vec<Outcome>) {
         if batch.stamp.is_some() {
             outcomes.extend(batch.spans.iter().copied().map(Outcome::Resent));
         }

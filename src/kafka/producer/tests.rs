@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::{
-    super::{ErrorCode, Produced, response::Answer},
+    super::{ErrorCode, Produced, response::BatchResponse},
     *,
 };
 
@@ -28,7 +28,7 @@ fn led_by(leaders: &[i32]) -> Metadata {
 }
 
 fn answer(shipped: &Shipped, mut code: impl FnMut(usize) -> ErrorCode) -> Produced {
-    let partitions = shipped.batches.iter().map(|(index, _)| Answer {
+    let partitions = shipped.batches.iter().map(|(index, _)| BatchResponse {
         partition: i32::try_from(*index).expect("few"),
         code: code(*index),
         refused: Vec::new(),
@@ -66,7 +66,7 @@ async fn a_batch_waits_for_more_records_until_linger_is_over() {
     assert_eq!(append(&mut producer, None, b"two", 1), None);
     assert!(producer.collect(LEADER, begun).is_none());
     assert_eq!(producer.due(LEADER), Some(begun + Duration::from_millis(5)));
-    producer.hurry(true);
+    producer.flush(true);
     let shipped = producer.collect(LEADER, begun).expect("a batch");
     assert_eq!(values(&shipped.batches[0].1), [b"one", b"two"]);
     assert!(producer.collect(LEADER, begun + HOUR).is_none());
@@ -162,7 +162,7 @@ async fn records_that_the_broker_names_are_refused_at_once() {
     named.partitions[0].refused = vec![1, 3, 99, -1];
     let mut outcomes = Vec::new();
     let consequence = producer.settle(shipped, Some(&named), now, &mut outcomes);
-    assert!(consequence.refused.is_some() && !consequence.is_moved);
+    assert!(consequence.refused.is_some() && !consequence.needs_lookup);
     assert_eq!(outcomes.len(), 2);
     let rest = producer.collect(LEADER, now).expect("the others");
     assert_eq!(rest.batches[0].1.records.count(), 2);
@@ -178,7 +178,7 @@ async fn a_producer_that_the_broker_forgot_gets_a_new_id_and_counts_what_it_send
     let mut outcomes = Vec::new();
     let consequence = producer.settle(shipped, Some(&forgotten), now, &mut outcomes);
     assert!(matches!(outcomes[..], [Outcome::Resent(_)]));
-    assert!(consequence.is_moved && producer.needs_id());
+    assert!(consequence.needs_lookup && producer.needs_id());
     assert!(producer.collect(LEADER, now + HOUR).is_none());
     producer.set_id(ProducerId { id: 8, epoch: 0 });
     assert!(producer.collect(LEADER, now).is_none(), "too soon");
@@ -198,7 +198,7 @@ async fn a_leader_that_moves_gets_the_batch_and_a_partition_that_vanished_gives_
     let shipped = producer.collect(LEADER, now + HOUR).expect("both");
     let moved = answer(&shipped, |_| ErrorCode::NOT_LEADER_OR_FOLLOWER);
     let consequence = producer.settle(shipped, Some(&moved), now, &mut Vec::new());
-    assert!(consequence.is_moved);
+    assert!(consequence.needs_lookup);
     producer.set_leaders(&led_by(&[2, 3]));
     assert!(producer.collect(LEADER, now + HOUR).is_none());
     assert_eq!(producer.collect(2, now).map(|it| it.batches.len()), Some(1));
@@ -258,7 +258,7 @@ async fn a_batch_in_doubt_that_is_refused_later_leaves_its_sequence_numbers() {
     let again = producer.collect(LEADER, now + HOUR).expect("the batch");
     let refused = answer(&again, |_| ErrorCode::MESSAGE_TOO_LARGE);
     let consequence = producer.settle(again, Some(&refused), now, &mut Vec::new());
-    assert!(consequence.is_moved && producer.needs_id());
+    assert!(consequence.needs_lookup && producer.needs_id());
 }
 
 #[tokio::test(start_paused = true)]

@@ -29,7 +29,7 @@ pub(crate) enum Target {
     },
     /// Files.
     Files(Files),
-    /// A topic of Kafka.
+    /// A Kafka topic.
     #[cfg(feature = "kafka")]
     Kafka(Box<Kafka>),
 }

@@ -26,7 +26,7 @@ use crate::{
 pub(crate) struct KafkaConnection {
     session: Session,
     life: Arc<Life>,
-    /// The longest time without any confirmation at the end.
+    /// The longest wait for the next confirmation while the link ends.
     finish: Duration,
     abort: CancellationToken,
     /// The task that keeps the connections. `None` after it has ended.
@@ -47,7 +47,7 @@ pub(crate) struct Ending {
     session: Session,
     life: Arc<Life>,
     finish: Duration,
-    /// The timer of the wait, and the number of the last step towards the end.
+    /// The timer of the wait, and the progress at which it was last restarted.
     timer: Pin<Box<Sleep>>,
     step: Option<u64>,
     abort: Abort,
@@ -104,7 +104,7 @@ impl Service<Outgoing> for KafkaConnection {
                 KafkaWrite::Taken
             }
             Outgoing::Finish => {
-                self.session.hurry(true);
+                self.session.flush(true);
                 KafkaWrite::Ending(Box::new(Ending {
                     session: self.session.clone(),
                     life: Arc::clone(&self.life),
@@ -164,6 +164,6 @@ impl Ending {
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        self.session.hurry(false);
+        self.session.flush(false);
     }
 }

@@ -22,13 +22,14 @@ pub(super) struct Ended {
     pub(super) age: Duration,
 }
 
-/// The number of a leader, and the work that follows from its answer.
+/// The id of a leader, and the consequences of its response.
 pub(super) type News = (i32, Consequence);
 
 /// The longest wait that a broker can ask for because of a quota.
 const THROTTLED_AT_MOST: Duration = Duration::from_secs(30);
 
-/// Sends batches to the broker `leader`, until the connection breaks. Reports what answers mean for the other connections.
+/// Sends batches to the broker `leader`, until the connection breaks. Reports what the responses mean for the
+/// link.
 pub(super) async fn write(
     leader: i32,
     broker: Broker<Stream>,
@@ -44,7 +45,7 @@ pub(super) async fn write(
     Ended { leader, error, age }
 }
 
-/// Sends batches to a leader, until the connection breaks.
+/// The loop of `write`. Returns the error that ended it.
 async fn send(
     leader: i32,
     mut broker: Broker<Stream>,
@@ -85,7 +86,8 @@ async fn send(
             return kafka::Error::OutOfPlace;
         }
         if consequence.is_news() || std::mem::take(&mut is_first) {
-            // If the link is busy, it is looking up the leaders already. The next answer comes soon.
+            // If the channel is full, the link is looking up the leaders. It checks `needs_id` before it waits again,
+            // and a batch that fails again is reported again.
             let _ = report.try_send((leader, consequence));
         }
         if !throttle.is_zero() {

@@ -1,4 +1,4 @@
-//! The end of a connection to a topic, and its reason.
+//! The end of a link, and its reason.
 
 use std::sync::{Arc, OnceLock};
 
@@ -9,7 +9,7 @@ use crate::health::Disconnect;
 #[derive(Debug, Default)]
 pub(super) struct Life(OnceLock<Arc<Disconnect>>);
 
-/// A guard that ends the connection when its task ends.
+/// A guard that ends the link when its task ends.
 #[derive(Debug)]
 pub(super) struct End {
     pub(super) life: Arc<Life>,
@@ -33,7 +33,7 @@ impl Life {
         self.0.get().cloned()
     }
 
-    /// Ends the connection because the sink ends.
+    /// Ends the link for `cause`, unless it has already ended. Returns the first cause.
     pub(super) fn end(&self, cause: Disconnect) -> Arc<Disconnect> {
         Arc::clone(self.0.get_or_init(|| Arc::new(cause)))
     }

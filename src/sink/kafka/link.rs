@@ -29,7 +29,7 @@ use crate::{
 pub(super) struct Link {
     kafka: Kafka,
     around: Around,
-    /// The brokers of the cluster, as the last answer listed them.
+    /// The brokers of the cluster, as the last response listed them.
     nodes: Vec<Node>,
     /// The tasks that write to the leaders.
     tasks: JoinSet<Ended>,
@@ -44,8 +44,8 @@ pub(super) struct Link {
     next_lookup: Instant,
 }
 
-/// The longest time for which leaders are looked for after a connection was lost or a leader has moved. Brokers notice
-/// after nine seconds by default that a broker is down, and then choose other leaders.
+/// The longest search for new leaders. The controller of a cluster notices after nine seconds by default that a broker
+/// is down, and then elects other leaders.
 const RECOVERY: Duration = Duration::from_secs(15);
 
 /// The delay between two lookups of the leaders. It doubles from the first value to the second.
@@ -87,8 +87,8 @@ impl Link {
         Ok(link)
     }
 
-    /// Waits until a broker has answered a batch that an earlier connection has sent without an answer. Without this wait,
-    /// a broker that never answers batches would look as if it were up again and again.
+    /// Waits for the answer to a batch that an earlier connection sent in vain. Otherwise, a sink whose broker never
+    /// answers batches would alternate between up and down.
     async fn first_answer(&mut self) -> Result<(), ConnectError> {
         loop {
             select! {
@@ -98,8 +98,8 @@ impl Link {
                     return Err(self.failed(Some(leader), error));
                 }
                 Some((leader, consequence)) = self.news.recv() => {
-                    let is_moved = self.judge(leader, consequence);
-                    if !is_moved.map_err(|error| self.refused(error))? {
+                    let needs_lookup = self.judge(leader, consequence);
+                    if !needs_lookup.map_err(|error| self.refused(error))? {
                         return Ok(());
                     }
                     self.refresh().await?;
@@ -150,7 +150,7 @@ impl Link {
     }
 
     /// Asks a broker for the leaders. Each lookup begins with another broker, because a broker that is cut off from the
-    /// others returns leaders of the past.
+    /// others returns outdated leaders.
     async fn any_broker(&self) -> Result<(Broker<Stream>, Metadata), ConnectError> {
         let known = self
             .nodes
@@ -174,7 +174,7 @@ impl Link {
         })
     }
 
-    /// Connects to the leaders that have no connection. If some fail, connects to the others nevertheless.
+    /// Connects to the leaders that have no connection. If some connections fail, still opens the others.
     async fn connect_leaders(&mut self) -> Result<(), ConnectError> {
         let wanted = self.session().read(Producer::leaders);
         let mut missing: Vec<_> = wanted.difference(&self.leaders).copied().collect();
@@ -250,8 +250,8 @@ impl Link {
                 true
             }
             Some((leader, consequence)) = self.news.recv() => {
-                let is_moved = self.judge(leader, consequence);
-                is_moved.map_err(|error| Disconnect::Broker(Box::new(error)))?
+                let needs_lookup = self.judge(leader, consequence);
+                needs_lookup.map_err(|error| Disconnect::Broker(Box::new(error)))?
             }
             () = sleep_until(self.next_lookup) => true,
         };
@@ -287,7 +287,7 @@ impl Link {
         Ok(())
     }
 
-    /// Returns whether the leaders must be looked up again.
+    /// Returns whether the leaders must be looked up again. Reports refused records.
     ///
     /// # Errors
     /// If no batch can be stored until an operator changes something, or if a batch could not be stored for too long.
@@ -311,9 +311,11 @@ impl Link {
         {
             return Err(KafkaError::NotStored(subject(partition), age, code));
         }
-        Ok(consequence.is_moved)
+        Ok(consequence.needs_lookup)
     }
 
+    /// Looks up the leaders until each partition has a connected leader. Fails after `RECOVERY`, or at once if no
+    /// connection is left. A failed routine lookup is no error while all leaders are connected.
     async fn recover(&mut self) -> Result<(), Disconnect> {
         let began = Instant::now();
         let (mut delay, longest) = LOOKUP_DELAYS;

@@ -1,5 +1,5 @@
-//! Kafka as the destination of a sink. A topic is treated like a collector: there is one connection, which consists of a
-//! connection to each broker that is the leader of a partition.
+//! Kafka as the destination of a sink. To the rest of the sink, a topic is one connection. It consists of one
+//! connection to each leader of a partition.
 //!
 //! ```text
 //! driver ─► KafkaConnection ─► Session: records ─► batches ─► leader task ─► broker

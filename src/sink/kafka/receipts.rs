@@ -19,14 +19,14 @@ pub(super) struct Receipts {
     memory: u64,
 }
 
-/// The frames of one shipment, and what has become of each.
+/// The frames of one shipment, and the state of each.
 ///
 /// The records of a shipment can be in several partitions, so the brokers confirm them in any order. The ledger counts a
 /// frame as delivered when all earlier frames of its shipment are done, too.
 #[derive(Debug)]
 struct Receipt {
     written: Written,
-    /// The chunks of the frames that are not done yet. The first chunk may be the rest of a chunk.
+    /// The chunks of the frames that are not done yet. The first chunk may be partial.
     chunks: VecDeque<Chunk>,
     fates: Vec<Fate>,
     /// The number of frames that the ledger no longer counts as unconfirmed.
@@ -65,7 +65,7 @@ impl Receipts {
         self.memory
     }
 
-    /// Changes the ledger as the outcome of some records requires.
+    /// Applies the outcome of some records to the ledger.
     pub(super) fn apply(&mut self, outcome: Outcome) {
         let (span, fate) = match outcome {
             Outcome::Stored(span) => (span, Fate::Stored),
@@ -98,7 +98,7 @@ impl Receipts {
         first.is_some_and(|first| first.written.is_closing())
     }
 
-    /// Returns all frames that the brokers have not confirmed to the queue.
+    /// Puts all unconfirmed frames back into the queue.
     pub(super) fn give_up(&mut self) {
         self.first += self.open.len() as u64;
         self.memory = 0;
@@ -119,7 +119,8 @@ impl Receipt {
         if let Some(fates) = self.fates.get_mut(first..last) {
             fates.fill(fate);
         }
-        // Most outcomes of a shipment do not concern its first frame. This check must not count the whole run.
+        // Most outcomes leave the first open frame unknown. Check that frame alone first, because `run` scans all
+        // frames with the same fate.
         while self
             .fates
             .get(self.done)
@@ -164,7 +165,7 @@ impl Receipt {
 }
 
 impl Drop for Receipt {
-    /// Returns the frames that the brokers have not confirmed to the queue. The others are delivered or dropped.
+    /// Puts the unconfirmed frames back into the queue. The others are delivered or dropped.
     fn drop(&mut self) {
         while let Some(run) = self.run() {
             self.finish(run);

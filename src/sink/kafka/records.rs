@@ -19,8 +19,8 @@ pub(super) fn headers(sink: &str) -> Headers {
     ])
 }
 
-/// Appends a record for each frame of the chunks. `ticket` identifies the frames in outcomes. Calls `wake` with each leader
-/// whose connection must look for work.
+/// Appends a record for each frame of the chunks. `ticket` identifies the frames in outcomes. Calls `wake` for each
+/// leader that has a new or a full batch.
 pub(super) fn append(
     producer: &mut Producer,
     chunks: &[Chunk],

@@ -1,4 +1,4 @@
-//! The state of a sink for Kafka that outlives its connections: the frames that are not confirmed, and the batches.
+//! The state of a Kafka sink that outlives its connections: the frames that are not confirmed, and the batches.
 
 use std::{
     collections::HashMap,
@@ -42,11 +42,11 @@ struct State {
     waiting: Option<Waker>,
     /// The memory that the frames and the batches may use.
     bound: u64,
-    /// True if batches are sent without waiting for more records.
-    hurries: bool,
+    /// True while batches do not wait for more records.
+    is_flushing: bool,
     /// A number that changes whenever the brokers confirm or refuse frames.
     progress: u64,
-    /// A buffer that is used again.
+    /// A buffer that is reused.
     outcomes: Vec<Outcome>,
 }
 
@@ -80,7 +80,7 @@ impl Session {
                 leaders: HashMap::new(),
                 waiting: None,
                 bound: BYTES,
-                hurries: false,
+                is_flushing: false,
                 progress: 0,
                 outcomes: Vec::new(),
             }),
@@ -125,14 +125,13 @@ impl Session {
         let mut state = self.0.state.lock();
         state.register(cx);
         // The driver waits for the last confirmations before it ends the stream, so `linger` must not delay them.
-        if !state.hurries && state.receipts.is_closing() {
-            state.hurry(true);
+        if !state.is_flushing && state.receipts.is_closing() {
+            state.flush(true);
         }
         state.memory() + SHIPMENT.min(state.bound / PARTS_FOR_SHIPMENT) <= state.bound
     }
 
-    /// Returns the number of the last step towards the end, or `None` if all frames are confirmed or refused. Wakes the
-    /// task of `cx` when this changes.
+    /// Returns the progress counter, or `None` if no frame is unconfirmed. Wakes the task of `cx` when this changes.
     pub(super) fn poll_unconfirmed(&self, cx: &Context<'_>) -> Option<u64> {
         let mut state = self.0.state.lock();
         state.register(cx);
@@ -147,9 +146,9 @@ impl Session {
         }
     }
 
-    /// Sends batches without waiting for more records, or ends this mode.
-    pub(super) fn hurry(&self, hurries: bool) {
-        self.0.state.lock().hurry(hurries);
+    /// Turns flushing on or off. While it is on, batches do not wait for more records.
+    pub(super) fn flush(&self, on: bool) {
+        self.0.state.lock().flush(on);
     }
 
     /// Returns the memory of the frames that are not confirmed and of the batches, in bytes.
@@ -158,7 +157,7 @@ impl Session {
         self.0.state.lock().memory()
     }
 
-    /// Returns all frames that are not confirmed to their queue.
+    /// Puts all unconfirmed frames back into their queue.
     pub(super) fn give_up(&self) {
         let mut state = self.0.state.lock();
         state.producer.clear();
@@ -200,7 +199,7 @@ impl Session {
         read(&self.0.state.lock().producer)
     }
 
-    /// Records that there is a connection to this leader. Returns the signal that there may be work for it.
+    /// Notes that there is a connection to this leader. Returns the signal that there may be work for it.
     pub(super) fn reach(&self, leader: i32) -> Arc<Notify> {
         let mut state = self.0.state.lock();
         state.producer.set_reachable(leader, true);
@@ -209,7 +208,7 @@ impl Session {
         signal
     }
 
-    /// Records that the connection to this leader has ended.
+    /// Notes that the connection to this leader has ended.
     pub(super) fn lose(&self, leader: i32, signal: &Arc<Notify>) {
         let mut state = self.0.state.lock();
         let current = state.leaders.get(&leader);
@@ -219,8 +218,8 @@ impl Session {
         }
     }
 
-    /// Takes the batches that can be sent to the broker `leader` now. If there are none, returns the time at which there
-    /// will be some, if it is known.
+    /// Takes the batches that can be sent to the broker `leader` now. Otherwise returns the time at which the next
+    /// batch is due, if one is waiting.
     pub(super) fn collect(&self, leader: i32) -> Result<Flight, Option<Instant>> {
         let mut state = self.0.state.lock();
         match state.producer.collect(leader, Instant::now()) {
@@ -275,9 +274,9 @@ impl State {
         }
     }
 
-    fn hurry(&mut self, hurries: bool) {
-        self.hurries = hurries;
-        self.producer.hurry(hurries);
+    fn flush(&mut self, on: bool) {
+        self.is_flushing = on;
+        self.producer.flush(on);
         self.notify_all();
     }
 
@@ -291,7 +290,7 @@ impl State {
 // === impl Flight ===
 
 impl Flight {
-    /// Ends the flight with the broker's answer.
+    /// Ends the flight with the broker's response.
     pub(super) fn settle(mut self, answer: &Produced) -> Consequence {
         match self.shipped.take() {
             Some(shipped) => self.session.settle(self.leader, shipped, Some(answer)),

@@ -150,7 +150,7 @@ async fn a_broker_that_forgets_the_producer_makes_no_progress() {
         (3, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER),
     ] {
         let flight = session.collect(1).expect("a batch");
-        assert!(flight.settle(&Produced::of(0, code)).is_moved);
+        assert!(flight.settle(&Produced::of(0, code)).needs_lookup);
         assert_eq!(session.progress(), progress);
         assert_eq!(session.poll_unconfirmed(&cx), waiting);
         session.set_id(ProducerId { id, epoch: 0 });

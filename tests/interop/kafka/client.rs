@@ -115,7 +115,7 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        // Ignores errors, because the client may have ended already.
+        // Ignores errors, because the client may have exited already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -69,7 +69,7 @@ impl Cluster {
         cluster
     }
 
-    /// Starts one broker, which tells its clients to connect to `relay`.
+    /// Starts one broker, which advertises the address `relay`.
     pub(crate) fn start_behind(dir: &Path, relay: SocketAddr) -> Self {
         let advertised = format!("advertised.listeners=PLAINTEXT://{relay}\n");
         Self::start_with(dir, 1, &|_, _| advertised.clone(), None)
@@ -93,7 +93,7 @@ impl Cluster {
             let dir = dir.join(format!("broker-{at}"));
             fs::create_dir(&dir).expect("a new folder");
             let data = disk.map_or_else(|| dir.join("data"), |(_, data)| data.join("data"));
-            // Of two lines with the same key, the second one counts.
+            // Of two lines with the same key, the second one wins.
             let text = properties(&data, at, &all) + &more(&dir, ports);
             let properties = dir.join("server.properties");
             fs::write(&properties, text).expect("a file in a folder of our own");
@@ -138,7 +138,7 @@ fn addresses(brokers: &[Broker]) -> String {
 // === impl Broker ===
 
 impl Broker {
-    /// Starts the broker, which does not run.
+    /// Starts the broker again after it has exited.
     pub(crate) fn restart(&mut self) {
         self.launch();
         self.wait();
@@ -150,7 +150,7 @@ impl Broker {
         process.kill();
     }
 
-    /// Waits until the broker has ended by itself.
+    /// Waits until the broker has exited.
     pub(crate) fn wait_for_the_end(&mut self) {
         let mut process = self.process.take().expect("the broker runs");
         process.wait();
@@ -255,7 +255,7 @@ fn properties(data: &Path, at: usize, all: &[Ports]) -> String {
     )
 }
 
-/// Returns the further properties of a broker to which clients connect with TLS or with a login.
+/// Returns the additional properties of a broker to which clients connect with TLS or with a login.
 fn security(dir: &Path, ports: &Ports, certificates: &Certificates) -> String {
     // Kafka reads the certificate and its key from one file.
     let read = |path: &Path| fs::read_to_string(path).expect("a PEM file");

@@ -63,7 +63,7 @@ impl SmallDisk {
 
 #[test]
 #[ignore = "needs Kafka: tests/interop/install.sh"]
-fn every_frame_is_stored_once_although_the_disk_of_the_broker_was_full() {
+fn every_frame_is_stored_once_after_the_disk_was_full() {
     let dir = TempDir::new().expect("a directory");
     let dir = dir.path();
     let disk = SmallDisk::mount(dir, dir.join("disk"));

@@ -1,4 +1,4 @@
-//! A test that Kafka stores every frame exactly once although the leaders of the partitions change.
+//! Tests that every frame is stored exactly once when the leaders of the partitions change.
 
 use tempfile::TempDir;
 
@@ -21,8 +21,7 @@ fn every_frame_is_stored_once_while_leaders_move_among_three_brokers() {
     );
     let bed = TestBed::start(dir, &sinks);
     bed.scrapes.delivers("topic", 20_000);
-    // The leader of each partition moves to the next broker, and a partition without a leader of its
-    // own gets one.
+    // Move the leader of each partition to the next broker.
     for partition in 0..3 {
         let leader = cluster.client.leaders("topic")[&partition];
         cluster.client.lead("topic", partition, leader % 3 + 1);

@@ -1,4 +1,4 @@
-//! A test that Kafka stores every frame exactly once although answers of the broker are lost.
+//! Tests that every frame is stored exactly once when responses of the broker are lost.
 
 use std::{
     io::{self, Read, Write},
@@ -101,7 +101,7 @@ fn copy([mut from, mut to]: [TcpStream; 2], is_lost: impl Fn() -> bool) -> io::R
 
 #[test]
 #[ignore = "needs Kafka: tests/interop/install.sh"]
-fn every_frame_is_stored_once_although_answers_are_lost() {
+fn every_frame_is_stored_once_when_answers_are_lost() {
     let dir = TempDir::new().expect("a directory");
     let dir = dir.path();
     let relay = Relay::start();

@@ -1,5 +1,5 @@
-//! Tests that Kafka stores every frame exactly once although its broker is killed or a topic is
-//! deleted, and that other sinks do not notice.
+//! Tests that every frame is stored exactly once when a broker is killed, that a topic that was
+//! created again gets every later frame once, and that other sinks do not notice.
 
 use std::path::Path;
 

@@ -121,7 +121,7 @@ fn recorded_traffic_arrives_with_each_setting() {
     for recording in RECORDINGS {
         replay(dir, recording, &ingress);
     }
-    // The drain ends when the brokers have acknowledged all records.
+    // The drain ends when the brokers have stored all records.
     let log = tapfan.stop();
     assert_eq!(log.matches("sent in clear text").count(), 1, "{log}");
 

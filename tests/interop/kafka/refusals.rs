@@ -1,4 +1,4 @@
-//! Tests of brokers that refuse connections or records. Each error must say what to do.
+//! Tests of brokers that refuse connections or records. Checks that each error names a remedy.
 
 use std::{io::Write as _, net::SocketAddr, os::unix::net::UnixStream, path::Path};
 
@@ -113,7 +113,7 @@ fn errors_say_what_to_do_and_frames_wait() {
         login_tls = ports.login_tls.port(),
     );
     let tapfan = Tapfan::start(dir, &tapfile, &Listening::Unix(ingress.clone()));
-    // A record of more than `max.message.bytes` is between others.
+    // One record is larger than `max.message.bytes`.
     let before = (0..FRAMES / 2).map(frame);
     let after = (FRAMES / 2..FRAMES).map(frame);
     send(&ingress, before.chain([large_frame(30_000)]).chain(after));

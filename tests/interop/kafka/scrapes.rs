@@ -79,8 +79,8 @@ impl Scrapes {
         format!("{delivered:.0}").parse().expect("a whole number")
     }
 
-    /// Waits until a sink has delivered all `frames`. Asserts that it has dropped none, and has sent
-    /// none in a way in which they could be stored twice.
+    /// Waits until a sink has delivered all `frames`. Asserts that it has dropped and resent
+    /// none.
     pub(crate) fn has_all(&self, sink: &str, frames: u64) {
         let frames = f64::from(u32::try_from(frames).expect("few frames"));
         let name = "tapfan_sink_delivered_frames_total";

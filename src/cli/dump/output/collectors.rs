@@ -169,7 +169,7 @@ impl Output for Collectors {
     }
 }
 
-/// Returns the number of frames that are not delivered yet. A topic of Kafka has taken the unconfirmed ones, but its
+/// Returns the number of frames that are not delivered yet. A Kafka topic has taken the unconfirmed ones, but its
 /// brokers may not have stored them.
 fn waiting(ledger: &Ledger) -> u64 {
     ledger.queued + ledger.in_flight + ledger.unconfirmed

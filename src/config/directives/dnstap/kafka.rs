@@ -1,4 +1,4 @@
-//! The options of a sink that writes to a Kafka topic.
+//! The options of a Kafka sink.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -60,7 +60,7 @@ pub(super) const SASL: Row<Sink> = Row {
     name: "sasl",
     value: Value::Line("MECHANISM USER PASSWORD_FILE", sasl),
     default: "none",
-    doc: "the login at the brokers: `plain`, `scram-sha-256` or `scram-sha-512`, the user, and the file with the password",
+    doc: "the login to the brokers: `plain`, `scram-sha-256` or `scram-sha-512`, the user, and the file with the password",
     scope: Some(&KAFKA),
     describe: |sink| {
         let sasl = sink.kafka.sasl.as_ref()?;
@@ -88,7 +88,7 @@ const KAFKA: Scope<Sink> = Scope {
     },
 };
 
-/// The forms of `sasl`.
+/// The help for a wrong `sasl` line.
 const SASL_USAGE: &str = "write the mechanism, the user and the file with the password, as in `sasl scram-sha-512 tapfan /etc/tapfan/kafka.password`";
 
 /// Returns whether the sink writes to a Kafka topic.
@@ -96,14 +96,14 @@ pub(super) fn writes_records(sink: &Sink) -> bool {
     matches!(sink.endpoint, Endpoint::Kafka(_))
 }
 
-/// Returns whether the SOCKET of a `dnstap` line is one of Kafka.
+/// Returns whether a `dnstap` line has a Kafka address.
 pub(in super::super) fn is_meant(statement: &Statement) -> bool {
     let mut words = statement.arguments.iter();
     statement.name.is_word("dnstap") && words.any(|word| word.text.starts_with("kafka"))
 }
 
-/// Returns the advice for the setting of another producer that has no option in a Tapfile. Returns `None` for other
-/// words.
+/// Returns advice for a setting of another producer, such as `acks`, that is not an option of the Tapfile. Returns
+/// `None` for other words.
 pub(in super::super) fn help_for(word: &str) -> Option<&'static str> {
     Some(match word {
         "acks" | "required_acks" | "idempotent" | "idempotence" | "enable.idempotence"
@@ -138,7 +138,7 @@ pub(super) fn of_another_kind(given: &Given<'_>, socket: &Token) -> Diagnostic {
         .help("remove it")
 }
 
-/// Returns the error for `key identity` and other keys of records, because `key` is the private key of TLS. Returns
+/// Returns the error for `key identity` and other keys of records, because `key` is the TLS private key. Returns
 /// `None` if `key` has another value.
 pub(super) fn key_of_records(given: &Given<'_>) -> Option<Diagnostic> {
     let word = given.value.text.as_str();
@@ -173,7 +173,7 @@ fn sasl(sink: &mut Sink, given: &Given<'_>, findings: &mut Findings<'_>) -> Opti
     Some(())
 }
 
-/// Reads the mechanism. Brokers and clients write it in upper case, so a name in upper case has a correction.
+/// Reads the mechanism. Brokers and clients write it in upper case, so tapfan proposes the lower-case name.
 fn mechanism_of(value: &Token, findings: &mut Findings<'_>) -> Option<SaslMechanism> {
     let text = value.text.as_str();
     if let Some(known) = SaslMechanism::of_label(text) {
