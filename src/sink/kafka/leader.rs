@@ -45,7 +45,7 @@ pub(super) async fn write(
     Ended { leader, error, age }
 }
 
-/// The loop of `write`. Returns the error that ended it.
+/// Runs the loop of `write`. Returns the error that ended it.
 async fn send(
     leader: i32,
     mut broker: Broker<Stream>,
