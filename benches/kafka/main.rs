@@ -99,7 +99,7 @@ fn run(records: u64, rounds: u64) -> Result<()> {
     let all: Vec<_> = (0..rounds)
         .flat_map(|round| COMPRESSIONS.map(|compression| (compression, round)))
         .flat_map(|(compression, round)| {
-            ["tapfan", "java"].map(|program| topic(program, compression, round))
+            ["tapfan", "reference"].map(|program| topic(program, compression, round))
         })
         .collect();
     let broker = Broker::start(folder.path(), &all)?;
@@ -107,7 +107,7 @@ fn run(records: u64, rounds: u64) -> Result<()> {
     println!("| compression | program | records/s | × ProducerPerformance | µs/record |");
     println!("|---|---|---|---|---|");
     for compression in COMPRESSIONS {
-        let (mut tapfan, mut kafka) = (Vec::new(), Vec::new());
+        let (mut tapfan, mut reference) = (Vec::new(), Vec::new());
         for round in 0..rounds {
             let target = format!(
                 "kafka://{}/{}",
@@ -121,13 +121,19 @@ fn run(records: u64, rounds: u64) -> Result<()> {
                 &values,
                 records,
             )?);
-            let target = topic("java", compression, round);
-            kafka.push(of_java(&broker, &target, compression, &payload, records)?);
+            let target = topic("reference", compression, round);
+            reference.push(of_reference(
+                &broker,
+                &target,
+                compression,
+                &payload,
+                records,
+            )?);
         }
-        let (tapfan, kafka) = (median(&tapfan), median(&kafka));
-        for (name, it) in [("tapfan", tapfan), ("ProducerPerformance", kafka)] {
+        let (tapfan, reference) = (median(&tapfan), median(&reference));
+        for (name, it) in [("tapfan", tapfan), ("ProducerPerformance", reference)] {
             let Figures { rate, cost } = it;
-            let ratio = rate / kafka.rate;
+            let ratio = rate / reference.rate;
             println!("| {compression} | {name} | {rate:.0} | {ratio:.2} | {cost:.2} |");
         }
     }
@@ -166,7 +172,7 @@ fn figures(records: u64, took: Duration, processor: Duration) -> Figures {
 }
 
 /// Measures `ProducerPerformance`. The processor time includes the start of the program.
-fn of_java(
+fn of_reference(
     broker: &Broker,
     topic: &str,
     compression: &str,

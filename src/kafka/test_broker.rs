@@ -270,7 +270,7 @@ async fn a_connection_that_ends_within_an_answer_is_closed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_connection_ends_when_the_broker_closes_it_or_speaks_out_of_turn() {
+async fn an_idle_connection_ends_when_the_broker_closes_it_or_sends_unexpected_data() {
     let (mut broker, mut peer) = started(8).await;
     peer.0.write_all(b"?").await.expect("sent");
     let error = broker.closed().await;
@@ -385,7 +385,7 @@ async fn a_log_in_with_scram_proves_the_password_to_both_sides() {
     assert!(matches!(error, Error::Scram(_)), "{error:?}");
 }
 
-/// A proof with many iterations would stop all tasks of a worker.
+/// A proof with many iterations would block a worker.
 #[test]
 fn the_proof_is_not_computed_by_a_worker_of_the_runtime() {
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -84,7 +84,7 @@ fn each_part_is_truncated<T: Debug>(body: &[u8], read: impl Fn(&[u8]) -> Result<
 // --- Requests
 
 #[test]
-fn the_requests_of_a_log_in_are_read_as_meant() {
+fn the_requests_of_a_login_are_read_correctly() {
     let request = request::api_versions(1);
     read::<ApiVersionsRequest>(request::API_VERSIONS, 1, &request);
 
@@ -98,7 +98,7 @@ fn the_requests_of_a_log_in_are_read_as_meant() {
 }
 
 #[test]
-fn the_requests_of_a_producer_are_read_as_meant() {
+fn the_requests_of_a_producer_are_read_correctly() {
     let request = request::metadata(i32::MAX, "dns");
     let read_back: MetadataRequest = read(request::METADATA, i32::MAX, &request);
     let topics = read_back.topics.expect("a list of topics");
@@ -244,7 +244,7 @@ fn a_producer_id_is_read() {
     let error = response::init_producer_id(&refused).expect_err("refused");
     assert_eq!(error.code(), Some(code));
 
-    // With a negative id or epoch, brokers store a batch as often as they get it.
+    // Brokers do not deduplicate batches with a negative producer id or epoch.
     for (id, epoch) in [(-1, 0), (0, -1)] {
         let none = response.clone();
         let none = none
@@ -274,7 +274,7 @@ fn topic_of(name: &str, partitions: Vec<MetadataResponsePartition>) -> MetadataR
 
 proptest! {
     #[test]
-    fn metadata_are_read_as_meant(
+    fn metadata_are_read_correctly(
         brokers in vec((any::<i32>(), "[a-z.]{0,20}", any::<u16>(), option::of("[a-z]{1,5}")), 0..10),
         leaders in vec(option::of(0..1000_i32), 1..50),
         backwards: bool,
@@ -328,7 +328,7 @@ fn a_topic_without_partitions_or_with_an_error_is_an_error() {
 
 proptest! {
     #[test]
-    fn the_answer_to_batches_is_read_as_meant(
+    fn the_answer_to_batches_is_read_correctly(
         partitions in vec(
             (
                 any::<i32>(),
@@ -579,7 +579,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn a_batch_is_read_as_meant_in_each_compression(
+    fn a_batch_is_read_correctly_in_each_compression(
         wanted in vec(wanted(), 1..40),
         id in 0..i64::MAX,
         epoch in 0..i16::MAX,

@@ -31,7 +31,7 @@ use crate::{
     wait::until,
 };
 
-/// The numbers of the requests.
+/// The API keys of the requests.
 const PRODUCE: i16 = 0;
 const METADATA: i16 = 3;
 const API_VERSIONS: i16 = 18;
@@ -57,7 +57,7 @@ struct Log(Arc<Mutex<Vec<u8>>>);
 // === impl Broker ===
 
 impl Broker {
-    /// Starts a broker that answers the requests with these numbers.
+    /// Starts a broker that answers the requests with these API keys.
     async fn start(answered: &'static [i16]) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let listener = listener.expect("a port");
@@ -96,14 +96,15 @@ async fn serve(mut stream: TcpStream, port: u16, answered: &[i16]) -> io::Result
             answer.put_u32(length);
             answer.put_i32(correlation);
             answer.put_slice(&body);
-            // One write. The kernel delays a second one until the first one is acknowledged, but the
-            // paused clock does not wait for the kernel.
+            // One write. With two, Nagle's algorithm delays the second until the first is
+            // acknowledged, and the paused clock does not wait for the kernel.
             stream.write_all(&answer).await?;
         }
     }
 }
 
-/// Returns the body of the answer to the request with this number, in the version that tapfan uses.
+/// Returns the body of the response to the request with this API key, in the version that tapfan
+/// uses.
 fn body(key: i16, port: u16) -> Vec<u8> {
     let mut body = Vec::new();
     match key {
@@ -116,7 +117,7 @@ fn body(key: i16, port: u16) -> Vec<u8> {
             put_all_i16(&mut body, &[INIT_PRODUCER_ID, 0, 5]);
         }
         METADATA => {
-            // No delay, and one broker with the number 1.
+            // No delay, and one broker with the id 1.
             put_all_i32(&mut body, &[0, 1, 1]);
             put_text(&mut body, "127.0.0.1");
             body.put_i32(port.into());

@@ -439,7 +439,7 @@ async fn a_batch_uses_the_memory_that_it_needs_and_the_next_one_begins_with_it()
 
 /// What a broker does with a request.
 #[derive(Debug, Clone, Copy)]
-enum Fate {
+enum Reply {
     Store,
     /// The batch is stored, but the answer is lost.
     StoreSilently,
@@ -447,14 +447,14 @@ enum Fate {
     Refuse(ErrorCode),
 }
 
-fn fates() -> impl Strategy<Value = Fate> {
+fn replies() -> impl Strategy<Value = Reply> {
     prop_oneof![
-        4 => Just(Fate::Store),
-        2 => Just(Fate::StoreSilently),
-        2 => Just(Fate::Lose),
-        1 => Just(Fate::Refuse(ErrorCode::NOT_LEADER_OR_FOLLOWER)),
-        1 => Just(Fate::Refuse(ErrorCode::NOT_ENOUGH_REPLICAS)),
-        1 => Just(Fate::Refuse(ErrorCode::MESSAGE_TOO_LARGE)),
+        4 => Just(Reply::Store),
+        2 => Just(Reply::StoreSilently),
+        2 => Just(Reply::Lose),
+        1 => Just(Reply::Refuse(ErrorCode::NOT_LEADER_OR_FOLLOWER)),
+        1 => Just(Reply::Refuse(ErrorCode::NOT_ENOUGH_REPLICAS)),
+        1 => Just(Reply::Refuse(ErrorCode::MESSAGE_TOO_LARGE)),
     ]
 }
 
@@ -463,7 +463,7 @@ proptest! {
     /// refused, and the records of a key are in order.
     #[test]
     fn every_record_is_stored_once_and_in_order(
-        steps in proptest::collection::vec((1_u32..20, fates()), 1..60),
+        steps in proptest::collection::vec((1_u32..20, replies()), 1..60),
         partitions in 1_usize..4,
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -486,7 +486,7 @@ proptest! {
             let mut steps = steps.into_iter();
             loop {
                 let step = steps.next();
-                let (count, fate) = step.unwrap_or((0, Fate::Store));
+                let (count, reply) = step.unwrap_or((0, Reply::Store));
                 for _ in 0..count {
                     append(&mut producer, Some(&[u8::try_from(next % 5).expect("small")]), &next.to_be_bytes(), next);
                     next += 1;
@@ -509,12 +509,12 @@ proptest! {
                     let sequence = stamp.sequence;
                     let expected = expected.entry(stamp.producer.id).or_insert(0);
                     let is_known = sequence < *expected;
-                    let code = match fate {
-                        Fate::Lose => continue,
-                        Fate::Refuse(ErrorCode::MESSAGE_TOO_LARGE) if is_known => ErrorCode::NONE,
-                        Fate::Refuse(code) => code,
-                        Fate::Store | Fate::StoreSilently if is_known => ErrorCode::DUPLICATE_SEQUENCE_NUMBER,
-                        Fate::Store | Fate::StoreSilently => {
+                    let code = match reply {
+                        Reply::Lose => continue,
+                        Reply::Refuse(ErrorCode::MESSAGE_TOO_LARGE) if is_known => ErrorCode::NONE,
+                        Reply::Refuse(code) => code,
+                        Reply::Store | Reply::StoreSilently if is_known => ErrorCode::DUPLICATE_SEQUENCE_NUMBER,
+                        Reply::Store | Reply::StoreSilently => {
                             prop_assert_eq!(sequence, *expected);
                             *expected += batch.records.count();
                             log.extend(values(batch));
@@ -523,7 +523,7 @@ proptest! {
                     };
                     codes.insert(*index, code);
                 }
-                let has_answer = !matches!(fate, Fate::Lose | Fate::StoreSilently);
+                let has_answer = !matches!(reply, Reply::Lose | Reply::StoreSilently);
                 let produced = has_answer.then(|| answer(&shipped, |index| codes[&index]));
                 producer.settle(shipped, produced.as_ref(), Instant::now(), &mut done);
                 check(&producer, None)?;
