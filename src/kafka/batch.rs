@@ -192,7 +192,7 @@ impl Records {
 
     /// Completes the header. Returns the batch in the form in which it is sent; it is in `compressed` if `compression` is
     /// on.
-    pub(super) fn seal<'a>(
+    pub(super) async fn seal<'a>(
         &'a mut self,
         stamp: Stamp,
         compression: Compression,
@@ -204,7 +204,8 @@ impl Records {
         } else {
             compressed.clear();
             compressed.resize(HEADER, 0);
-            compression.compress(&self.buffer[HEADER..], compressed)?;
+            let records = &self.buffer[HEADER..];
+            compression.compress(records, compressed).await?;
             compressed
         };
         let mut header = [0; HEADER];

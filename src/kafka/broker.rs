@@ -9,12 +9,12 @@ use std::{
 use bytes::Buf;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    task::{JoinError, spawn_blocking, yield_now},
+    task::{JoinError, spawn_blocking},
     time::{Instant, sleep, timeout},
 };
 
 use super::{
-    Compression, Credentials, Error, Metadata, Produced, ProducerId, Shipped,
+    Credentials, Error, Metadata, Produced, ProducerId, Shipped,
     error::Doing,
     request::{self, Api},
     response, sasl,
@@ -285,12 +285,8 @@ impl Shipped {
             let (Some(stamp), Ok(partition)) = (batch.stamp, i32::try_from(*partition)) else {
                 continue;
             };
-            let sealed = batch.records.seal(stamp, compression, compressed)?;
+            let sealed = batch.records.seal(stamp, compression, compressed).await?;
             all.push((partition, sealed));
-            if compression != Compression::None {
-                // Compressing a batch takes milliseconds, so let the other tasks of this thread run after each one.
-                yield_now().await;
-            }
         }
         Ok(all)
     }

@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use tokio::task::yield_now;
+
 /// The compression of the records in a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Compression {
@@ -20,6 +22,10 @@ const SNAPPY_JAVA: &[u8; 16] = b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01";
 /// The largest block of Snappy. The compressor works on blocks of this size anyway.
 const SNAPPY_BLOCK: usize = 64 << 10;
 
+/// The number of bytes that are compressed at a time. Other tasks of the thread run after each part. The slowest
+/// compression, gzip, needs about a millisecond for a part.
+const PART: usize = 32 << 10;
+
 // === impl Compression ===
 
 impl Compression {
@@ -34,30 +40,30 @@ impl Compression {
         }
     }
 
-    /// Appends the compressed `records` to `buffer`.
+    /// Appends the compressed `records` to `buffer`. Other tasks of this thread run in between.
     ///
     /// # Errors
     /// A compressor fails only if it cannot allocate memory.
-    pub(super) fn compress(self, records: &[u8], buffer: &mut Vec<u8>) -> io::Result<()> {
+    pub(super) async fn compress(self, records: &[u8], buffer: &mut Vec<u8>) -> io::Result<()> {
         match self {
             Self::None => buffer.extend(records),
             Self::Gzip => {
                 let level = flate2::Compression::default();
                 let mut encoder = flate2::write::GzEncoder::new(buffer, level);
-                encoder.write_all(records)?;
+                write_in_parts(&mut encoder, records).await?;
                 encoder.finish()?;
             }
-            Self::Snappy => snappy(records, buffer)?,
+            Self::Snappy => snappy(records, buffer).await?,
             Self::Lz4 => {
                 // The blocks are independent by default. Kafka refuses blocks that depend on each other.
                 let mut encoder = lz4_flex::frame::FrameEncoder::new(buffer);
-                encoder.write_all(records)?;
+                write_in_parts(&mut encoder, records).await?;
                 encoder.finish()?;
             }
             Self::Zstd => {
                 let level = zstd::DEFAULT_COMPRESSION_LEVEL;
                 let mut encoder = zstd::stream::write::Encoder::new(buffer, level)?;
-                encoder.write_all(records)?;
+                write_in_parts(&mut encoder, records).await?;
                 encoder.finish()?;
             }
         }
@@ -65,7 +71,15 @@ impl Compression {
     }
 }
 
-fn snappy(records: &[u8], buffer: &mut Vec<u8>) -> io::Result<()> {
+async fn write_in_parts(encoder: &mut impl Write, records: &[u8]) -> io::Result<()> {
+    for part in records.chunks(PART) {
+        encoder.write_all(part)?;
+        yield_now().await;
+    }
+    Ok(())
+}
+
+async fn snappy(records: &[u8], buffer: &mut Vec<u8>) -> io::Result<()> {
     let mut encoder = snap::raw::Encoder::new();
     buffer.extend(SNAPPY_JAVA);
     for block in records.chunks(SNAPPY_BLOCK) {
@@ -75,6 +89,7 @@ fn snappy(records: &[u8], buffer: &mut Vec<u8>) -> io::Result<()> {
         buffer.truncate(at + 4 + length);
         let length = u32::try_from(length).unwrap_or(u32::MAX);
         buffer[at..at + 4].copy_from_slice(&length.to_be_bytes());
+        yield_now().await;
     }
     Ok(())
 }

@@ -454,7 +454,9 @@ fn batch_of(wanted: &[Wanted]) -> Records {
 fn sealed(records: &mut Records, stamp: Stamp, compression: Compression) -> Vec<u8> {
     // The buffer for compression contains an older batch.
     let mut compressed = vec![0xee; 1000];
-    let sealed = records.seal(stamp, compression, &mut compressed);
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let seal = records.seal(stamp, compression, &mut compressed);
+    let sealed = runtime.expect("a runtime").block_on(seal);
     sealed.expect("compressed").to_vec()
 }
 
