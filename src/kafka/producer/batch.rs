@@ -35,6 +35,8 @@ pub(in crate::kafka) struct Batch {
     pub(super) failures: u32,
     /// The time of the first such answer.
     failed: Option<Instant>,
+    /// The number of connections that ended while the batch was in flight.
+    pub(super) cuts: u32,
     /// True if the batch was sent and no answer came, so the broker may have stored it.
     pub(super) is_in_doubt: bool,
     /// True if no more records can be added, because this is one part of a refused batch.
@@ -52,6 +54,7 @@ impl Batch {
             limit,
             begun,
             failures: 0,
+            cuts: 0,
             is_in_doubt: false,
             failed: None,
             is_closed: false,

@@ -1,18 +1,19 @@
-//! The size at which a batch is full.
+//! The size at which a batch or a request is full.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::BATCH_BYTES;
-
 /// The size at which a batch is full. It follows the limit of the topic, which brokers do not tell: a batch that is too
-/// large makes it smaller, and after some minutes, a new batch makes it larger again.
+/// large makes it smaller, and after some minutes, a new batch makes it larger again. The size of a request is limited in
+/// the same way, because a broker closes the connection if a request is larger than `socket.request.max.bytes`.
 ///
 /// Without this memory, each batch for a topic with a low limit would be refused and divided several times.
 #[derive(Debug)]
 pub(super) struct Limit {
     bytes: usize,
+    /// The size without any refusal.
+    most: usize,
     /// The time of the last change.
     changed: Option<Instant>,
 }
@@ -24,20 +25,21 @@ const GROW_AFTER: Duration = Duration::from_secs(5 * 60);
 // === impl Limit ===
 
 impl Limit {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(most: usize) -> Self {
         Self {
-            bytes: BATCH_BYTES,
+            bytes: most,
+            most,
             changed: None,
         }
     }
 
-    /// Returns the limit of a new batch.
-    pub(super) fn of_new_batch(&mut self, now: Instant) -> usize {
+    /// Returns the limit of a new batch or request.
+    pub(super) fn current(&mut self, now: Instant) -> usize {
         if let Some(changed) = self.changed
             && now.saturating_duration_since(changed) >= GROW_AFTER
         {
-            self.bytes = (self.bytes * 2).min(BATCH_BYTES);
-            self.changed = (self.bytes < BATCH_BYTES).then_some(now);
+            self.bytes = (self.bytes * 2).min(self.most);
+            self.changed = (self.bytes < self.most).then_some(now);
         }
         self.bytes
     }

@@ -67,6 +67,8 @@ pub(crate) struct Producer {
     turns: BTreeMap<i32, usize>,
     /// The size at which a new batch will be full.
     limit: Limit,
+    /// The size at which a request is full.
+    request_limit: Limit,
     /// True if batches are sent without waiting for more records.
     is_flushing: bool,
     /// The memory of all batches, in bytes.
@@ -113,7 +115,8 @@ impl Producer {
             reachable: BTreeSet::new(),
             sticky: 0,
             turns: BTreeMap::new(),
-            limit: Limit::new(),
+            limit: Limit::new(BATCH_BYTES),
+            request_limit: Limit::new(REQUEST_BYTES),
             is_flushing: false,
             memory: 0,
             bound: usize::MAX,
@@ -257,7 +260,7 @@ impl Producer {
             let capacity = capacity_for(size + HEADER, partition.expected.min(share));
             let used = self.spare.pop_if(|_| capacity == BATCH_BYTES);
             let records = used.unwrap_or_else(|| Records::new(capacity));
-            let limit = self.limit.of_new_batch(now);
+            let limit = self.limit.current(now);
             let batch = Batch::new(records, limit, now);
             self.memory += batch.memory();
             partition.waiting.push_back(batch);
@@ -297,6 +300,7 @@ impl Producer {
     pub(crate) fn collect(&mut self, leader: i32, now: Instant) -> Option<Shipped> {
         let mut batches = Vec::new();
         let mut size = 0;
+        let most = self.request_limit.current(now);
         // A request has room for the full batches of only some partitions. If each request began with the first partition,
         // the others would wait as long as the first ones are busy.
         let begin = self.turns.get(&leader).copied().unwrap_or_default();
@@ -327,7 +331,7 @@ impl Producer {
             partition.expected = batch.records.size();
             partition.is_in_flight = true;
             batches.push((index, batch));
-            if size >= REQUEST_BYTES {
+            if size >= most {
                 self.turns.insert(leader, index + 1);
                 break;
             }

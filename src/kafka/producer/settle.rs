@@ -79,6 +79,9 @@ impl Producer {
         outcomes: &mut Vec<Outcome>,
     ) -> Consequence {
         let mut consequence = Consequence::default();
+        if answer.is_none() {
+            self.shrink_requests(&shipped, now);
+        }
         for (index, mut batch) in shipped.batches {
             let answers = answer.map_or(&[][..], |it| &it.partitions);
             let found = answers
@@ -94,12 +97,23 @@ impl Producer {
             let Some(answer) = found else {
                 consequence.is_incomplete = answer.is_some();
                 batch.is_in_doubt = true;
+                batch.cuts += 1;
                 self.put_back(index, batch, outcomes);
                 continue;
             };
             self.settle_one(index, batch, answer, now, outcomes, &mut consequence);
         }
         consequence
+    }
+
+    /// Makes requests smaller if the broker hangs up on them again and again. A single request without an answer proves
+    /// nothing, because brokers restart.
+    fn shrink_requests(&mut self, shipped: &Shipped, now: Instant) {
+        let batches = &shipped.batches;
+        if batches.len() > 1 && batches.iter().all(|(_, batch)| batch.cuts > 0) {
+            let sizes = batches.iter().map(|(_, batch)| batch.records.size());
+            self.request_limit.shrink(sizes.sum(), now);
+        }
     }
 
     fn settle_one(

@@ -356,7 +356,7 @@ async fn a_single_record_that_is_too_large_makes_no_other_batch_smaller() {
         let consequence = producer.settle(shipped, Some(&refused), now, &mut Vec::new());
         assert!(consequence.refused.is_some());
     }
-    assert_eq!(producer.limit.of_new_batch(now), BATCH_BYTES);
+    assert_eq!(producer.limit.current(now), BATCH_BYTES);
 }
 
 /// Returns a key of each partition.
@@ -366,6 +366,35 @@ fn keys(partitions: usize) -> Vec<[u8; 4]> {
         keys.find(|key| partition_of(key, partitions) == partition)
     };
     (0..partitions).map(|it| key(it).expect("a key")).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_on_which_brokers_hang_up_gets_smaller() {
+    let partitions = REQUEST_BYTES / BATCH_BYTES;
+    let mut producer = producer(partitions);
+    let now = Instant::now();
+    for (key, place) in keys(partitions).iter().zip(0..) {
+        let value = vec![b'x'; BATCH_BYTES - 200];
+        append(&mut producer, Some(key), &value, place);
+    }
+    let mut counts = Vec::new();
+    loop {
+        let shipped = producer.collect(LEADER, now).expect("batches");
+        counts.push(shipped.batches.len());
+        assert!(counts.len() < 9, "{counts:?}");
+        // The largest request of this broker has 1 MiB.
+        if shipped.batches.len() <= 4 {
+            let stored = answer(&shipped, |_| ErrorCode::NONE);
+            producer.settle(shipped, Some(&stored), now, &mut Vec::new());
+            break;
+        }
+        producer.settle(shipped, None, now, &mut Vec::new());
+    }
+    // A broker that restarts hangs up once.
+    assert_eq!(counts, [16, 16, 8, 4]);
+    let small = producer.request_limit.current(now);
+    let later = now + Duration::from_secs(3600);
+    assert_eq!(producer.request_limit.current(later), 2 * small);
 }
 
 #[tokio::test(start_paused = true)]
