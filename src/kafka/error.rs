@@ -140,6 +140,17 @@ impl Error {
         }
     }
 
+    /// Returns whether the broker refused the login, or does not know the password.
+    pub(crate) fn is_of_login(&self) -> bool {
+        match self {
+            Self::Code { doing, .. } => {
+                matches!(doing, Doing::SaslHandshake | Doing::SaslAuthenticate)
+            }
+            Self::Mechanism { .. } | Self::Scram(_) => true,
+            _ => false,
+        }
+    }
+
     /// Returns the code with which the broker answered.
     pub(crate) fn code(&self) -> Option<ErrorCode> {
         match self {

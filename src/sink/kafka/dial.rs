@@ -1,6 +1,6 @@
 //! The connection to one broker: lookup, dial, TLS and login.
 
-use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, future::ready, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
@@ -168,7 +168,7 @@ impl Kafka {
                 connected.map_err(|(stage, cause)| ConnectError::new(stage, endpoint, cause))
             }
         });
-        let connected = race(attempts, |broker| std::future::ready(Ok(broker))).await;
+        let connected = first(attempts).await;
         // The resolver returns at least one address, so there is at least one error.
         connected.map_err(|errors| {
             ConnectError::most_telling(errors).unwrap_or_else(|| {
@@ -273,6 +273,31 @@ fn of_broker(cause: ConnectCause) -> ConnectCause {
     }
 }
 
+/// Returns the result of the first attempt that succeeds, as [`race`] does. If a broker refuses the login, makes no other
+/// attempt, because each one counts as a failed login, and some brokers lock the account of a user after several.
+///
+/// # Errors
+/// If all attempts that were made fail.
+pub(super) async fn first<A, T>(
+    attempts: impl ExactSizeIterator<Item = A>,
+) -> Result<T, Vec<ConnectError>>
+where
+    A: Future<Output = Result<T, ConnectError>>,
+{
+    let attempts = attempts.map(|attempt| async {
+        match attempt.await {
+            Err(error) if is_refused_login(&error) => Ok(Err(vec![error])),
+            result => result.map(Ok),
+        }
+    });
+    let result = race(attempts, |result| ready(Ok(result))).await;
+    result.unwrap_or_else(Err)
+}
+
+fn is_refused_login(error: &ConnectError) -> bool {
+    matches!(&error.cause, ConnectCause::Kafka(error) if error.is_of_login())
+}
+
 fn compression(configured: KafkaCompression) -> Compression {
     match configured {
         KafkaCompression::None => Compression::None,
@@ -288,5 +313,31 @@ fn mechanism(configured: SaslMechanism) -> Mechanism {
         SaslMechanism::Plain => Mechanism::Plain,
         SaslMechanism::ScramSha256 => Mechanism::ScramSha256,
         SaslMechanism::ScramSha512 => Mechanism::ScramSha512,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::kafka::{Error, ScramError};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_login_is_tried_at_no_other_broker() {
+        let attempts = |error: fn() -> Error| async move {
+            let made = Cell::new(0);
+            let attempts = (0..5).map(|_| async {
+                made.set(made.get() + 1);
+                let cause = KafkaError::Broker(Subject::default(), error());
+                let cause = ConnectCause::Kafka(cause);
+                Err::<(), _>(ConnectError::new(Stage::Handshake, "broker", cause))
+            });
+            let errors = first(attempts).await.expect_err("no broker works");
+            (made.get(), errors.len())
+        };
+        let wrong = || Error::Scram(ScramError::WrongSignature);
+        assert_eq!(attempts(wrong).await, (1, 1));
+        assert_eq!(attempts(|| Error::NoTopic).await, (5, 5));
     }
 }

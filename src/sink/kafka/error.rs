@@ -73,6 +73,12 @@ impl KafkaError {
         }
     }
 
+    /// Returns whether a broker refused the login. Another broker would refuse it, too, because all brokers of a cluster
+    /// have the same users.
+    pub(super) fn is_of_login(&self) -> bool {
+        matches!(self, Self::Broker(_, error) if error.is_of_login() && !error.is_passing())
+    }
+
     /// Returns whether a connection broke, so that another attempt may succeed without any change.
     pub(crate) fn is_of_network(&self) -> bool {
         matches!(self, Self::Broker(_, error) if error.is_of_network())
