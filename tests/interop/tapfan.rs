@@ -13,6 +13,7 @@ use crate::process::{Process, eventually, unused};
 /// A running `tapfan run`.
 pub(crate) struct Tapfan {
     process: Process,
+    tapfile: PathBuf,
 }
 
 /// The address of a listener of tapfan. The test waits until tapfan listens there.
@@ -39,7 +40,7 @@ impl Tapfan {
         let path = unused(dir, "Tapfile");
         fs::write(&path, tapfile).expect("a file in a directory of our own");
         let mut command = Command::new(env!("CARGO_BIN_EXE_tapfan"));
-        command.arg("run").arg("-c").arg(path);
+        command.arg("run").arg("-c").arg(&path);
         command.arg("--log-level").arg(level);
         let mut process = Process::start(dir, command);
         eventually("tapfan to listen", || {
@@ -49,7 +50,25 @@ impl Tapfan {
                 Listening::Tcp(address) => TcpStream::connect(address).map(drop),
             }
         });
-        Self { process }
+        Self {
+            process,
+            tapfile: path,
+        }
+    }
+
+    /// Replaces the text of the configuration, and waits until tapfan has applied it.
+    pub(crate) fn reload(&self, tapfile: &str) {
+        let count = || {
+            let output = self.process.output();
+            output.matches("reloaded the configuration").count()
+        };
+        let before = count();
+        let fresh = self.tapfile.with_extension("new");
+        fs::write(&fresh, tapfile).expect("a file in a directory of our own");
+        fs::rename(&fresh, &self.tapfile).expect("a file of our own");
+        eventually("the reload", || {
+            (count() > before).then_some(()).ok_or("not reloaded")
+        });
     }
 
     /// Sends SIGTERM, and asserts that tapfan drains and exits with status 0. Returns the output of

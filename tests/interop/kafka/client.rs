@@ -54,6 +54,11 @@ impl Client {
         ));
     }
 
+    /// Adds partitions to a topic, until it has `partitions`. Waits until each has a leader.
+    pub(crate) fn grow(&mut self, topic: &str, partitions: u32) {
+        self.run(&format!("grow {topic} {partitions}"));
+    }
+
     /// Deletes a topic.
     pub(crate) fn delete(&mut self, topic: &str) {
         self.run(&format!("delete {topic}"));

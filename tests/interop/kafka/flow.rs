@@ -23,7 +23,8 @@ use crate::{
 
 /// The number of frames per second.
 pub(crate) const RATE: u64 = 20_000;
-/// The number of different identities. Frame `n` has the identity `n % IDENTITIES`.
+/// The number of different identities and clients. Frame `n` has the identity and the client
+/// `n % IDENTITIES`.
 const IDENTITIES: u64 = 8;
 
 /// A thread that sends numbered frames.
@@ -62,6 +63,11 @@ impl Flow {
         }
     }
 
+    /// Returns the number of frames that have been sent.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
     /// Ends the stream, and waits until tapfan has read all of it. Returns the number of frames.
     pub(crate) fn stop(self) -> u64 {
         self.is_over.store(true, Ordering::Relaxed);
@@ -96,10 +102,12 @@ fn send(stream: &mut UnixStream, is_over: &AtomicBool, sent: &AtomicU64) {
 
 /// Returns the frame with this number: a query, whose field `extra` is the number.
 pub(crate) fn frame(number: u64) -> Vec<u8> {
-    let identity = format!("server-{}", number % IDENTITIES);
+    let source = number % IDENTITIES;
+    let identity = format!("server-{source}");
+    let client = u8::try_from(source).expect("a small number");
     let message = [
         // The type CLIENT_QUERY, over UDP and IPv4.
-        &[0x08, 5, 0x10, 1, 0x18, 1, 0x22, 4, 192, 0, 2, 7][..],
+        &[0x08, 5, 0x10, 1, 0x18, 1, 0x22, 4, 192, 0, 2, client][..],
         &query_time(),
         &[0x52, 60],
         &[0xab; 60],
@@ -145,7 +153,7 @@ pub(crate) fn large_frame(size: usize) -> Vec<u8> {
 }
 
 /// Returns the number of a frame.
-fn number_of(frame: &[u8]) -> u64 {
+pub(crate) fn number_of(frame: &[u8]) -> u64 {
     let dnstap = Dnstap::parse(frame);
     let extra = dnstap.outer_field(EXTRA).expect("a numbered frame");
     u64::from_be_bytes(extra.try_into().expect("eight bytes"))
@@ -161,10 +169,55 @@ pub(crate) fn assert_stored(topic: &str, records: &[Record], sent: u64) {
     );
 }
 
+/// Asserts that `records` are the frames `0..sent`, each of them once and byte for byte, and that
+/// the frames of each partition are in order. The records have no keys.
+pub(crate) fn assert_stored_without_keys(topic: &str, records: &[Record], sent: u64) {
+    let mut last = BTreeMap::new();
+    for record in records {
+        let number = number_of(&record.value);
+        if let Some(before) = last.insert(record.partition, number) {
+            assert!(number > before, "{topic}: {number} follows {before}");
+        }
+    }
+    let missing = gaps(topic, records, sent);
+    assert!(
+        missing.is_empty(),
+        "{topic}: {missing:?} of {sent} are missing"
+    );
+}
+
+/// Asserts that each of the first `partitions` partitions has records of frames that were sent after
+/// the frame `number`.
+pub(crate) fn assert_each_partition_goes_on(
+    topic: &str,
+    records: &[Record],
+    partitions: u32,
+    number: u64,
+) {
+    let later = records.iter().filter(|it| number_of(&it.value) > number);
+    let found: BTreeSet<u32> = later.map(|record| record.partition).collect();
+    let all: BTreeSet<u32> = (0..partitions).collect();
+    assert_eq!(found, all, "{topic}: the partitions after {number}");
+}
+
 /// Returns the frames of `0..sent` that are not in `records`. Asserts that each other frame is there
 /// once and byte for byte, and that the frames of each identity are in order in one partition.
 pub(crate) fn missing(topic: &str, records: &[Record], sent: u64) -> Vec<Range<u64>> {
     let mut last = BTreeMap::new();
+    for record in records {
+        let number = number_of(&record.value);
+        let place = (record.partition, number);
+        if let Some((partition, before)) = last.insert(number % IDENTITIES, place) {
+            assert!(number > before, "{topic}: {number} follows {before}");
+            assert_eq!(record.partition, partition, "{topic}: {number}, {before}");
+        }
+    }
+    gaps(topic, records, sent)
+}
+
+/// Returns the frames of `0..sent` that are not in `records`. Asserts that each other frame is there
+/// once and byte for byte.
+pub(crate) fn gaps(topic: &str, records: &[Record], sent: u64) -> Vec<Range<u64>> {
     let mut numbers = BTreeSet::new();
     for record in records {
         let number = number_of(&record.value);
@@ -173,11 +226,6 @@ pub(crate) fn missing(topic: &str, records: &[Record], sent: u64) -> Vec<Range<u
             "{topic}: the bytes of {number}"
         );
         assert!(numbers.insert(number), "{topic}: {number} is stored twice");
-        let place = (record.partition, number);
-        if let Some((partition, before)) = last.insert(number % IDENTITIES, place) {
-            assert!(number > before, "{topic}: {number} follows {before}");
-            assert_eq!(record.partition, partition, "{topic}: {number}, {before}");
-        }
     }
     let mut missing = Vec::new();
     let mut next = 0;

@@ -1,7 +1,7 @@
 //! Tests that every frame is stored exactly once when a broker is killed, that a topic that was
 //! created again gets every later frame once, and that other sinks do not notice.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use tempfile::TempDir;
 
@@ -9,7 +9,7 @@ use crate::{
     collector::Collector,
     kafka::{
         cluster::Cluster,
-        flow::{Flow, RATE, assert_stored, missing},
+        flow::{Flow, RATE, assert_stored, assert_stored_without_keys, missing, number_of},
         scrapes::Scrapes,
     },
     process::free_address,
@@ -25,6 +25,8 @@ pub(crate) struct TestBed {
     pub(crate) flow: Flow,
     pub(crate) scrapes: Scrapes,
     other: Collector,
+    /// The configuration without the sinks that write to Kafka.
+    base: String,
 }
 
 // === impl TestBed ===
@@ -38,34 +40,52 @@ impl TestBed {
             free_address(),
         );
         let collector = Collector::unix(&other);
-        let tapfile = format!(
+        let base = format!(
             "listen unix://{}\nadmin {admin}\nmemory 2GiB\ndrain 30s\n\
-             dnstap unix://{} full 1 16 {{\n name other\n}}\n{sinks}",
+             dnstap unix://{} full 1 16 {{\n name other\n}}\n",
             ingress.display(),
             other.display(),
         );
+        let tapfile = format!("{base}{sinks}");
         let tapfan = Tapfan::start(dir, &tapfile, &Listening::Unix(ingress.clone()));
         Self {
             tapfan,
             flow: Flow::start(&ingress),
             scrapes: Scrapes::start(admin),
             other: collector,
+            base,
         }
+    }
+
+    /// Replaces the sinks that write to Kafka.
+    fn reload(&self, sinks: &str) {
+        self.tapfan.reload(&format!("{}{sinks}", self.base));
     }
 
     /// Ends the traffic, waits until the sinks have delivered everything, and stops tapfan. Asserts
     /// that the other sink has lost nothing. Returns the number of frames, and the log.
     pub(crate) fn finish(self, sinks: &[&str]) -> (u64, String) {
+        let (sent, log, resent) = self.end(sinks);
+        assert_eq!(resent, 0, "frames were sent again");
+        (sent, log)
+    }
+
+    /// As [`finish`](Self::finish), but the sinks may have resent frames. Returns the number of frames,
+    /// and the number of frames that were resent.
+    pub(crate) fn finish_with_resent(self, sinks: &[&str]) -> (u64, u64) {
+        let (sent, _, resent) = self.end(sinks);
+        (sent, resent)
+    }
+
+    fn end(self, sinks: &[&str]) -> (u64, String, u64) {
         let sent = self.flow.stop();
-        self.scrapes.has_all("other", sent);
-        for sink in sinks {
-            self.scrapes.has_all(sink, sent);
-        }
+        let all = sinks.iter().chain(&["other"]);
+        let resent = all.map(|sink| self.scrapes.has_all(sink, sent)).sum();
         self.scrapes.end();
         let log = self.tapfan.stop();
         self.other.wait_for_the_end();
         assert_eq!(self.other.frames().len() as u64, sent, "at the other sink");
-        (sent, log)
+        (sent, log, resent)
     }
 }
 
@@ -75,35 +95,67 @@ fn a_killed_broker_stores_every_frame_once() {
     let dir = TempDir::new().expect("a directory");
     let dir = dir.path();
     let mut cluster = Cluster::start(dir, 1);
-    for topic in ["queued", "spooled"] {
+    let topics = ["queued", "spooled", "keyless"];
+    for topic in topics {
         cluster.client.create(topic, 3, 1, "");
     }
     let brokers = cluster.addresses();
     let sinks = format!(
         "dnstap kafka://{brokers}/queued {LONG_QUEUE} {{\n name queued\n record_key identity\n compression lz4\n}}\n\
-         dnstap kafka://{brokers}/spooled full {{\n name spooled\n record_key identity\n spool {}/spool 1GiB\n}}\n",
+         dnstap kafka://{brokers}/spooled full {{\n name spooled\n record_key identity\n spool {}/spool 1GiB\n}}\n\
+         dnstap kafka://{brokers}/keyless {LONG_QUEUE} {{\n name keyless\n}}\n",
         dir.display()
     );
     let bed = TestBed::start(dir, &sinks);
-    for sink in ["queued", "spooled"] {
+    for sink in topics {
         bed.scrapes.delivers(sink, 20_000);
     }
     for _ in 0..2 {
         bed.flow.pass(RATE);
         cluster.broker(0).kill();
-        for sink in ["queued", "spooled"] {
+        for sink in topics {
             bed.scrapes.until(sink, "tapfan_sink_up", |up| up == 0.0);
         }
         bed.flow.pass(RATE);
         cluster.broker(0).restart();
-        for sink in ["queued", "spooled"] {
+        for sink in topics {
             bed.scrapes.delivers(sink, 20_000);
         }
     }
-    let (sent, _) = bed.finish(&["queued", "spooled"]);
+    let (sent, _) = bed.finish(&topics);
     for topic in ["queued", "spooled"] {
         assert_stored(topic, &cluster.client.read(topic), sent);
     }
+    assert_stored_without_keys("keyless", &cluster.client.read("keyless"), sent);
+}
+
+#[test]
+#[ignore = "needs Kafka: tests/interop/install.sh"]
+fn a_reload_during_an_outage_counts_the_frames_that_are_stored_twice() {
+    let dir = TempDir::new().expect("a directory");
+    let dir = dir.path();
+    let mut cluster = Cluster::start(dir, 1);
+    cluster.client.create("topic", 3, 1, "");
+    let brokers = cluster.addresses();
+    let sinks = |linger| {
+        format!(
+            "dnstap kafka://{brokers}/topic {LONG_QUEUE} {{\n name topic\n linger {linger}ms\n}}\n"
+        )
+    };
+    let bed = TestBed::start(dir, &sinks(5));
+    bed.scrapes.delivers("topic", 20_000);
+    cluster.broker(0).kill();
+    bed.scrapes.until("topic", "tapfan_sink_up", |up| up == 0.0);
+    bed.flow.pass(RATE);
+    bed.reload(&sinks(6));
+    cluster.broker(0).restart();
+    bed.scrapes.delivers("topic", 40_000);
+    let (sent, resent) = bed.finish_with_resent(&["topic"]);
+    let records = cluster.client.read("topic");
+    let numbers: BTreeSet<u64> = records.iter().map(|it| number_of(&it.value)).collect();
+    assert!(numbers.iter().copied().eq(0..sent), "a frame is missing");
+    let repeated = (records.len() - numbers.len()) as u64;
+    assert!(repeated <= resent, "{repeated} twice, {resent} sent again");
 }
 
 #[test]

@@ -74,14 +74,12 @@ impl Scrapes {
 
     /// Returns the number of frames that a sink has delivered.
     pub(crate) fn delivered(&self, sink: &str) -> u64 {
-        let delivered = self.value("tapfan_sink_delivered_frames_total", sink);
-        // A whole number far below 2^52.
-        format!("{delivered:.0}").parse().expect("a whole number")
+        whole(self.value("tapfan_sink_delivered_frames_total", sink))
     }
 
-    /// Waits until a sink has delivered all `frames`. Asserts that it has dropped and resent
-    /// none.
-    pub(crate) fn has_all(&self, sink: &str, frames: u64) {
+    /// Waits until a sink has delivered all `frames`. Asserts that it has dropped none. Returns the
+    /// number of frames that it has resent.
+    pub(crate) fn has_all(&self, sink: &str, frames: u64) -> u64 {
         let frames = f64::from(u32::try_from(frames).expect("few frames"));
         let name = "tapfan_sink_delivered_frames_total";
         self.until(sink, name, |delivered| delivered >= frames);
@@ -89,12 +87,13 @@ impl Scrapes {
         let offered = self.value("tapfan_sink_offered_frames_total", sink);
         let unconfirmed = self.value("tapfan_sink_unconfirmed_frames", sink);
         let resent = self.value("tapfan_sink_resent_frames_total", sink);
-        let is_complete = dropped + unconfirmed + resent < 0.5 && (offered - frames).abs() < 0.5;
+        let is_complete = dropped + unconfirmed < 0.5 && (offered - frames).abs() < 0.5;
         assert!(
             is_complete,
             "{sink}: {frames} sent, {offered} offered, {dropped} dropped, {unconfirmed} unconfirmed, \
              {resent} resent"
         );
+        whole(resent)
     }
 
     /// Ends the thread. Asserts that it has scraped often.
@@ -107,6 +106,11 @@ impl Scrapes {
 
 fn lock(samples: &Mutex<Samples>) -> std::sync::MutexGuard<'_, Samples> {
     samples.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Returns a count, which is far below 2^52.
+fn whole(count: f64) -> u64 {
+    format!("{count:.0}").parse().expect("a whole number")
 }
 
 fn scrape(address: SocketAddr) -> Samples {

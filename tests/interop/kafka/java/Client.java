@@ -19,6 +19,7 @@ import java.util.concurrent.ExecutionException;
 import java.util.stream.Collectors;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.NewPartitionReassignment;
+import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.ScramCredentialInfo;
 import org.apache.kafka.clients.admin.ScramMechanism;
@@ -89,6 +90,8 @@ public final class Client {
                 return create(words);
             case "delete":
                 return delete(words[1]);
+            case "grow":
+                return grow(words[1], Integer.parseInt(words[2]));
             case "leaders":
                 return leaders(words[1]).entrySet().stream()
                         .map(entry -> entry.getKey() + "=" + entry.getValue())
@@ -116,10 +119,20 @@ public final class Client {
         int partitions = Integer.parseInt(words[2]);
         NewTopic topic = new NewTopic(words[1], partitions, Short.parseShort(words[3])).configs(settings);
         admin.createTopics(List.of(topic)).all().get();
+        return awaitLeaders(words[1], partitions);
+    }
+
+    /** Adds partitions to a topic, and waits for leaders: grow TOPIC PARTITIONS. */
+    private String grow(String topic, int partitions) throws Exception {
+        admin.createPartitions(Map.of(topic, NewPartitions.increaseTo(partitions))).all().get();
+        return awaitLeaders(topic, partitions);
+    }
+
+    private String awaitLeaders(String topic, int partitions) throws Exception {
         long end = System.nanoTime() + DEADLINE.toNanos();
         while (System.nanoTime() < end) {
             try {
-                Map<Integer, Integer> leaders = leaders(words[1]);
+                Map<Integer, Integer> leaders = leaders(topic);
                 if (leaders.size() == partitions && !leaders.containsValue(-1)) {
                     return "";
                 }
