@@ -116,6 +116,7 @@ closed_set! {
         Io => "io",
         WriteTimeout => "write_timeout",
         Protocol => "protocol",
+        NotStored => "not_stored",
         Stopped => "stopped",
         Aborted => "aborted",
         Rotated => "rotated",
@@ -143,7 +144,8 @@ impl Disconnect {
             Self::Unreachable => Reason::Unreachable,
             Self::Io(_) | Self::File(_) | Self::BrokerLost(_) => Reason::Io,
             Self::Stalled(_) | Self::FileStalled(_) => Reason::WriteTimeout,
-            Self::Protocol(_) | Self::Broker(_) => Reason::Protocol,
+            Self::Protocol(_) => Reason::Protocol,
+            Self::Broker(_) => Reason::NotStored,
             Self::Stopped
             | Self::Unconfirmed { .. }
             | Self::FileUnfinished(_)
@@ -205,6 +207,12 @@ mod tests {
         the collector did not answer STOP with FINISH for 4.0s; up to 65536 bytes for it are still in the kernel, which keeps sending them while this machine or container runs
         "
         );
+    }
+
+    #[test]
+    fn a_broker_that_cannot_store_frames_has_not_broken_the_protocol() {
+        let error = io::Error::other("broker 1: TOPIC_AUTHORIZATION_FAILED");
+        assert_eq!(Disconnect::Broker(Box::new(error)).label(), "not_stored");
     }
 
     #[test]
