@@ -254,7 +254,7 @@ fn of_brokers() -> io::Result<()> {
     let versions = |newest| answer(&[b"\0\0\0\0\0\x05\0\0\0\0\0", &[newest], others]);
     let log_in = [answer(&[b"\0\0\0\0\0\x01\0\x05PLAIN"]), answer(&[b"\0\0\xff\xff\0\0\0\0"])].concat();
     let partition = |number: u8, leader: u8| {
-        [b"\0\0\0\0\0".as_slice(), &[number, 0, 0, 0, leader], b"\0\0\0\x01\0\0\0\x01", &[0; 8]].concat()
+        [b"\0\0\0\0\0".as_slice(), &[number, 0, 0, 0, leader], b"\0\0\0\x05\0\0\0\x01\0\0\0\x01", &[0; 8]].concat()
     };
     let metadata = |leaders: [u8; 2]| {
         let brokers = b"\0\0\0\0\0\0\0\x02\0\0\0\x01\0\x01a\0\0\x23\x84\xff\xff\0\0\0\x02\0\x01b\0\0\x23\x84\xff\xff";

@@ -13,7 +13,8 @@ pub(super) struct Api {
 pub(super) const API_VERSIONS: Api = Api::new(Doing::ApiVersions, 18, 0);
 pub(super) const SASL_HANDSHAKE: Api = Api::new(Doing::SaslHandshake, 17, 1);
 pub(super) const SASL_AUTHENTICATE: Api = Api::new(Doing::SaslAuthenticate, 36, 0);
-pub(super) const METADATA: Api = Api::new(Doing::Metadata, 3, 5);
+/// Version 7 has the epochs of leaders.
+pub(super) const METADATA: Api = Api::new(Doing::Metadata, 3, 7);
 pub(super) const INIT_PRODUCER_ID: Api = Api::new(Doing::InitProducerId, 22, 0);
 /// Version 8 names the records that the broker refuses.
 pub(super) const PRODUCE: Api = Api::new(Doing::Produce, 0, 8);

@@ -20,6 +20,8 @@ pub(crate) struct Metadata {
     pub(crate) brokers: Vec<Node>,
     /// The leader of each partition, by the number of the partition. `None` if the partition has no leader now.
     pub(crate) leaders: Vec<Option<i32>>,
+    /// The epoch of each leader. It grows whenever the partition gets another leader. -1 if it is not known.
+    pub(crate) epochs: Vec<i32>,
 }
 
 /// A broker of the cluster.
@@ -159,42 +161,44 @@ pub(super) fn metadata(bytes: &[u8], topic: &str) -> Result<Metadata, Error> {
         let code = reader.i16()?;
         let is_it = reader.string()? == topic;
         let _is_internal = reader.boolean()?;
-        let mut leaders = Vec::new();
+        let (mut leaders, mut epochs) = (Vec::new(), Vec::new());
         reader.each(|reader| {
-            let (index, leader) = partition(reader)?;
+            let (index, leader, epoch) = partition(reader)?;
             if let Ok(index) = usize::try_from(index)
                 && is_it
                 && index < PARTITIONS_AT_MOST
             {
                 if leaders.len() <= index {
                     leaders.resize(index + 1, None);
+                    epochs.resize(index + 1, -1);
                 }
                 leaders[index] = leader;
+                epochs[index] = epoch;
             }
             Ok(())
         })?;
         if is_it {
-            found = check(Doing::Metadata, code, None).map(|()| leaders);
+            found = check(Doing::Metadata, code, None).map(|()| (leaders, epochs));
         }
         Ok(())
     })?;
-    metadata.leaders = found?;
+    (metadata.leaders, metadata.epochs) = found?;
     if metadata.leaders.is_empty() {
         return Err(Error::NoTopic);
     }
     Ok(metadata)
 }
 
-/// Reads a partition. Returns its number and its leader.
-fn partition(reader: &mut Reader<'_>) -> Result<(i32, Option<i32>), Error> {
+/// Reads a partition. Returns its number, its leader, and the epoch of the leader.
+fn partition(reader: &mut Reader<'_>) -> Result<(i32, Option<i32>, i32), Error> {
     let _code = reader.i16()?;
-    let (index, leader) = (reader.i32()?, reader.i32()?);
+    let (index, leader, epoch) = (reader.i32()?, reader.i32()?, reader.i32()?);
     // Three lists of broker ids: replicas, in-sync replicas, offline replicas.
     for _ in 0..3 {
         reader.each(|reader| reader.i32().map(|_| ()))?;
     }
     // The leader is -1 if there is none. The code says the same.
-    Ok((index, Some(leader).filter(|leader| *leader >= 0)))
+    Ok((index, Some(leader).filter(|leader| *leader >= 0), epoch))
 }
 
 pub(super) fn init_producer_id(bytes: &[u8]) -> Result<ProducerId, Error> {

@@ -115,8 +115,8 @@ fn batches(partitions: usize, bytes: usize, compression: Compression) -> Shipped
     });
     producer.set_id(ProducerId { id: 7, epoch: 0 });
     producer.set_leaders(&Metadata {
-        brokers: Vec::new(),
         leaders: vec![Some(1); partitions],
+        ..Metadata::default()
     });
     producer.set_reachable(1, true);
     producer.flush(true);

@@ -170,7 +170,7 @@ fn a_broker_that_lacks_a_request_is_named_as_the_cause() {
     insta::assert_snapshot!(errors.join("\n"), @"
     the broker supports versions 0 to 6 of Produce requests, and tapfan uses versions 7 to 8; tapfan needs Kafka 2.1 or later
     the broker supports versions 9 to 13 of Produce requests, and tapfan uses versions 7 to 8; is there a later version of tapfan?
-    the broker supports versions 10 to 13 of Metadata requests, and tapfan uses version 5; is there a later version of tapfan?
+    the broker supports versions 10 to 13 of Metadata requests, and tapfan uses version 7; is there a later version of tapfan?
     the broker does not support InitProducerId requests; tapfan needs Kafka 2.1 or later
     the broker does not support SaslAuthenticate requests; tapfan needs Kafka 2.1 or later
     ");
@@ -276,7 +276,7 @@ proptest! {
     #[test]
     fn metadata_are_read_correctly(
         brokers in vec((any::<i32>(), "[a-z.]{0,20}", any::<u16>(), option::of("[a-z]{1,5}")), 0..10),
-        leaders in vec(option::of(0..1000_i32), 1..50),
+        leaders in vec((option::of(0..1000_i32), -1..50_i32), 1..50),
         backwards: bool,
     ) {
         let theirs = brokers.iter().map(|(id, host, port, rack)| {
@@ -286,7 +286,7 @@ proptest! {
                 .with_port((*port).into())
                 .with_rack(rack.as_deref().map(text))
         });
-        let mut partitions: Vec<_> = (0..).zip(&leaders).map(|(index, leader)| partition(index, *leader)).collect();
+        let mut partitions: Vec<_> = (0..).zip(&leaders).map(|(index, (leader, epoch))| partition(index, *leader).with_leader_epoch(*epoch)).collect();
         if backwards {
             partitions.reverse();
         }
@@ -298,7 +298,8 @@ proptest! {
             .with_topics(vec![other.clone(), topic_of("dns", partitions), other]);
         let body = body(&response, request::METADATA);
         let nodes = brokers.into_iter().map(|(id, host, port, _)| Node { id, host, port });
-        let expected = Metadata { brokers: nodes.collect(), leaders };
+        let (leaders, epochs) = leaders.into_iter().unzip();
+        let expected = Metadata { brokers: nodes.collect(), leaders, epochs };
         prop_assert_eq!(response::metadata(&body, "dns").expect("metadata"), expected);
         each_part_is_truncated(&body, |it| response::metadata(it, "dns"));
         let missing = response::metadata(&body, "dns2");

@@ -130,9 +130,9 @@ fn body(key: i16, port: u16) -> Vec<u8> {
             put_text(&mut body, TOPIC);
             body.put_u8(0);
             body.put_i32(1);
-            // Partition 0 without an error. Its leader and its only replica, in sync, are broker 1.
+            // Partition 0 without an error. Its leader, since epoch 0, and its only replica, in sync, are broker 1.
             body.put_i16(0);
-            put_all_i32(&mut body, &[0, 1, 1, 1, 1, 1, 0]);
+            put_all_i32(&mut body, &[0, 1, 0, 1, 1, 1, 1, 0]);
         }
         INIT_PRODUCER_ID => {
             body.put_i32(0);

@@ -19,6 +19,7 @@ mod settle;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    iter::repeat,
     time::Duration,
 };
 
@@ -181,8 +182,11 @@ impl Producer {
         if self.partitions.len() < self.count {
             self.partitions.resize_with(self.count, Partition::default);
         }
-        let missing = std::iter::repeat(&None);
-        let leaders = metadata.leaders.iter().chain(missing);
+        let epochs = metadata.epochs.iter().chain(repeat(&-1));
+        for (partition, epoch) in self.partitions.iter_mut().zip(epochs) {
+            partition.epoch = *epoch;
+        }
+        let leaders = metadata.leaders.iter().chain(repeat(&None));
         for (partition, leader) in self.partitions.iter_mut().zip(leaders) {
             if partition.leader != *leader {
                 partition.leader = *leader;
@@ -200,6 +204,15 @@ impl Producer {
             }
         }
         outcomes
+    }
+
+    /// Returns whether the topic had more partitions, or a partition had a later leader, in the metadata that the producer
+    /// has. Then the broker that sent `metadata` does not know the newest state, or the topic was created again.
+    pub(crate) fn is_older(&self, metadata: &Metadata) -> bool {
+        let known = self.partitions.iter().take(self.count);
+        let mut each = known.zip(&metadata.epochs);
+        let has_older = each.any(|(partition, epoch)| (0..partition.epoch).contains(epoch));
+        has_older || metadata.leaders.len() < self.count
     }
 
     /// Returns the leaders of all partitions.

@@ -10,6 +10,8 @@ use super::batch::Batch;
 pub(super) struct Partition {
     /// The broker that is the leader now.
     pub(super) leader: Option<i32>,
+    /// The epoch of this leader.
+    pub(super) epoch: i32,
     /// True if there is a connection to the leader.
     pub(super) is_reachable: bool,
     /// The sequence number of the next batch that gets a stamp.

@@ -22,8 +22,8 @@ fn producer(partitions: usize) -> Producer {
 
 fn led_by(leaders: &[i32]) -> Metadata {
     Metadata {
-        brokers: Vec::new(),
         leaders: leaders.iter().copied().map(Some).collect(),
+        ..Metadata::default()
     }
 }
 
@@ -226,6 +226,26 @@ async fn a_partition_that_moves_to_a_broker_with_a_connection_gets_records() {
 }
 
 /// A broker calls a batch a duplicate if its sequence numbers were used before, and does not store it.
+#[test]
+fn metadata_with_fewer_partitions_or_an_earlier_leader_are_older() {
+    let mut producer = producer(2);
+    let state = |epochs: &[i32]| Metadata {
+        leaders: vec![Some(LEADER); epochs.len()],
+        epochs: epochs.to_vec(),
+        ..Metadata::default()
+    };
+    producer.set_leaders(&state(&[3, 5]));
+    for older in [&[3][..], &[3, 4], &[0, 9]] {
+        assert!(producer.is_older(&state(older)), "{older:?}");
+    }
+    // A broker says -1 if it does not know the epoch.
+    for newer in [&[3, 5][..], &[3, 6], &[3, 5, 0], &[-1, -1]] {
+        assert!(!producer.is_older(&state(newer)), "{newer:?}");
+    }
+    producer.set_leaders(&state(&[0]));
+    assert!(!producer.is_older(&state(&[1])));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_partition_that_vanishes_and_returns_uses_no_sequence_number_twice() {
     let mut producer = producer(2);

@@ -1,6 +1,6 @@
 //! The connections to the leaders of a topic's partitions. Follows leaders that move.
 
-use std::{collections::BTreeSet, future::ready, net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
 
 use tokio::{
     select,
@@ -12,6 +12,7 @@ use tracing::debug;
 
 use super::{
     Kafka, KafkaError, Session,
+    candidates::{Candidate, candidates, newest},
     dial::Around,
     error::Subject,
     leader::{self, Ended, News},
@@ -21,7 +22,7 @@ use crate::{
     health::{Disconnect, Event, Stage},
     kafka::{self, Broker, Consequence, Metadata, Node, Producer},
     net::{Authority, Host, Stream},
-    sink::{ConnectCause, ConnectError, STEADY, connect::race},
+    sink::{ConnectCause, ConnectError, STEADY},
 };
 
 /// The connections to all leaders.
@@ -149,26 +150,23 @@ impl Link {
         Ok(())
     }
 
-    /// Asks a broker for the leaders. Each lookup begins with another broker, because a broker that is cut off from the
-    /// others returns outdated leaders.
+    /// Asks a broker for the leaders.
     async fn any_broker(&self) -> Result<(Broker<Stream>, Metadata), ConnectError> {
-        let known = self
-            .nodes
-            .iter()
-            .map(|node| (authority(node), Some(node.id)));
-        let configured = self.kafka.address.brokers.iter();
-        let all = known.chain(configured.map(|broker| (broker.clone(), None)));
-        let mut all: Vec<_> = all.collect();
-        let begin = self.session().count_lookup() % all.len().max(1);
-        all.rotate_left(begin);
-        let attempts = all.iter().map(|(authority, id)| async move {
-            let mut broker = self.kafka.connect(authority, *id, &self.around).await?;
+        let nodes = self.nodes.iter();
+        let known = nodes.map(|node| (authority(node), Some(node.id)));
+        let configured = &self.kafka.address.brokers;
+        let all = candidates(known, configured, self.session().count_lookup());
+        let ask = |(authority, id): Candidate| async move {
+            let mut broker = self.kafka.connect(&authority, id, &self.around).await?;
             let metadata = broker.metadata(&self.topic()).await;
-            let metadata = metadata.map_err(|error| self.failed(*id, error))?;
+            let metadata = metadata.map_err(|error| self.failed(id, error))?;
             Ok((broker, metadata))
-        });
-        let connected = race(attempts, |found| ready(Ok(found))).await;
-        connected.map_err(|errors| {
+        };
+        let is_older = |(_, metadata): &(Broker<Stream>, Metadata)| {
+            self.session().read(|producer| producer.is_older(metadata))
+        };
+        let found = newest(all, ask, is_older).await;
+        found.map_err(|errors| {
             ConnectError::most_telling(errors)
                 .unwrap_or_else(|| self.failed(None, kafka::Error::NoTopic))
         })

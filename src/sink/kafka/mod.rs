@@ -10,9 +10,10 @@
 //! - [`Session`] holds the frames that the brokers have not confirmed yet, and the producer with its batches. It outlives
 //!   connections: after a loss, the next connection sends the same batches again, and the brokers store them once.
 //! - [`KafkaConnection`] is the service that the driver calls. `link` keeps the connections to the leaders, and follows
-//!   leaders that move. Each leader has a task (`leader`). `dial` connects to one broker.
+//!   leaders that move. `candidates` decides which broker a lookup asks, and whether its answer counts. Each leader has a task (`leader`). `dial` connects to one broker.
 //! - `records` makes records from frames. `receipts` maps outcomes of records to frames of the queue.
 
+mod candidates;
 mod connection;
 mod dial;
 mod error;

@@ -103,8 +103,8 @@ async fn many_partitions_neither_block_the_sink_nor_exceed_the_bound() {
     let session = Session::new(settings, RecordKey::Client);
     session.set_id(ProducerId { id: 1, epoch: 0 });
     session.set_leaders(&Metadata {
-        brokers: Vec::new(),
         leaders: vec![Some(1); PARTITIONS],
+        ..Metadata::default()
     });
     session.reach(1);
     let cx = Context::from_waker(Waker::noop());
@@ -132,8 +132,8 @@ fn session(linger: Duration) -> Session {
     let session = Session::new(settings, RecordKey::None);
     session.set_id(ProducerId { id: 1, epoch: 0 });
     session.set_leaders(&Metadata {
-        brokers: Vec::new(),
         leaders: vec![Some(1)],
+        ..Metadata::default()
     });
     session
 }
