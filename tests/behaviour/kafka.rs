@@ -246,7 +246,11 @@ async fn wait_an_hour(brokers: &[Broker], lines: usize, texts: &[&str]) {
     let status = router.status(0);
     let error = status.health.last_error.expect("a reason").error;
     assert!(texts.iter().all(|it| error.contains(it)), "{error}");
+    let connects = status.health.connects;
+    assert!(connects <= 1, "the sink came up {connects} times");
     let logged = log.lines();
+    let has_cause = |line: &String| line.contains("cannot be reached");
+    assert!(logged.iter().any(has_cause), "{logged:#?}");
     assert!(logged.len() <= lines, "{} lines: {logged:#?}", logged.len());
     sender.stop().await;
     let report = router.drain().await;
