@@ -20,8 +20,8 @@ pub use control::{Control, ControlError, ControlKind, MAX_CONTROL_LENGTH, end_re
 pub use file::{FileReader, FileWriter};
 pub use file_error::FileError;
 pub use handshake::{HandshakeError, Mode, accept, offer, open, start};
-pub(crate) use source::ListenerId;
 pub use source::Source;
+pub(crate) use source::{ListenerId, Presence, Remains};
 
 pub(crate) use allowance::Allowance;
 pub(crate) use derived::{Derived, Maker};

@@ -5,7 +5,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
@@ -22,9 +22,23 @@ pub struct Source(Arc<Identity>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ListenerId(u64);
 
+/// The number of a listener, and the proof that frames with this number exist or may still arrive. A listener shares it
+/// with its connections and with the frames that it has received.
+#[derive(Debug, Clone)]
+pub(crate) struct Presence(Arc<ListenerId>);
+
+/// The frames with the number of a listener that are left. This value does not keep them.
+#[derive(Debug, Clone)]
+pub(crate) struct Remains {
+    pub(crate) id: ListenerId,
+    presence: Weak<ListenerId>,
+}
+
 struct Identity {
     number: u64,
     listener_id: Option<ListenerId>,
+    /// `None` if this source belongs to no frame, or if there is no `listener_id`.
+    presence: Option<Presence>,
     sender: u64,
     listener: Arc<str>,
     peer: Box<str>,
@@ -47,21 +61,47 @@ impl Source {
     /// Like [`within`](Self::within), for a connection to a running listener.
     pub(crate) fn of_listener(
         memory: &Budget,
-        id: ListenerId,
+        presence: &Presence,
         listener: Arc<str>,
         peer: &str,
     ) -> Self {
-        Self::build(memory, Some(id), listener, peer)
+        Self::build(memory, Some(presence.clone()), listener, peer)
     }
 
-    fn build(memory: &Budget, id: Option<ListenerId>, listener: Arc<str>, peer: &str) -> Self {
+    fn build(memory: &Budget, presence: Option<Presence>, listener: Arc<str>, peer: &str) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Self(Arc::new(Identity {
             number: NEXT.fetch_add(1, Relaxed),
-            listener_id: id,
+            listener_id: presence.as_ref().map(Presence::id),
+            presence,
             sender: sender(&listener, peer),
             listener,
             peer: peer.into(),
+            memory: memory.clone(),
+        }))
+    }
+
+    /// Returns the same source for use after its frames are gone. It does not count as a frame that remains.
+    pub fn without_frames(&self) -> Self {
+        if self.0.presence.is_none() {
+            return self.clone();
+        }
+        let Identity {
+            number,
+            listener_id,
+            presence: _,
+            sender,
+            listener,
+            peer,
+            memory,
+        } = &*self.0;
+        Self(Arc::new(Identity {
+            number: *number,
+            listener_id: *listener_id,
+            presence: None,
+            sender: *sender,
+            listener: Arc::clone(listener),
+            peer: peer.clone(),
             memory: memory.clone(),
         }))
     }
@@ -117,6 +157,34 @@ impl ListenerId {
     pub(crate) fn next() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Self(NEXT.fetch_add(1, Relaxed))
+    }
+}
+
+// === impl Presence ===
+
+impl Presence {
+    pub(crate) fn new(id: ListenerId) -> Self {
+        Self(Arc::new(id))
+    }
+
+    pub(crate) fn id(&self) -> ListenerId {
+        *self.0
+    }
+
+    pub(crate) fn remains(&self) -> Remains {
+        Remains {
+            id: self.id(),
+            presence: Arc::downgrade(&self.0),
+        }
+    }
+}
+
+// === impl Remains ===
+
+impl Remains {
+    /// Returns whether no frame with this number exists, and none can arrive.
+    pub(crate) fn are_gone(&self) -> bool {
+        self.presence.strong_count() == 0
     }
 }
 

@@ -10,7 +10,7 @@ use arc_swap::{ArcSwap, Cache};
 use super::identity::Identity;
 use crate::{
     config::Listen,
-    frame_stream::{Chunk, ListenerId, Source},
+    frame_stream::{Chunk, ListenerId, Presence, Remains, Source},
     memory::Budget,
 };
 
@@ -23,7 +23,7 @@ pub(crate) struct Stamp(Arc<ArcSwap<Imprint>>);
 struct Imprint {
     /// The number of the listener while it has this name. Another name needs another number, so that no sink gets a
     /// frame by the old name that is edited by the new one.
-    id: ListenerId,
+    presence: Presence,
     name: Arc<str>,
     identity: Option<Identity>,
 }
@@ -31,8 +31,8 @@ struct Imprint {
 /// The number that a listener has had until a reload.
 #[derive(Debug, Clone)]
 pub(crate) struct FormerId {
-    id: ListenerId,
     imprint: Weak<Imprint>,
+    pub(crate) remains: Remains,
 }
 
 /// Puts the stamp of the listener on the chunks of one connection.
@@ -48,26 +48,32 @@ pub(super) struct Stamper {
 
 impl Stamp {
     pub(super) fn of(listen: &Listen) -> Self {
-        let imprint = Imprint::of(listen, ListenerId::next());
+        let imprint = Imprint::of(listen, Presence::new(ListenerId::next()));
         Self(Arc::new(ArcSwap::from_pointee(imprint)))
     }
 
     /// Replaces the stamp, from the next chunk of each connection on. Another name needs another `id`.
     pub(super) fn replace(&self, listen: &Listen, id: ListenerId) {
-        self.0.store(Arc::new(Imprint::of(listen, id)));
+        let current = &self.0.load().presence;
+        let presence = if current.id() == id {
+            current.clone()
+        } else {
+            Presence::new(id)
+        };
+        self.0.store(Arc::new(Imprint::of(listen, presence)));
     }
 
     /// Returns the number that tells the sinks which listener a frame came from.
     pub(super) fn id(&self) -> ListenerId {
-        self.0.load().id
+        self.0.load().presence.id()
     }
 
     /// Returns the current number, for the time after it was replaced.
     pub(super) fn former_id(&self) -> FormerId {
         let imprint = self.0.load_full();
         FormerId {
-            id: imprint.id,
             imprint: Arc::downgrade(&imprint),
+            remains: imprint.presence.remains(),
         }
     }
 
@@ -78,8 +84,8 @@ impl Stamp {
     /// Returns the stamper of a new connection.
     pub(super) fn stamper(&self, memory: &Budget, peer: &str) -> Stamper {
         let mut listener = Cache::new(Arc::clone(&self.0));
-        let Imprint { id, name, .. } = &**listener.load();
-        let source = Source::of_listener(memory, *id, Arc::clone(name), peer);
+        let Imprint { presence, name, .. } = &**listener.load();
+        let source = Source::of_listener(memory, presence, Arc::clone(name), peer);
         Stamper {
             listener,
             peer: peer.to_owned(),
@@ -98,9 +104,9 @@ impl fmt::Display for Stamp {
 // === impl Imprint ===
 
 impl Imprint {
-    fn of(listen: &Listen, id: ListenerId) -> Self {
+    fn of(listen: &Listen, presence: Presence) -> Self {
         Self {
-            id,
+            presence,
             name: Arc::clone(&listen.name),
             identity: listen.identity.clone().map(Identity::new),
         }
@@ -111,7 +117,7 @@ impl Imprint {
 
 impl FormerId {
     pub(crate) fn id(&self) -> ListenerId {
-        self.id
+        self.remains.id
     }
 
     /// Returns whether no frame can arrive with this number any more. A connection keeps the stamp of its last frames
@@ -126,11 +132,15 @@ impl FormerId {
 impl Stamper {
     /// Stamps a new chunk of the connection.
     pub(super) fn stamp(&mut self, chunk: Chunk) -> Chunk {
-        let Imprint { id, name, identity } = &**self.listener.load();
-        if self.source.listener_id() != Some(*id) {
+        let Imprint {
+            presence,
+            name,
+            identity,
+        } = &**self.listener.load();
+        if self.source.listener_id() != Some(presence.id()) {
             // A source never changes, so the connection gets a new source.
             let name = Arc::clone(name);
-            self.source = Source::of_listener(&self.memory, *id, name, &self.peer);
+            self.source = Source::of_listener(&self.memory, presence, name, &self.peer);
         }
         let chunk = match identity {
             Some(identity) => identity.add_to(chunk),
@@ -178,11 +188,20 @@ mod tests {
         );
         let source = origin(&third);
         assert_eq!((source.listener(), source.peer()), ("b", "192.0.2.1:7"));
-        assert!(former.is_over());
+        assert!(former.is_over() && !former.remains.are_gone());
+        let remembered = origin(&first).without_frames();
+        assert_eq!(remembered, origin(&first));
         assert_eq!(source.listener_id(), Some(stamp.id()));
         assert_eq!(origin(&first).listener_id(), Some(former.id()));
         assert_ne!(former.id(), stamp.id());
         assert_ne!(Stamp::of(&listen("b", None)).id(), stamp.id());
         assert_eq!(stamp.to_string(), "b");
+        // Another identity changes neither the number nor its presence.
+        let current = stamp.former_id();
+        stamp.replace(&listen("b", None), stamp.id());
+        let _fourth = stamper.stamp(chunk());
+        assert!(current.is_over() && !current.remains.are_gone());
+        drop((first, second));
+        assert!(former.remains.are_gone());
     }
 }

@@ -82,15 +82,15 @@ impl Losses {
             if row.0 != *source {
                 // Stores the source of the new connection in the row. The next chunk of this connection is then found
                 // by the number of its source, which is faster than comparing addresses.
-                row.0 = source.clone();
+                row.0 = source.without_frames();
             }
             return;
         }
         if rows.len() < Self::SENDERS {
-            rows.push((source.clone(), frames));
+            rows.push((source.without_frames(), frames));
         } else if let Some(least) = rows.iter_mut().min_by_key(|(_, frames)| *frames) {
             self.others += least.1;
-            *least = (source.clone(), frames);
+            *least = (source.without_frames(), frames);
         }
     }
 

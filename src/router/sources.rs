@@ -42,13 +42,14 @@ impl Sources {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::Budget;
+    use crate::{frame_stream::Presence, memory::Budget, router::Losses};
 
     #[test]
     fn a_sink_gets_the_frames_of_its_listeners_and_of_no_others() {
         let ids = [(); 3].map(|()| ListenerId::next());
-        let [a, b, c] =
-            ids.map(|id| Source::of_listener(&Budget::default(), id, "in".into(), "peer"));
+        let [a, b, c] = ids.map(|id| {
+            Source::of_listener(&Budget::default(), &Presence::new(id), "in".into(), "peer")
+        });
         let elsewhere = Source::new("in".into(), "peer");
         let two = Sources::only([ids[0], ids[2]]);
         for (source, is_included) in [
@@ -62,5 +63,20 @@ mod tests {
             assert!(Sources::ALL.include_source(source), "{source:?}");
         }
         assert!(two.include(ids[0]) && !two.include(ids[1]) && Sources::ALL.include(ids[1]));
+    }
+
+    #[test]
+    fn the_counts_of_lost_frames_keep_no_trace_of_them() {
+        let listener = Presence::new(ListenerId::next());
+        let remains = listener.remains();
+        let mut losses = Losses::default();
+        // Two connections of one process.
+        for _ in 0..2 {
+            let source = Source::of_listener(&Budget::default(), &listener, "in".into(), "pid 7");
+            losses.record(Some(&source), 1);
+        }
+        drop(listener);
+        assert!(remains.are_gone());
+        assert_eq!(losses.senders().len(), 1);
     }
 }

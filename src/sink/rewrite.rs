@@ -75,7 +75,7 @@ impl<S: Service<Outgoing>> Service<Outgoing> for RewriteService<S> {
 
     fn call(&mut self, request: Outgoing) -> S::Future {
         self.inner.call(match request {
-            Outgoing::Frames(shipment) if !self.edits.is_noop() => {
+            Outgoing::Frames(shipment) if self.edits.change_any(shipment.chunks()) => {
                 Outgoing::Frames(edit(&mut self.edits, shipment))
             }
             untouched => untouched,

@@ -112,7 +112,8 @@ impl Supervisor {
             let old = place.map(|place| old_sinks.remove(place));
             let sources = old.as_ref().map(|old| &old.selection.sources);
             let sources = listeners.with_former(&planned.config, sources);
-            (planned.edits).replace(&planned.group, listeners.of(&planned.config));
+            let of = listeners.of(&planned.config);
+            (planned.edits).replace(&planned.group, of, listeners.remains());
             if let Some(mut sink) = self.apply_sink(planned, old, &mut changes) {
                 sink.selection.sources = sources;
                 self.sinks.push(sink);

@@ -93,7 +93,7 @@ pub struct Supervisor {
     admin: config::Admin,
     /// Removed listeners that have not stopped yet.
     retiring_listeners: JoinSet<()>,
-    /// The numbers that listeners had before a reload, as long as frames may still arrive with them.
+    /// The numbers that listeners had before a reload, as long as frames with them exist or may still arrive.
     former_listeners: Vec<FormerId>,
     /// Removed sinks that have not stopped yet.
     retiring_sinks: JoinSet<()>,

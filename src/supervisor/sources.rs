@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Supervisor;
 use crate::{
     config::{self, Listen},
-    frame_stream::ListenerId,
+    frame_stream::{ListenerId, Remains},
     listener::FormerId,
     router::Sources,
     sink::SinkSetupError,
@@ -16,6 +16,8 @@ pub(super) struct Listeners {
     named: Vec<(Arc<str>, ListenerId)>,
     /// The numbers of removed and renamed listeners with which frames may still arrive.
     former: Vec<ListenerId>,
+    /// The frames of all listeners from before the plan.
+    remains: Vec<Remains>,
 }
 
 // === impl Listeners ===
@@ -27,15 +29,25 @@ impl Listeners {
         running: &mut Supervisor,
     ) -> Self {
         let named: Vec<_> = planned.collect();
-        running.former_listeners.retain(|former| !former.is_over());
+        let former = &mut running.former_listeners;
+        former.retain(|former| !former.remains.are_gone());
         let old = running.listeners.iter().map(|old| old.running.former_id());
-        let leave = old.filter(|old| named.iter().all(|(_, planned)| *planned != old.id()));
-        running.former_listeners.extend(leave);
-        let former = running.former_listeners.iter().map(FormerId::id);
+        let (stay, leave): (Vec<_>, Vec<_>) =
+            old.partition(|old| named.iter().any(|(_, planned)| *planned == old.id()));
+        former.extend(leave);
+        let remains = former.iter().chain(&stay).map(|it| it.remains.clone());
+        let remains = remains.collect();
+        let former = former.iter().filter(|former| !former.is_over());
         Self {
             named,
-            former: former.collect(),
+            former: former.map(FormerId::id).collect(),
+            remains,
         }
+    }
+
+    /// Returns the frames of all listeners that the router has had, as long as there are any.
+    pub(super) fn remains(&self) -> &[Remains] {
+        &self.remains
     }
 
     /// Returns the listeners that a sink names.
@@ -72,5 +84,34 @@ pub(super) fn check(sink: &config::Sink, listeners: &[Listen]) -> Result<(), Sin
     match names.find(|name| listeners.iter().all(|listen| listen.name != **name)) {
         Some(unknown) => Err(SinkSetupError::NoListener(Arc::clone(unknown))),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    #[tokio::test]
+    async fn the_former_names_of_a_listener_leave_no_edits_if_no_frame_is_left() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = |name: &str| {
+            let socket = folder.path().join("in");
+            let tapfile = format!(
+                "listen {} {{\n name {name}\n}}\n\
+                 dnstap unix:///nowhere/tapfan {{\n name out\n from {name}\n}}",
+                socket.display(),
+            );
+            let loaded = config::parse("Tapfile".as_ref(), &tapfile, &|_| None);
+            loaded.config.expect("no errors")
+        };
+        let mut router = Supervisor::start(&config("first")).expect("started");
+        for number in 0..5 {
+            let name = format!("listener-{number}");
+            router.reload(&config(&name)).expect("sound");
+            // Frames may still arrive under the last name until the listener has its new name.
+            assert_eq!(router.sinks[0].edits.former(), 1, "{name}");
+            assert!(router.former_listeners.len() <= 2);
+        }
     }
 }
