@@ -18,10 +18,12 @@ mod lines;
 mod opening;
 mod server;
 mod settings;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
-use self::server::serve;
+use self::server::{Survivors, serve};
 pub(crate) use self::{server::Server, settings::Settings};
 use crate::{
     router::Queues,
@@ -29,8 +31,12 @@ use crate::{
 };
 
 /// Serves the collectors of a sink until its `queues` are closed and empty, or until `ends` cancels it. Continues
-/// after a panic.
+/// after a panic, with the collectors that are connected.
 pub(crate) async fn run(server: &Arc<Server>, queues: &Arc<Queues>, ends: &Ends) {
-    let begin = || serve(Arc::clone(server), Arc::clone(queues), ends.clone());
+    let survivors = Survivors::of(server);
+    let begin = || {
+        let (server, queues) = (Arc::clone(server), Arc::clone(queues));
+        serve(server, queues, ends.clone(), survivors.clone())
+    };
     keep_going(&server.reporter, &ends.retire, &ends.abort, begin).await;
 }

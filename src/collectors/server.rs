@@ -41,11 +41,8 @@ pub(crate) struct Server {
     pub(crate) inherited: bool,
     pub(crate) socket: SocketId,
     has_begun: AtomicBool,
-    /// True until the server begins, if the sink has collectors at another socket. They stay in the status until they
-    /// have ended.
-    keeps_status: AtomicBool,
     pub(super) lines: Lines,
-    /// The socket. `None` while the task of the sink uses it, and after the sink has ended.
+    /// The socket. `None` after the server has begun.
     acceptor: Mutex<Option<Acceptor>>,
     /// `None` if the socket has no file, or if this process did not create the file.
     path: Option<Arc<SocketPath>>,
@@ -54,24 +51,33 @@ pub(crate) struct Server {
     settings: ArcSwap<Settings>,
 }
 
-/// The socket while the task of the sink uses it. If the task panics, the server gets the socket back, so that the next
-/// task can use it.
-struct Lent<'a> {
-    server: &'a Server,
+/// The parts of a server that survive a panic of its task: the socket, and the collectors that get frames.
+#[derive(Clone)]
+pub(super) struct Survivors(Arc<Mutex<Option<Place>>>);
+
+struct Place {
     acceptor: Option<Acceptor>,
+    /// The collectors that get frames.
+    connected: JoinSet<()>,
+    /// Each collector that is connected has a clone of this value.
+    seats: Arc<()>,
+}
+
+/// The survivors while a task uses them. If the task panics, the next task can use them.
+struct Lent {
+    survivors: Survivors,
+    place: Option<Place>,
 }
 
 /// The collectors of a sink.
-struct Collectors {
+struct Collectors<'a> {
     server: Arc<Server>,
     queues: Arc<Queues>,
     ends: Ends,
     /// The handshakes that are in progress. Each task returns the peer and the result.
     opening: JoinSet<(String, Result<Opened, Refusal>)>,
-    /// The collectors that get frames.
-    connected: JoinSet<()>,
-    /// Each collector that is connected has a clone of this value.
-    seats: Arc<()>,
+    connected: &'a mut JoinSet<()>,
+    seats: &'a Arc<()>,
 }
 
 // === impl Server ===
@@ -94,7 +100,6 @@ impl Server {
             inherited: acceptor.inherited,
             socket: SocketId::next(),
             has_begun: AtomicBool::new(false),
-            keeps_status: AtomicBool::new(false),
             lines: Lines::default(),
             path: acceptor.path.clone(),
             acceptor: Mutex::new(Some(acceptor)),
@@ -103,22 +108,15 @@ impl Server {
         })
     }
 
-    /// Keeps the collectors at the former socket of the sink in the status when this server begins.
-    pub(crate) fn keep_status(&self) {
-        self.keeps_status.store(true, Relaxed);
-    }
-
     /// Returns whether the server has begun to serve collectors.
     pub(crate) fn has_begun(&self) -> bool {
         self.has_begun.load(Relaxed)
     }
 
-    /// Reports that the sink waits for collectors, unless the status already shows the collectors at another socket.
+    /// Reports that the sink accepts collectors.
     fn begin(&self) {
         self.has_begun.store(true, Relaxed);
-        if !self.keeps_status.swap(false, Relaxed) {
-            self.reporter.report(&Event::Waiting);
-        }
+        self.reporter.report(&Event::Waiting);
     }
 
     /// Replaces the settings of new connections.
@@ -168,52 +166,67 @@ pub(super) async fn serve(
     server: Arc<Server>,
     queues: Arc<Queues>,
     ends: Ends,
+    survivors: Survivors,
 ) -> Result<(), SinkError> {
-    let mut lent = Lent::of(&server);
+    let mut lent = survivors.lend();
     server.begin();
-    // A task that has panicked may have left queues.
-    queues.give_up_former(Some(server.socket));
+    let Some(place) = &mut lent.place else {
+        return Ok(());
+    };
     let mut collectors = Collectors {
         server: Arc::clone(&server),
         queues,
         ends,
         opening: JoinSet::new(),
-        connected: JoinSet::new(),
-        seats: Arc::default(),
+        connected: &mut place.connected,
+        seats: &place.seats,
     };
-    if let Some(acceptor) = &mut lent.acceptor {
+    if let Some(acceptor) = &mut place.acceptor {
         let address = server.address.map(tracing::field::display);
         let from = server.inherited.then_some("inherited");
         info!(sink = %server.reporter.sink, address, socket = from, "waiting for collectors");
         collectors.accept_until_end(acceptor).await;
     }
-    if let Some(acceptor) = lent.acceptor.take() {
+    if let Some(acceptor) = place.acceptor.take() {
         acceptor.end();
     }
     collectors.finish().await;
     Ok(())
 }
 
-// === impl Lent ===
+// === impl Survivors ===
 
-impl<'a> Lent<'a> {
-    fn of(server: &'a Server) -> Self {
-        Self {
-            server,
+impl Survivors {
+    /// Takes the socket of the server.
+    pub(super) fn of(server: &Server) -> Self {
+        let place = Place {
             acceptor: server.acceptor.lock().take(),
+            connected: JoinSet::new(),
+            seats: Arc::default(),
+        };
+        Self(Arc::new(Mutex::new(Some(place))))
+    }
+
+    fn lend(self) -> Lent {
+        let place = self.0.lock().take();
+        Lent {
+            survivors: self,
+            place,
         }
     }
 }
 
-impl Drop for Lent<'_> {
+// === impl Lent ===
+
+impl Drop for Lent {
     fn drop(&mut self) {
-        *self.server.acceptor.lock() = self.acceptor.take();
+        *self.survivors.0.lock() = self.place.take();
     }
 }
 
 // === impl Collectors ===
 
-impl Collectors {
+impl Collectors<'_> {
     async fn accept_until_end(&mut self, acceptor: &mut Acceptor) {
         let _watch = acceptor.watch();
         let (ends, queues) = (self.ends.clone(), Arc::clone(&self.queues));
@@ -240,7 +253,7 @@ impl Collectors {
 
     /// Returns the number of collectors that are connected. The task of a collector that has left may still run.
     fn count(&self) -> usize {
-        Arc::strong_count(&self.seats) - 1
+        Arc::strong_count(self.seats) - 1
     }
 
     /// Starts the handshakes with a collector, unless too many are connected.
@@ -271,7 +284,7 @@ impl Collectors {
         };
         let (server, abort) = (&self.server, &self.ends.abort);
         let stream = &opened.stream;
-        let seat = Arc::clone(&self.seats);
+        let seat = Arc::clone(self.seats);
         let collector = Collector::new(server, &self.queues, abort, stream, seat);
         let collectors = self.count();
         self.connected.spawn(collector.serve(opened, collectors));

@@ -1,6 +1,9 @@
 //! The health of one endpoint of a sink. It changes only when an event is reported.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    error::Error,
+    time::{Duration, SystemTime},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -156,6 +159,11 @@ impl Health {
                     None => self.enter(State::Connecting, now),
                 }
             }
+            Event::Fault { fault, restart_in } => {
+                self.connected = false;
+                self.fault(fault, now);
+                self.back_off(restart_in, now);
+            }
             Event::Renewed { endpoint, .. } => self.endpoint = Some(endpoint.to_owned()),
             Event::NotRenewed { attempt, .. } => self.fail(attempt.to_string(), now),
             Event::Refused(error) => self.fail(error.to_owned(), now),
@@ -168,7 +176,6 @@ impl Health {
             Event::Stalled
             | Event::Unconfirmed(_)
             | Event::RecordsRefused(_)
-            | Event::Fault { .. }
             | Event::Added
             | Event::Removed
             | Event::Left { .. }
@@ -224,6 +231,11 @@ impl Health {
             | Event::FileNotDeleted { .. }
             | Event::LeftOut { .. } => {}
         }
+    }
+
+    /// Records that the task of the sink or of the endpoint has panicked.
+    pub(super) fn fault(&mut self, fault: &dyn Error, now: SystemTime) {
+        self.fail(format!("a bug in tapfan, please report it: {fault}"), now);
     }
 
     fn count_end(&mut self, cause: &Disconnect) {

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use super::{EndpointStatus, Event, Failure, Health, State, endpoint::has_health};
+use super::{EndpointStatus, Event, Failure, Health, State, Timestamp, endpoint::has_health};
 
 /// The health of a sink. It is computed from the health of the sink's endpoints.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,6 +27,9 @@ pub struct SinkHealth {
     /// True if the sink waits for collectors. Its endpoints are the collectors that are connected.
     #[serde(skip)]
     waits: bool,
+    /// The time at which a sink that waits for collectors accepts them again after a panic; `None` while it accepts.
+    #[serde(skip)]
+    accepts_at: Option<Timestamp>,
     #[serde(skip)]
     next_number: u64,
 }
@@ -69,6 +72,7 @@ impl SinkHealth {
             resolve_error: None,
             several: false,
             waits: false,
+            accepts_at: None,
             next_number: 1,
         }
     }
@@ -132,12 +136,13 @@ impl SinkHealth {
         let before = self.health.clone();
         match *event {
             Event::Started => (self.several, self.waits) = (false, false),
-            Event::Divided | Event::Waiting => {
-                self.connected = false;
-                self.several = true;
-                self.waits = matches!(event, Event::Waiting);
-                self.endpoints.clear();
+            Event::Divided => self.divide(false, now),
+            Event::Waiting => self.divide(true, now),
+            Event::Fault { fault, restart_in } if self.waits => {
+                self.accepts_at = now.checked_add(restart_in).map(Into::into);
+                self.health.fault(fault, now);
                 self.fold(now);
+                return (before, self.health.clone());
             }
             Event::Resolved { .. } => self.resolve_error = None,
             Event::LookupFailed { error, .. } => {
@@ -188,6 +193,20 @@ impl SinkHealth {
         (before, self.health.clone())
     }
 
+    /// Begins to use several endpoints at the same time. `waits` is true if they are collectors that connect to the
+    /// sink.
+    fn divide(&mut self, waits: bool, now: SystemTime) {
+        self.connected = false;
+        self.several = true;
+        // The collectors stay if the sink gets another socket, or accepts again after a panic.
+        if !(waits && self.waits) {
+            self.endpoints.clear();
+        }
+        self.waits = waits;
+        self.accepts_at = None;
+        self.fold(now);
+    }
+
     /// Applies an event of an endpoint. Returns the health of the endpoint before the event and after the event.
     fn apply_to_endpoint(
         &mut self,
@@ -218,6 +237,7 @@ impl SinkHealth {
             health: sink,
             endpoints,
             waits,
+            accepts_at,
             ..
         } = self;
         let used = || endpoints.iter().filter(|one| !one.state.is_leaving());
@@ -230,7 +250,14 @@ impl SinkHealth {
                 sink.degraded = false;
                 sink.failures = 0;
                 sink.next_attempt = None;
-                sink.enter(State::Waiting, now);
+                if accepts_at.is_none() {
+                    sink.enter(State::Waiting, now);
+                } else {
+                    sink.enter(State::Backoff, now);
+                }
+                if sink.state == State::Backoff {
+                    sink.next_attempt.clone_from(accepts_at);
+                }
             }
             return;
         };

@@ -96,7 +96,6 @@ impl SinkTask {
             };
             match &work.way {
                 Way::Waits(server) if both_serve => {
-                    server.keep_status();
                     join!(release, collectors::run(server, &work.queues, &ends));
                 }
                 Way::Waits(server) => {
