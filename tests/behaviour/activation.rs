@@ -229,9 +229,9 @@ async fn collectors_that_connect_while_the_router_is_stopped_are_served() {
         tapfan.wait_for_log("collector connected").await;
         send(&input, run).await;
         collector.got(usize::try_from(run).expect("few")).await;
-        // A reload keeps the socket, too.
+        // A reload keeps the socket, too, with its mode.
         let other = tapfile.replace("max_collectors 4", &format!("max_collectors {run}"));
-        changed(&tapfan, &folder, &other, 1).await;
+        changed(&tapfan, &folder, &other.replace("0666", "0640"), 1).await;
         tapfan.signal(Signal::SIGTERM);
         assert_eq!(collector.ended().await, Ended::Stopped);
         assert_eq!(tapfan.exit().await.code(), Some(0), "run {run}");
