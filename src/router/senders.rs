@@ -115,16 +115,15 @@ impl Senders {
 
     pub(super) fn add(&mut self, source: Option<&Source>, position: u64, amount: Amount) {
         let number = number(source);
-        let account = match self.accounts.get_mut(&number) {
-            Some(account) => account,
-            None => {
-                if self.accounts.len() > 2 * self.active + SPARE {
-                    self.accounts
-                        .retain(|_, account| !account.positions.is_empty());
-                    self.connections.retain(|_, connections| *connections > 0);
-                }
-                self.accounts.entry(number).or_default()
+        let account = if let Some(account) = self.accounts.get_mut(&number) {
+            account
+        } else {
+            if self.accounts.len() > 2 * self.active + SPARE {
+                self.accounts
+                    .retain(|_, account| !account.positions.is_empty());
+                self.connections.retain(|_, connections| *connections > 0);
             }
+            self.accounts.entry(number).or_default()
         };
         if account.positions.is_empty() {
             account.sender = sender(source);
