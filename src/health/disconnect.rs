@@ -80,6 +80,9 @@ pub enum Disconnect {
     /// The connection to a leader was lost, and tapfan found no other leader in time.
     #[error("the connection to the brokers was lost: {0}")]
     BrokerLost(Box<dyn std::error::Error + Send + Sync>),
+    /// A partition of the topic gets no frames; the others do. The text of the error names the partition.
+    #[error("{0}")]
+    PartitionLost(Box<dyn std::error::Error + Send + Sync>),
     /// A broker cannot store frames. The text of the error names the broker and the partition.
     #[error("{0}")]
     Broker(Box<dyn std::error::Error + Send + Sync>),
@@ -142,7 +145,9 @@ impl Disconnect {
             Self::Reset => Reason::Reset,
             Self::Finished | Self::Asked | Self::ServerStopped => Reason::Finished,
             Self::Unreachable => Reason::Unreachable,
-            Self::Io(_) | Self::File(_) | Self::BrokerLost(_) => Reason::Io,
+            Self::Io(_) | Self::File(_) | Self::BrokerLost(_) | Self::PartitionLost(_) => {
+                Reason::Io
+            }
             Self::Stalled(_) | Self::FileStalled(_) => Reason::WriteTimeout,
             Self::Protocol(_) => Reason::Protocol,
             Self::Broker(_) => Reason::NotStored,

@@ -200,11 +200,6 @@ impl Error {
         }
     }
 
-    /// Returns whether the broker did not answer a `Produce` request.
-    pub(crate) fn is_silence_after_batches(&self) -> bool {
-        matches!(self, Self::Silent { doing, .. } if *doing == Doing::Produce)
-    }
-
     /// Returns whether the connection was idle when it ended.
     pub(crate) fn is_of_idle(&self) -> bool {
         matches!(

@@ -38,7 +38,7 @@ pub(crate) use self::{
     compression::Compression,
     error::Error,
     error_code::ErrorCode,
-    producer::{Consequence, Outcome, Producer, Settings, Shipped, Span},
+    producer::{Consequence, Failing, Outcome, PartitionState, Producer, Settings, Shipped, Span},
     response::{Metadata, Node, Produced, ProducerId},
     sasl::{Credentials, Mechanism},
 };

@@ -250,8 +250,13 @@ fn the_page_about_kafka_has_the_limits_of_its_sinks() {
     ));
     let part = of.count(session, "PARTS_OF_LIMIT");
     page.says(format!("it is at most 1/{part} of the limit"));
-    let age = of.time("src/sink/kafka/link.rs", "METADATA_AGE");
+    let age = of.time("src/sink/kafka/lookup.rs", "METADATA_AGE");
     page.says(format!("tapfan uses them after at most {age}"));
+    page.says(format!(
+        "When {memory} of frames wait, the sink takes no more"
+    ));
+    let grace = of.time("src/sink/kafka/condition.rs", "GRACE");
+    page.says(format!("has had no such leader for {grace}, the state"));
     page.check();
 
     let descriptors = |name| of.count("src/sink/descriptors.rs", name);

@@ -1,7 +1,5 @@
 //! A batch of records, and the tickets of its records.
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 
 use super::{
@@ -33,8 +31,6 @@ pub(in crate::kafka) struct Batch {
     pub(super) begun: Instant,
     /// The number of times that the broker answered that it cannot store the batch.
     pub(super) failures: u32,
-    /// The time of the first such answer.
-    failed: Option<Instant>,
     /// The number of connections that ended while the batch was in flight.
     pub(super) cuts: u32,
     /// True if the batch was sent and no answer came, so the broker may have stored it.
@@ -56,7 +52,6 @@ impl Batch {
             failures: 0,
             cuts: 0,
             is_in_doubt: false,
-            failed: None,
             is_closed: false,
         }
     }
@@ -84,12 +79,6 @@ impl Batch {
     /// Returns the memory of the batch.
     pub(super) fn memory(&self) -> usize {
         self.records.memory() + self.spans.capacity() * size_of::<Span>()
-    }
-
-    /// Counts an answer that the broker cannot store the batch. Returns the time since the first such answer.
-    pub(super) fn fail(&mut self, now: Instant) -> Duration {
-        self.failures += 1;
-        now.saturating_duration_since(*self.failed.get_or_insert(now))
     }
 
     /// Returns whether a record of this size can be added.

@@ -27,6 +27,7 @@ use tokio::time::Instant;
 
 pub(crate) use self::{
     batch::Span,
+    partition::{Failing, PartitionState},
     settle::{Consequence, Outcome},
 };
 use self::{
@@ -148,6 +149,7 @@ impl Producer {
             for batch in partition.waiting.drain(..) {
                 self.memory = self.memory.saturating_sub(batch.memory());
             }
+            partition.failing = None;
         }
         self.generation += 1;
         // The dropped batches would leave gaps in the sequence numbers, which brokers refuse. A new producer id starts
@@ -198,6 +200,7 @@ impl Producer {
         let leaders = self.leaders();
         self.turns.retain(|leader, _| leaders.contains(leader));
         for index in self.count..self.partitions.len() {
+            self.partitions[index].failing = None;
             for batch in std::mem::take(&mut self.partitions[index].waiting) {
                 self.move_records(&batch, &mut outcomes);
                 self.recycle(batch);
@@ -220,16 +223,13 @@ impl Producer {
         self.partitions.iter().filter_map(|it| it.leader).collect()
     }
 
-    /// Returns the first partition that has no leader.
-    pub(crate) fn leaderless(&self) -> Option<usize> {
-        let mut partitions = self.partitions.iter().take(self.count);
-        partitions.position(|partition| partition.leader.is_none())
-    }
-
-    /// Returns the first partition of this leader.
-    pub(crate) fn partition_of(&self, leader: i32) -> Option<usize> {
-        let mut partitions = self.partitions.iter();
-        partitions.position(|partition| partition.leader == Some(leader))
+    /// Returns the state of each partition that the topic has now.
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = PartitionState> {
+        let partitions = self.partitions.iter().take(self.count);
+        partitions.map(|partition| PartitionState {
+            leader: partition.leader,
+            failing: partition.failing,
+        })
     }
 
     /// Sets whether there is a connection to the broker `leader`.
@@ -240,7 +240,7 @@ impl Producer {
             self.reachable.remove(&leader);
         }
         for partition in &mut self.partitions {
-            if partition.leader == Some(leader) {
+            if partition.leader == Some(leader) && partition.is_reachable != is_reachable {
                 partition.is_reachable = is_reachable;
                 partition.not_before = None;
             }
@@ -286,10 +286,12 @@ impl Producer {
         partition.leader.filter(|_| is_news)
     }
 
-    /// Returns the partition of a record without a key. Chooses another one when a batch is full, and when the leader of
-    /// the partition cannot be reached.
+    /// Returns the partition of a record without a key. Chooses another one when a batch is full, when the leader of the
+    /// partition cannot be reached, and when its last batch could not be stored.
     fn sticky_for(&mut self, size: usize) -> usize {
-        let is_good = |partition: &Partition| partition.leader.is_some() && partition.is_reachable;
+        let is_good = |partition: &Partition| {
+            partition.leader.is_some() && partition.is_reachable && partition.failing.is_none()
+        };
         if let Some(partition) = self.partitions.get(self.sticky)
             && is_good(partition)
             && partition.waiting.back().is_some_and(|it| it.has_room(size))
@@ -356,16 +358,11 @@ impl Producer {
         })
     }
 
-    /// Returns whether a batch was sent and has no answer yet.
-    pub(crate) fn has_sent(&self) -> bool {
-        let mut partitions = self.partitions.iter();
-        partitions.any(|it| it.is_in_flight || it.has_stamp())
-    }
-
-    /// Returns whether each partition has a leader to which there is a connection.
-    pub(crate) fn is_reachable(&self) -> bool {
-        let mut partitions = self.partitions.iter().take(self.count);
-        partitions.all(|it| it.leader.is_some() && it.is_reachable)
+    /// Returns whether a batch of a partition of this leader was sent and has no answer yet.
+    pub(crate) fn has_sent(&self, leader: i32) -> bool {
+        let partitions = self.partitions.iter();
+        let mut led = partitions.filter(|partition| partition.leader == Some(leader));
+        led.any(|it| it.is_in_flight || it.has_stamp())
     }
 
     /// Returns the time at which a batch can be sent to the broker `leader`. `None` if none waits.

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use tokio::time::Instant;
 
-use super::batch::Batch;
+use super::{super::ErrorCode, batch::Batch};
 
 #[derive(Debug, Default)]
 pub(super) struct Partition {
@@ -23,7 +23,20 @@ pub(super) struct Partition {
     pub(super) is_in_flight: bool,
     /// The time before which no batch is sent, because the broker could not store the last one.
     pub(super) not_before: Option<Instant>,
+    /// The first answer that a batch cannot be stored, since the last batch was stored.
+    pub(super) failing: Option<Failing>,
 }
+
+/// The state of a partition that the topic has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PartitionState {
+    pub(crate) leader: Option<i32>,
+    /// The time since which no batch could be stored, and the last error. `None` if the last batch was stored.
+    pub(crate) failing: Option<Failing>,
+}
+
+/// The time since which the batches of a partition cannot be stored, and the last error.
+pub(crate) type Failing = (Instant, ErrorCode);
 
 // === impl Partition ===
 

@@ -5,10 +5,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{
-    super::{
-        Error, ErrorCode, Produced, error::Doing, error_code::Meaning, response::BatchResponse,
-    },
-    BATCH_BYTES, Producer, SPARE_AT_MOST, Shipped, Span,
+    super::{Error, Produced, error::Doing, error_code::Meaning, response::BatchResponse},
+    BATCH_BYTES, Failing, Producer, SPARE_AT_MOST, Shipped, Span,
     batch::Batch,
 };
 
@@ -34,8 +32,8 @@ pub(crate) struct Consequence {
     pub(crate) is_incomplete: bool,
     /// The reason why some records were refused for good.
     pub(crate) refused: Option<Error>,
-    /// The error of a batch that is sent again, with the partition, and the time since its first failure.
-    pub(crate) failed: Option<(usize, ErrorCode, Duration)>,
+    /// True if a batch could not be stored and is sent again, or if a partition stores batches again.
+    pub(crate) is_changed: bool,
 }
 
 /// The delay before a batch that the broker could not store is sent again. It doubles with each attempt.
@@ -59,10 +57,7 @@ impl Outcome {
 impl Consequence {
     /// Returns whether the link must hear about this response.
     pub(crate) fn is_news(&self) -> bool {
-        self.needs_lookup
-            || self.denied.is_some()
-            || self.refused.is_some()
-            || self.failed.is_some()
+        self.needs_lookup || self.denied.is_some() || self.refused.is_some() || self.is_changed
     }
 }
 
@@ -126,7 +121,10 @@ impl Producer {
         consequence: &mut Consequence,
     ) {
         let refused = || Error::of_code(Doing::Produce, answer.code, Some(&answer.text));
-        match answer.code.meaning() {
+        let meaning = answer.code.meaning();
+        let works = matches!(meaning, Meaning::Stored | Meaning::Refused);
+        consequence.is_changed |= self.note(index, (!works).then_some((now, answer.code)));
+        match meaning {
             Meaning::Stored => {
                 outcomes.extend(batch.spans.iter().copied().map(Outcome::Stored));
                 self.recycle(batch);
@@ -146,7 +144,7 @@ impl Producer {
                 }
             }
             Meaning::Forgotten => {
-                let since = batch.fail(now);
+                batch.failures += 1;
                 let stamp = batch.stamp.take();
                 if stamp.is_some_and(|stamp| Some(stamp.producer) == self.id) {
                     self.id = None;
@@ -156,10 +154,9 @@ impl Producer {
                 self.put_back(index, batch, outcomes);
                 // The lookup of the leaders also gets a new producer id.
                 consequence.needs_lookup = true;
-                consequence.failed = Some((index, answer.code, since));
             }
             meaning @ (Meaning::Later | Meaning::Moved | Meaning::Denied) => {
-                let since = batch.fail(now);
+                batch.failures += 1;
                 self.delay(index, batch.failures, now);
                 self.put_back(index, batch, outcomes);
                 match meaning {
@@ -167,9 +164,21 @@ impl Producer {
                     Meaning::Moved => consequence.needs_lookup = true,
                     _ => {}
                 }
-                consequence.failed = Some((index, answer.code, since));
             }
         }
+    }
+
+    /// Records whether the broker could store the last batch of a partition. Returns whether the connections must know it.
+    fn note(&mut self, index: usize, failing: Option<Failing>) -> bool {
+        let Some(partition) = self.partitions.get_mut(index) else {
+            return false;
+        };
+        let before = partition.failing;
+        partition.failing = match (before, failing) {
+            (Some((since, _)), Some((_, code))) => Some((since, code)),
+            _ => failing,
+        };
+        before.is_some() || failing.is_some()
     }
 
     fn delay(&mut self, index: usize, failures: u32, now: Instant) {

@@ -147,6 +147,7 @@ impl Connect {
                 Some(checkpoint) => term.until_checkpoint(checkpoint),
                 None => term,
             },
+            reports_itself: false,
         })
     }
 
@@ -159,6 +160,7 @@ impl Connect {
                 connection: Transport::File(file.connection),
                 endpoint: file.endpoint,
                 term: file.term,
+                reports_itself: false,
             }),
             Err(error) => {
                 let cause = ConnectCause::File(error);
@@ -176,6 +178,7 @@ impl Connect {
             connection: Transport::Kafka(connection.await?),
             endpoint,
             term: Term::new(None, None),
+            reports_itself: true,
         })
     }
 

@@ -126,6 +126,7 @@ impl Files {
             connection: FileConnection::new(file.writer, deadline, status.clone(), abort),
             endpoint: format!("file://{}", file.path.display()).into(),
             term: Term::of_file(file.slot.left, file.filled),
+            reports_itself: false,
         })
     }
 

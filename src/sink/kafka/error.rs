@@ -1,11 +1,11 @@
 //! The errors of brokers, with texts for operators.
 
-use std::{fmt, io, mem::discriminant, time::Duration};
+use std::{fmt, io, mem::discriminant, sync::Arc, time::Duration};
 
 use crate::{
     health::FailureKind,
     kafka::{self, ErrorCode},
-    sink::connect::of_io,
+    sink::{ConnectError, connect::of_io},
 };
 
 /// The reason why a sink cannot write to its topic.
@@ -24,6 +24,25 @@ pub(crate) enum KafkaError {
         "the leader of partition {partition} of topic `{topic}` is broker {leader}, for which the other brokers know no valid address; is it down, or is its setting `advertised.listeners` wrong?"
     )]
     UnknownLeader {
+        topic: String,
+        partition: usize,
+        leader: i32,
+    },
+    /// No broker could be asked for the leaders.
+    #[error("{}", .0.sentence())]
+    Unasked(Arc<ConnectError>),
+    /// The leader of a partition cannot be reached, or the leader is not known because no broker could be asked.
+    #[error("partition {partition} of topic `{topic}` gets no frames: {cause}", cause = .cause.sentence())]
+    Unreachable {
+        topic: String,
+        partition: usize,
+        cause: Arc<ConnectError>,
+    },
+    /// The leader of a partition has not answered yet.
+    #[error(
+        "partition {partition} of topic `{topic}` gets no frames, because its leader, broker {leader}, has not answered yet; does the broker hang, or do its replicas?"
+    )]
+    Unanswered {
         topic: String,
         partition: usize,
         leader: i32,
@@ -59,7 +78,10 @@ impl KafkaError {
             )),
             Self::NotStored(_, _, code) => FailureKind::of(code),
             Self::NotListening(error) => FailureKind::of(of_io(error)),
-            Self::NoLeader { .. } | Self::UnknownLeader { .. } => FailureKind::of(()),
+            Self::Unasked(cause) | Self::Unreachable { cause, .. } => return cause.kind(),
+            Self::NoLeader { .. } | Self::UnknownLeader { .. } | Self::Unanswered { .. } => {
+                FailureKind::of(())
+            }
         };
         FailureKind::of((discriminant(self), cause))
     }
@@ -69,6 +91,7 @@ impl KafkaError {
     pub(crate) fn least_delay(&self) -> Duration {
         match self {
             Self::Broker(_, error) if !error.is_passing() => Duration::from_secs(5),
+            Self::Unasked(cause) | Self::Unreachable { cause, .. } => cause.least_delay(),
             _ => Duration::ZERO,
         }
     }
@@ -81,7 +104,11 @@ impl KafkaError {
 
     /// Returns whether a connection broke, so that another attempt may succeed without any change.
     pub(crate) fn is_of_network(&self) -> bool {
-        matches!(self, Self::Broker(_, error) if error.is_of_network())
+        match self {
+            Self::Broker(_, error) => error.is_of_network(),
+            Self::Unanswered { .. } => true,
+            _ => false,
+        }
     }
 }
 

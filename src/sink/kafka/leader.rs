@@ -20,6 +20,8 @@ pub(super) struct Ended {
     pub(super) leader: i32,
     pub(super) error: kafka::Error,
     pub(super) age: Duration,
+    /// True if the broker has answered a batch.
+    pub(super) has_answered: bool,
 }
 
 /// The id of a leader, and the consequences of its response.
@@ -39,22 +41,27 @@ pub(super) async fn write(
     report: mpsc::Sender<News>,
 ) -> Ended {
     let began = Instant::now();
-    let error = send(leader, broker, &topic, &session, &signal, &report).await;
+    let mut has_answered = false;
+    let to = (leader, &*topic);
+    let error = send(to, broker, &session, &signal, &report, &mut has_answered).await;
     session.lose(leader, &signal);
-    let age = began.elapsed();
-    Ended { leader, error, age }
+    Ended {
+        leader,
+        error,
+        age: began.elapsed(),
+        has_answered,
+    }
 }
 
 /// Runs the loop of `write`. Returns the error that ended it.
 async fn send(
-    leader: i32,
+    (leader, topic): (i32, &str),
     mut broker: Broker<Stream>,
-    topic: &str,
     session: &Session,
     signal: &Notify,
     report: &mpsc::Sender<News>,
+    has_answered: &mut bool,
 ) -> kafka::Error {
-    let mut is_first = true;
     loop {
         let mut flight = match session.collect(leader) {
             Ok(flight) => flight,
@@ -85,9 +92,8 @@ async fn send(
         if consequence.is_incomplete {
             return kafka::Error::OutOfPlace;
         }
-        if consequence.is_news() || std::mem::take(&mut is_first) {
-            // If the channel is full, the link is looking up the leaders. It checks `needs_id` before it waits again,
-            // and a batch that fails again is reported again.
+        if consequence.is_news() || !std::mem::replace(has_answered, true) {
+            // The link reads these reports at once. A report that it misses is repeated by the next answer or lookup.
             let _ = report.try_send((leader, consequence));
         }
         if !throttle.is_zero() {

@@ -1,28 +1,34 @@
 //! The connections to the leaders of a topic's partitions. Follows leaders that move.
+//!
+//! A partition whose leader cannot be reached does not disturb the others: each leader has its own task, and nothing here
+//! waits for one broker only.
 
-use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     select,
     sync::mpsc,
     task::{JoinError, JoinSet},
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep_until},
 };
 use tracing::debug;
 
 use super::{
     Kafka, KafkaError, Session,
-    candidates::{Candidate, candidates, newest},
+    condition::{Condition, GRACE},
     dial::Around,
     error::Subject,
     leader::{self, Ended, News},
+    leaders::{Leader, Leaders},
     life::{End, Life},
+    lookup::{self, Found, Schedule},
+    obstacle::{Obstacle, View},
 };
 use crate::{
-    health::{Disconnect, Event, Stage},
-    kafka::{self, Broker, Consequence, Metadata, Node, Producer},
-    net::{Authority, Host, Stream},
-    sink::{ConnectCause, ConnectError, STEADY},
+    health::{Disconnect, Event},
+    kafka::{Broker, Consequence, Node, Producer},
+    net::Stream,
+    sink::{ConnectError, STEADY},
 };
 
 /// The connections to all leaders.
@@ -30,30 +36,36 @@ use crate::{
 pub(super) struct Link {
     kafka: Kafka,
     around: Around,
-    /// The brokers of the cluster, as the last response listed them.
+    condition: Condition,
+    /// The brokers of the cluster, as the last lookup listed them.
     nodes: Vec<Node>,
+    schedule: Schedule,
+    /// The lookup in progress, if any.
+    pub(super) lookup: JoinSet<Result<Found, ConnectError>>,
+    /// The reason why the last lookup failed.
+    failure: Option<Arc<ConnectError>>,
+    leaders: Leaders,
+    /// The leaders to connect to, and the attempts to connect.
+    missing: Vec<i32>,
+    connecting: JoinSet<(i32, Result<Broker<Stream>, ConnectError>)>,
+    /// True from the start of a lookup until there is a connection to all leaders that it has found, or none can be made.
+    is_round: bool,
     /// The tasks that write to the leaders.
-    tasks: JoinSet<Ended>,
-    /// The leaders that have a task.
-    leaders: BTreeSet<i32>,
+    pub(super) tasks: JoinSet<Ended>,
     news: mpsc::Receiver<News>,
     report: mpsc::Sender<News>,
-    /// The progress of the session when a connection was last lost.
-    last_loss: Option<u64>,
     /// The time at which refused records were last reported.
     last_refusal: Option<Instant>,
-    next_lookup: Instant,
 }
 
-/// The longest search for new leaders. The controller of a cluster notices after nine seconds by default that a broker
-/// is down, and then elects other leaders.
-const RECOVERY: Duration = Duration::from_secs(15);
-
-/// The delay between two lookups of the leaders. It doubles from the first value to the second.
-const LOOKUP_DELAYS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
-
-/// The age at which the leaders are looked up again, because the topic may have got more partitions.
-const METADATA_AGE: Duration = Duration::from_secs(5 * 60);
+/// The reason why a link ends.
+#[derive(Debug)]
+enum Stop {
+    /// No batch can be stored until an operator changes something.
+    Denied(KafkaError),
+    /// There is no connection to any leader.
+    Lost(Box<ConnectError>),
+}
 
 /// The number of leaders to which the sink connects at the same time.
 const CONNECTING_AT_MOST: usize = 8;
@@ -64,48 +76,42 @@ const REFUSALS_EVERY: Duration = Duration::from_secs(60);
 // === impl Link ===
 
 impl Link {
-    /// Connects to the leaders of all partitions.
+    /// Connects to the leaders of the partitions. If some cannot be reached, connects to the others.
+    ///
+    /// If an earlier connection has sent a batch without an answer, waits until a broker has answered a batch. Without
+    /// this wait, a broker that never answers batches would look as if it were up again and again.
     pub(super) async fn open(kafka: Kafka, around: Around) -> Result<Self, ConnectError> {
+        let mut link = Self::new(kafka, around);
+        link.session().forget_connections();
+        link.start_lookup();
+        loop {
+            match link.turn().await {
+                Ok(()) if link.can_open() => return Ok(link),
+                Ok(()) => {}
+                Err(Stop::Denied(error)) => return Err(link.refused(error)),
+                Err(Stop::Lost(error)) => return Err(*error),
+            }
+        }
+    }
+
+    fn new(kafka: Kafka, around: Around) -> Self {
         let (report, news) = mpsc::channel(16);
-        let mut link = Self {
+        Self {
+            condition: Condition::new(around.status.clone(), kafka.to_string()),
             kafka,
             around,
             nodes: Vec::new(),
+            schedule: Schedule::new(),
+            lookup: JoinSet::new(),
+            failure: None,
+            leaders: Leaders::default(),
+            missing: Vec::new(),
+            connecting: JoinSet::new(),
+            is_round: false,
             tasks: JoinSet::new(),
-            leaders: BTreeSet::new(),
             news,
             report,
-            last_loss: None,
             last_refusal: None,
-            next_lookup: Instant::now() + METADATA_AGE,
-        };
-        // The tasks of the leaders start during the lookup, and may get an answer at once.
-        let has_sent = link.session().read(Producer::has_sent);
-        link.refresh().await?;
-        if has_sent {
-            link.first_answer().await?;
-        }
-        Ok(link)
-    }
-
-    /// Waits for the answer to a batch that an earlier connection sent in vain. Otherwise, a sink whose broker never
-    /// answers batches would alternate between up and down.
-    async fn first_answer(&mut self) -> Result<(), ConnectError> {
-        loop {
-            select! {
-                Some(ended) = self.tasks.join_next() => {
-                    let Ended { leader, error, .. } = unwrap(ended);
-                    self.leaders.remove(&leader);
-                    return Err(self.failed(Some(leader), error));
-                }
-                Some((leader, consequence)) = self.news.recv() => {
-                    let needs_lookup = self.judge(leader, consequence);
-                    if !needs_lookup.map_err(|error| self.refused(error))? {
-                        return Ok(());
-                    }
-                    self.refresh().await?;
-                }
-            }
         }
     }
 
@@ -113,111 +119,8 @@ impl Link {
         &self.kafka.session
     }
 
-    fn topic(&self) -> String {
-        self.kafka.address.topic.to_string()
-    }
-
-    fn failed(&self, broker: Option<i32>, error: kafka::Error) -> ConnectError {
-        let subject = Subject {
-            broker,
-            partition: None,
-        };
-        self.refused(KafkaError::Broker(subject, error))
-    }
-
     fn refused(&self, error: KafkaError) -> ConnectError {
-        let endpoint = self.kafka.address.to_string();
-        ConnectError::new(Stage::Handshake, &endpoint, ConnectCause::Kafka(error))
-    }
-
-    /// Looks up the leaders, gets a producer id if necessary, and connects to the leaders that have no connection.
-    async fn refresh(&mut self) -> Result<(), ConnectError> {
-        let (mut broker, metadata) = self.any_broker().await?;
-        if self.session().needs_id() {
-            let id = broker.init_producer_id().await;
-            let id = id.map_err(|error| self.failed(None, error))?;
-            self.session().set_id(id);
-        }
-        drop(broker);
-        let Metadata { brokers, .. } = &metadata;
-        self.nodes = brokers.iter().filter(|it| is_valid(it)).cloned().collect();
-        self.session().set_leaders(&metadata);
-        self.connect_leaders().await?;
-        if let Some(partition) = self.session().read(Producer::leaderless) {
-            let topic = self.topic();
-            return Err(self.refused(KafkaError::NoLeader { topic, partition }));
-        }
-        Ok(())
-    }
-
-    /// Asks a broker for the leaders.
-    async fn any_broker(&self) -> Result<(Broker<Stream>, Metadata), ConnectError> {
-        let nodes = self.nodes.iter();
-        let known = nodes.map(|node| (authority(node), Some(node.id)));
-        let configured = &self.kafka.address.brokers;
-        let all = candidates(known, configured, self.session().count_lookup());
-        let ask = |(authority, id): Candidate| async move {
-            let mut broker = self.kafka.connect(&authority, id, &self.around).await?;
-            let metadata = broker.metadata(&self.topic()).await;
-            let metadata = metadata.map_err(|error| self.failed(id, error))?;
-            Ok((broker, metadata))
-        };
-        let is_older = |(_, metadata): &(Broker<Stream>, Metadata)| {
-            self.session().read(|producer| producer.is_older(metadata))
-        };
-        let found = newest(all, ask, is_older).await;
-        found.map_err(|errors| {
-            ConnectError::most_telling(errors)
-                .unwrap_or_else(|| self.failed(None, kafka::Error::NoTopic))
-        })
-    }
-
-    /// Connects to the leaders that have no connection. If some connections fail, still opens the others.
-    async fn connect_leaders(&mut self) -> Result<(), ConnectError> {
-        let wanted = self.session().read(Producer::leaders);
-        let mut missing: Vec<_> = wanted.difference(&self.leaders).copied().collect();
-        let mut connecting = JoinSet::new();
-        let mut failure = None;
-        loop {
-            while connecting.len() < CONNECTING_AT_MOST
-                && let Some(leader) = missing.pop()
-            {
-                let Some(node) = self.nodes.iter().find(|node| node.id == leader) else {
-                    let partition = self.session().read(|it| it.partition_of(leader));
-                    failure = Some(self.refused(KafkaError::UnknownLeader {
-                        topic: self.topic(),
-                        partition: partition.unwrap_or_default(),
-                        leader,
-                    }));
-                    continue;
-                };
-                let (kafka, around) = (self.kafka.clone(), self.around.clone());
-                let authority = authority(node);
-                connecting.spawn(async move {
-                    let connected = kafka.connect(&authority, Some(leader), &around).await;
-                    connected.map(|broker| (leader, broker))
-                });
-            }
-            match connecting.join_next().await {
-                None => break,
-                Some(Ok(Ok((leader, broker)))) => self.lead(leader, broker),
-                Some(Ok(Err(error))) => failure = Some(error),
-                Some(Err(fault)) => resume(fault),
-            }
-        }
-        failure.map_or(Ok(()), Err)
-    }
-
-    /// Starts the task that writes to this leader.
-    fn lead(&mut self, leader: i32, broker: Broker<Stream>) {
-        self.leaders.insert(leader);
-        let session = self.session().clone();
-        let signal = session.reach(leader);
-        let topic = self.topic();
-        let report = self.report.clone();
-        self.tasks.spawn(leader::write(
-            leader, broker, topic, session, signal, report,
-        ));
+        lookup::refused(&self.kafka, error)
     }
 
     /// Keeps the connections, until no batch can be sent any more. Then reports the reason to `life`.
@@ -227,9 +130,13 @@ impl Link {
             life: Arc::clone(&life),
             session: self.session().clone(),
         };
+        let obstacle = self.obstacle();
+        self.condition.open(obstacle.as_ref(), self.delay());
         let cause = loop {
-            if let Err(cause) = self.step().await {
-                break cause;
+            match self.turn().await {
+                Ok(()) => {}
+                Err(Stop::Denied(error)) => break Disconnect::Broker(Box::new(error)),
+                Err(Stop::Lost(error)) => break Disconnect::BrokerLost(error),
             }
         };
         // The tasks must end before the next connection sends their batches.
@@ -237,59 +144,116 @@ impl Link {
         life.end(cause);
     }
 
+    // --- Events
+
     /// Waits for a change, and reacts to it.
-    async fn step(&mut self) -> Result<(), Disconnect> {
-        if self.session().needs_id() {
-            return self.recover().await;
+    async fn turn(&mut self) -> Result<(), Stop> {
+        let due = self.due();
+        select! {
+            Some(found) = self.lookup.join_next() => self.take_lookup(unwrap(found)),
+            Some(made) = self.connecting.join_next() => {
+                let (leader, result) = unwrap(made);
+                self.take_attempt(leader, result);
+            }
+            Some(ended) = self.tasks.join_next() => self.take_loss(unwrap(ended))?,
+            Some((leader, consequence)) = self.news.recv() => self.take_news(leader, consequence)?,
+            () = sleep_until(due) => {}
         }
-        let is_news = select! {
-            Some(ended) = self.tasks.join_next() => {
-                self.bear(unwrap(ended))?;
-                true
-            }
-            Some((leader, consequence)) = self.news.recv() => {
-                let needs_lookup = self.judge(leader, consequence);
-                needs_lookup.map_err(|error| Disconnect::Broker(Box::new(error)))?
-            }
-            () = sleep_until(self.next_lookup) => true,
-        };
-        if is_news {
-            self.recover().await
+        self.go_on()
+    }
+
+    /// Returns the time of the next step, if nothing changes.
+    fn due(&self) -> Instant {
+        let now = Instant::now();
+        let others = self.leaders.steady_at().chain(self.condition.deadline());
+        let lookup = if self.lookup.is_empty() {
+            self.schedule.next()
         } else {
-            Ok(())
+            now + GRACE
+        };
+        others.filter(|due| *due > now).fold(lookup, Instant::min)
+    }
+
+    fn take_lookup(&mut self, found: Result<Found, ConnectError>) {
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => {
+                debug!(sink = %self.kafka.name, %error, "the leaders could not be looked up");
+                self.failure = Some(Arc::new(error));
+                return;
+            }
+        };
+        self.failure = None;
+        if let Some(id) = found.id {
+            self.session().set_id(id);
         }
+        self.session().set_leaders(&found.metadata);
+        self.nodes = found.metadata.brokers;
+        let wanted = self.session().read(Producer::leaders);
+        self.leaders.keep(&wanted);
+        for id in wanted {
+            if self.nodes.iter().any(|node| node.id == id) && self.leaders.begin(id) {
+                self.missing.push(id);
+            }
+        }
+    }
+
+    fn take_attempt(&mut self, id: i32, result: Result<Broker<Stream>, ConnectError>) {
+        match result {
+            Ok(broker) => {
+                let has_sent = self.session().read(|producer| producer.has_sent(id));
+                self.leaders.open(id, has_sent);
+                self.lead(id, broker);
+            }
+            Err(error) => self.leaders.fail(id, error),
+        }
+    }
+
+    /// Starts the task that writes to this leader.
+    fn lead(&mut self, leader: i32, broker: Broker<Stream>) {
+        let session = self.session().clone();
+        let signal = session.reach(leader);
+        let topic = self.kafka.address.topic.to_string();
+        let report = self.report.clone();
+        self.tasks.spawn(leader::write(
+            leader, broker, topic, session, signal, report,
+        ));
     }
 
     /// Handles the loss of a connection to a leader.
     ///
     /// # Errors
-    /// If another connection would probably be lost, too: the broker did not answer, or two connections in a row were lost
-    /// without progress.
-    fn bear(&mut self, Ended { leader, error, age }: Ended) -> Result<(), Disconnect> {
-        self.leaders.remove(&leader);
-        debug!(sink = %self.kafka.name, broker = leader, %error, "a connection to a broker ended");
+    /// If the sink is about to open, and has no other connection on which a broker answers.
+    fn take_loss(&mut self, ended: Ended) -> Result<(), Stop> {
+        let Ended {
+            leader: id, error, ..
+        } = ended;
+        debug!(sink = %self.kafka.name, broker = id, %error, "a connection to a broker ended");
         // Brokers close connections that have been idle for some minutes.
-        if error.is_of_idle() && age >= STEADY {
-            return Ok(());
+        let is_routine = error.is_of_idle() && ended.age >= STEADY;
+        let subject = Subject {
+            broker: Some(id),
+            partition: None,
+        };
+        let failure = self.refused(KafkaError::Broker(subject, error));
+        let is_suspect = !is_routine && !ended.has_answered;
+        self.leaders.lose(id, failure, is_suspect);
+        if self.condition.is_opening()
+            && !self.has_leader(Leader::is_proven)
+            && let Some(Obstacle { error, .. }) = self.obstacle()
+        {
+            return Err(Stop::Lost(Box::new(error)));
         }
-        let progress = Some(self.session().progress());
-        let is_repeated = std::mem::replace(&mut self.last_loss, progress) == progress;
-        if is_repeated || error.is_silence_after_batches() {
-            let subject = Subject {
-                broker: Some(leader),
-                partition: None,
-            };
-            let error = KafkaError::Broker(subject, error);
-            return Err(Disconnect::BrokerLost(Box::new(error)));
-        }
+        self.schedule.hasten(self.condition.is_in_order());
         Ok(())
     }
 
-    /// Returns whether the leaders must be looked up again. Reports refused records.
+    /// Handles the answer of a leader.
     ///
     /// # Errors
-    /// If no batch can be stored until an operator changes something, or if a batch could not be stored for too long.
-    fn judge(&mut self, leader: i32, consequence: Consequence) -> Result<bool, KafkaError> {
+    /// If no batch can be stored until an operator changes something.
+    fn take_news(&mut self, id: i32, consequence: Consequence) -> Result<(), Stop> {
+        self.leaders.prove(id);
         if let Some(error) = consequence.refused {
             let is_news = |last: Instant| last.elapsed() >= REFUSALS_EVERY;
             if self.last_refusal.is_none_or(is_news) {
@@ -297,46 +261,117 @@ impl Link {
                 self.around.status.report(&Event::RecordsRefused(&error));
             }
         }
-        let subject = |partition| Subject {
-            broker: Some(leader),
-            partition: Some((partition, self.topic())),
-        };
         if let Some((partition, error)) = consequence.denied {
-            return Err(KafkaError::Broker(subject(partition), error));
+            let subject = Subject {
+                broker: Some(id),
+                partition: Some((partition, self.kafka.address.topic.to_string())),
+            };
+            return Err(Stop::Denied(KafkaError::Broker(subject, error)));
         }
-        if let Some((partition, code, age)) = consequence.failed
-            && age >= RECOVERY
-        {
-            return Err(KafkaError::NotStored(subject(partition), age, code));
+        if consequence.needs_lookup {
+            self.schedule.hasten(self.condition.is_in_order());
         }
-        Ok(consequence.needs_lookup)
+        Ok(())
     }
 
-    /// Looks up the leaders until each partition has a connected leader. Fails after `RECOVERY`, or at once if no
-    /// connection is left. A failed routine lookup is no error while all leaders are connected.
-    async fn recover(&mut self) -> Result<(), Disconnect> {
-        let began = Instant::now();
-        let (mut delay, longest) = LOOKUP_DELAYS;
-        self.next_lookup = began + METADATA_AGE;
-        loop {
-            let Err(error) = self.refresh().await else {
-                // These reports are older than the lookup.
-                while self.news.try_recv().is_ok() {}
-                return Ok(());
-            };
-            let session = self.session();
-            if session.read(Producer::is_reachable) && !session.needs_id() {
-                let sink = &self.kafka.name;
-                debug!(%sink, %error, "the leaders could not be looked up; all connections stay");
-                return Ok(());
+    // --- Steps
+
+    /// Reacts to the present state.
+    ///
+    /// # Errors
+    /// If the last round has found no connection to any leader.
+    fn go_on(&mut self) -> Result<(), Stop> {
+        self.connect_missing();
+        let obstacle = self.obstacle();
+        let is_new = self.condition.check(obstacle.is_some());
+        let needs_lookup = obstacle.as_ref().is_some_and(|it| it.needs_lookup);
+        if self.is_round && self.lookup.is_empty() && self.connecting.is_empty() {
+            self.is_round = false;
+            if !self.has_leader(Leader::is_open)
+                && let Some(obstacle) = obstacle
+            {
+                // The delays between further attempts are then those of all sinks.
+                return Err(Stop::Lost(Box::new(obstacle.error)));
             }
-            // Without any connection, the sink is down. The delays between further attempts are then those of all sinks.
-            if self.leaders.is_empty() || began.elapsed() >= RECOVERY {
-                return Err(Disconnect::BrokerLost(Box::new(error)));
+            if let Some(obstacle) = obstacle.as_ref().filter(|it| it.needs_lookup) {
+                self.schedule.retry(obstacle.error.least_delay());
+                self.condition.fail(obstacle, self.delay());
             }
-            sleep(delay).await;
-            delay = (delay * 2).min(longest);
+        } else if !self.is_round && needs_lookup {
+            self.schedule.hasten(is_new);
         }
+        if self.lookup.is_empty() {
+            if self.session().needs_id() {
+                self.schedule.hasten(self.condition.is_in_order());
+            }
+            if self.schedule.next() <= Instant::now() {
+                self.start_lookup();
+            }
+        }
+        self.condition.update(obstacle, self.delay());
+        Ok(())
+    }
+
+    fn start_lookup(&mut self) {
+        self.schedule.start();
+        self.is_round = true;
+        let (kafka, around) = (self.kafka.clone(), self.around.clone());
+        self.lookup
+            .spawn(lookup::find(kafka, around, self.nodes.clone()));
+    }
+
+    /// Connects to leaders that have no connection, to a few at a time.
+    fn connect_missing(&mut self) {
+        while self.connecting.len() < CONNECTING_AT_MOST
+            && let Some(id) = self.missing.pop()
+        {
+            // The leaders that are missing are in the list of the last lookup, or the next one finds them.
+            let Some(node) = self.nodes.iter().find(|node| node.id == id) else {
+                self.leaders.skip(id);
+                continue;
+            };
+            let (kafka, around) = (self.kafka.clone(), self.around.clone());
+            let authority = lookup::authority(node);
+            self.connecting.spawn(async move {
+                let connected = kafka.connect(&authority, Some(id), &around).await;
+                (id, connected)
+            });
+        }
+    }
+
+    /// Returns the time until the next lookup.
+    fn delay(&self) -> Duration {
+        let next = self.schedule.next();
+        let delay = next.saturating_duration_since(Instant::now());
+        // People read it in the log.
+        Duration::from_millis(delay.as_millis().try_into().unwrap_or(u64::MAX))
+    }
+
+    // --- State
+
+    /// Returns whether frames can be taken: a broker answers, and there are connections to the others, or they were looked
+    /// for long enough.
+    fn can_open(&self) -> bool {
+        let is_complete = !self.is_round || self.condition.is_in_order();
+        (is_complete || self.condition.is_outage()) && self.has_leader(Leader::is_proven)
+    }
+
+    /// Returns whether a leader of a partition satisfies `condition`.
+    fn has_leader(&self, condition: impl Fn(&Leader) -> bool) -> bool {
+        let wanted = self.session().read(Producer::leaders);
+        let known = |id: &i32| self.leaders.get(*id);
+        wanted.iter().filter_map(known).any(condition)
+    }
+
+    /// Returns the reason why a partition gets no frames. `None` if all partitions get frames.
+    fn obstacle(&self) -> Option<Obstacle> {
+        let view = View {
+            kafka: &self.kafka,
+            nodes: &self.nodes,
+            leaders: &self.leaders,
+            failure: self.failure.as_ref(),
+        };
+        self.session().read(|producer| view.obstacle(producer))
     }
 }
 
@@ -350,25 +385,5 @@ fn resume(fault: JoinError) -> ! {
     match fault.try_into_panic() {
         Ok(fault) => std::panic::resume_unwind(fault),
         Err(fault) => std::panic::resume_unwind(Box::new(fault)),
-    }
-}
-
-/// Returns whether the host name of a broker can be the name of a host. The name is shown in the log.
-fn is_valid(node: &Node) -> bool {
-    let is_short = (1..=253).contains(&node.host.len());
-    is_short && node.host.bytes().all(|byte| byte.is_ascii_graphic())
-}
-
-fn authority(node: &Node) -> Authority {
-    let host = match node.host.parse::<IpAddr>() {
-        Ok(address) => Host::Ip {
-            address,
-            zone: None,
-        },
-        Err(_) => Host::Name(node.host.as_str().into()),
-    };
-    Authority {
-        host,
-        port: node.port,
     }
 }

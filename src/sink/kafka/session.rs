@@ -177,7 +177,7 @@ impl Session {
     }
 
     pub(super) fn set_leaders(&self, metadata: &Metadata) {
-        let mut state = self.0.state.lock();
+        let state = &mut *self.0.state.lock();
         for outcome in state.producer.set_leaders(metadata) {
             state.receipts.apply(outcome);
         }
@@ -187,11 +187,6 @@ impl Session {
     /// Counts a lookup of the leaders. Returns the number of earlier lookups.
     pub(super) fn count_lookup(&self) -> usize {
         self.0.lookups.fetch_add(1, Relaxed)
-    }
-
-    /// Returns a number that changes whenever the brokers confirm or refuse frames.
-    pub(super) fn progress(&self) -> u64 {
-        self.0.state.lock().progress
     }
 
     /// Reads from the producer.
@@ -206,6 +201,14 @@ impl Session {
         let signal = Arc::new(Notify::new());
         state.leaders.insert(leader, Arc::clone(&signal));
         signal
+    }
+
+    /// Notes that there are no connections.
+    pub(super) fn forget_connections(&self) {
+        let state = &mut *self.0.state.lock();
+        for (leader, _) in state.leaders.drain() {
+            state.producer.set_reachable(leader, false);
+        }
     }
 
     /// Notes that the connection to this leader has ended.

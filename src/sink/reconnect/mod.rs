@@ -54,6 +54,9 @@ pub(crate) struct Established<C> {
     pub endpoint: Arc<str>,
     /// The time after which the connection is replaced.
     pub term: Term,
+    /// True if the connection itself reports that the sink is up. Connections to a topic do so, because they can take
+    /// frames before all partitions can be written to.
+    pub reports_itself: bool,
 }
 
 enum Link<M: Service<()>> {
@@ -141,13 +144,8 @@ where
                         Err(error) => self.wait_after_failure(&error),
                     }
                 }
-                // `Up` is reported before the new connection is polled for the first time. If this poll finds it lost,
-                // the log shows first that the sink came up, and then that the connection was lost.
                 Link::Pending(attempt) => match ready!(attempt.as_mut().poll(cx)) {
-                    Ok(made) => {
-                        self.status.report(&Event::Up(&made.endpoint));
-                        Link::Up(InUse::new(made, Instant::now()))
-                    }
+                    Ok(made) => self.begin(made),
                     Err(error) => self.wait_after_failure(&error),
                 },
                 Link::Up(up) => {
@@ -226,6 +224,17 @@ where
             result: Ok(()),
             ending: mem::take(&mut self.ending),
         }
+    }
+
+    /// Begins to use a connection.
+    ///
+    /// `Up` is reported before the new connection is polled for the first time. If this poll finds it lost, the log shows
+    /// first that the sink came up, and then that the connection was lost.
+    fn begin(&self, made: Established<C>) -> Link<M> {
+        if !made.reports_itself {
+            self.status.report(&Event::Up(&made.endpoint));
+        }
+        Link::Up(InUse::new(made, Instant::now()))
     }
 
     fn wait_after_failure(&mut self, error: &ConnectError) -> Link<M> {

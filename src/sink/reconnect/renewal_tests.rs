@@ -132,6 +132,7 @@ impl Service<()> for Script {
                 connection: Numbered { script, number },
                 endpoint: format!("connection {number}").into(),
                 term,
+                reports_itself: false,
             })
         })
     }

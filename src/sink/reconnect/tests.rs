@@ -67,6 +67,7 @@ impl Service<()> for Script {
                 connection: FakeConnection(self.clone()),
                 endpoint: "tcp://192.0.2.1:6000".into(),
                 term: Term::new(None, None),
+                reports_itself: false,
             }),
             _ => Err(ConnectError {
                 stage: Stage::Connect,
@@ -269,6 +270,7 @@ async fn a_connection_without_room_gets_stop_because_finish_makes_room() {
         connection: Full(Arc::clone(&stopped)),
         endpoint: "tcp://192.0.2.1:6000".into(),
         term: Term::new(None, None),
+        reports_itself: false,
     })
     .await;
     assert!(*stopped.lock().expect("no panic"));

@@ -1,0 +1,430 @@
+//! Scripted brokers on loopback, and a sink that writes to them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::{Ipv4Addr, SocketAddr},
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use kafka_protocol::{
+    messages::{
+        ApiVersionsResponse, BrokerId, InitProducerIdResponse, MetadataResponse, ProduceRequest,
+        ProduceResponse, ProducerId, RequestHeader, TopicName,
+        api_versions_response::ApiVersion,
+        metadata_response::{
+            MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+        },
+        produce_request::PartitionProduceData,
+        produce_response::{PartitionProduceResponse, TopicProduceResponse},
+    },
+    protocol::{Decodable, Encodable, StrBytes, decode_request_header_from_buffer},
+    records::RecordBatchDecoder,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::{JoinHandle, JoinSet},
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::{RecordKey, ResolverSettings, Sink},
+    frame_stream::Chunk,
+    health::{Reporter, SinkHealth},
+    net::OwnListeners,
+    router::{Limits, Queue},
+    sink::{Credentials, CurrentEdits, EditGroups, FrameEdits, Names, Stack, drive, keep_going},
+};
+
+pub(super) const PRODUCE: i16 = 0;
+pub(super) const METADATA: i16 = 3;
+const API_VERSIONS: i16 = 18;
+const INIT_PRODUCER_ID: i16 = 22;
+
+const NONE: i16 = 0;
+const NOT_LEADER: i16 = 6;
+const OUT_OF_ORDER: i16 = 45;
+const DUPLICATE: i16 = 46;
+
+/// Brokers with one topic. Their numbers begin with 0.
+pub(super) struct Cluster {
+    script: Arc<Mutex<Script>>,
+    brokers: Vec<Option<JoinHandle<()>>>,
+}
+
+/// The state of the cluster, which a test can change at any time.
+#[derive(Debug, Default)]
+pub(super) struct Script {
+    ports: Vec<u16>,
+    /// The leader of each partition.
+    pub(super) leaders: Vec<Option<usize>>,
+    /// The requests that a broker reads and never answers.
+    pub(super) silent: BTreeSet<(usize, i16)>,
+    /// The error for all batches of a partition.
+    pub(super) errors: BTreeMap<usize, i16>,
+    /// The numbers of the frames in each partition.
+    stored: Vec<Vec<u32>>,
+    /// The next sequence number of each producer in each partition.
+    sequences: HashMap<(i64, usize), i32>,
+    next_id: i64,
+    /// The number of requests that each broker has got.
+    pub(super) requests: HashMap<(usize, i16), u32>,
+}
+
+/// A sink that writes to a cluster.
+pub(super) struct Running {
+    pub(super) queue: Arc<Queue>,
+    pub(super) reporter: Reporter,
+    sent: u32,
+    pub(super) task: JoinHandle<()>,
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    /// Starts a broker for each partition. Broker `n` leads partition `n`.
+    pub(super) async fn start(count: usize) -> Self {
+        let script = Script {
+            ports: vec![0; count],
+            leaders: (0..count).map(Some).collect(),
+            stored: vec![Vec::new(); count],
+            ..Script::default()
+        };
+        let mut cluster = Self {
+            script: Arc::new(Mutex::new(script)),
+            brokers: (0..count).map(|_| None).collect(),
+        };
+        for broker in 0..count {
+            cluster.run(broker).await;
+        }
+        cluster
+    }
+
+    pub(super) fn script(&self) -> MutexGuard<'_, Script> {
+        self.script.lock().expect("no panic")
+    }
+
+    /// Starts a broker, at the same port as before.
+    pub(super) async fn run(&mut self, broker: usize) {
+        let port = self.script().ports[broker];
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
+        let listener = listener.expect("a port");
+        self.script().ports[broker] = listener.local_addr().expect("an address").port();
+        let script = Arc::clone(&self.script);
+        self.brokers[broker] = Some(tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let (stream, _) = listener.accept().await.expect("a connection");
+                connections.spawn(serve(stream, broker, Arc::clone(&script)));
+            }
+        }));
+    }
+
+    /// Closes the port and all connections of a broker.
+    pub(super) async fn kill(&mut self, broker: usize) {
+        let task = self.brokers[broker].take().expect("it runs");
+        task.abort();
+        let _ = task.await;
+    }
+
+    pub(super) fn addresses(&self) -> String {
+        let ports = self.script().ports.clone();
+        let all = ports.iter().map(|port| format!("127.0.0.1:{port}"));
+        all.collect::<Vec<_>>().join(",")
+    }
+
+    /// Returns the settings of a sink that writes to the cluster.
+    pub(super) fn sink(&self, key: RecordKey) -> Sink {
+        let socket = format!("kafka://{}/dns", self.addresses());
+        let mut sink = Sink::new("kafka", socket.parse().expect("a SOCKET"));
+        sink.full = true;
+        sink.kafka.record_key = key;
+        sink.kafka.linger = Duration::from_millis(1);
+        sink
+    }
+
+    /// Returns the numbers of the frames in a partition.
+    pub(super) fn stored(&self, partition: usize) -> Vec<u32> {
+        self.script().stored[partition].clone()
+    }
+
+    /// Returns the numbers of all frames, in order.
+    pub(super) fn all_stored(&self) -> Vec<u32> {
+        let mut all = self.script().stored.concat();
+        all.sort_unstable();
+        all
+    }
+}
+
+/// Answers requests until the sink closes the connection.
+async fn serve(mut stream: TcpStream, broker: usize, script: Arc<Mutex<Script>>) {
+    while let Ok(length) = stream.read_u32().await {
+        let mut request = vec![0; usize::try_from(length).expect("a length")];
+        if stream.read_exact(&mut request).await.is_err() {
+            return;
+        }
+        let mut request = Bytes::from(request);
+        let header = decode_request_header_from_buffer(&mut request).expect("a header");
+        let body = {
+            let mut script = script.lock().expect("no panic");
+            let key = (broker, header.request_api_key);
+            *script.requests.entry(key).or_default() += 1;
+            if script.silent.contains(&key) {
+                continue;
+            }
+            script.answer(broker, &header, request)
+        };
+        let mut answer = BytesMut::new();
+        answer.put_u32(u32::try_from(4 + body.len()).expect("a small answer"));
+        answer.put_i32(header.correlation_id);
+        answer.put_slice(&body);
+        // One write. The kernel delays a second one until the first one is acknowledged, but a paused clock does not
+        // wait for the kernel.
+        if stream.write_all(&answer).await.is_err() {
+            return;
+        }
+    }
+}
+
+// === impl Script ===
+
+impl Script {
+    fn answer(&mut self, broker: usize, header: &RequestHeader, mut request: Bytes) -> BytesMut {
+        let version = header.request_api_version;
+        match header.request_api_key {
+            API_VERSIONS => {
+                let produce = ApiVersion::default().with_max_version(13);
+                let response = ApiVersionsResponse::default().with_api_keys(vec![produce]);
+                encoded(&response, version)
+            }
+            METADATA => encoded(&self.metadata(), version),
+            INIT_PRODUCER_ID => {
+                self.next_id += 1;
+                let id = ProducerId(self.next_id);
+                let response = InitProducerIdResponse::default()
+                    .with_producer_id(id)
+                    .with_producer_epoch(0);
+                encoded(&response, version)
+            }
+            PRODUCE => {
+                let request = ProduceRequest::decode(&mut request, version).expect("a request");
+                let batches = request.topic_data[0].partition_data.iter();
+                let answers = batches.map(|batch| {
+                    PartitionProduceResponse::default()
+                        .with_index(batch.index)
+                        .with_error_code(self.store(broker, batch))
+                });
+                let of_topic = TopicProduceResponse::default()
+                    .with_name(topic())
+                    .with_partition_responses(answers.collect());
+                let response = ProduceResponse::default().with_responses(vec![of_topic]);
+                encoded(&response, version)
+            }
+            other => panic!("request {other}"),
+        }
+    }
+
+    fn metadata(&self) -> MetadataResponse {
+        let brokers = (0..).zip(&self.ports).map(|(id, port)| {
+            MetadataResponseBroker::default()
+                .with_node_id(BrokerId(id))
+                .with_host(StrBytes::from_static_str("127.0.0.1"))
+                .with_port((*port).into())
+        });
+        let partitions = (0..).zip(&self.leaders).map(|(index, leader)| {
+            let leader = leader.map(|leader| i32::try_from(leader).expect("few"));
+            MetadataResponsePartition::default()
+                .with_partition_index(index)
+                .with_leader_id(BrokerId(leader.unwrap_or(-1)))
+        });
+        let of_topic = MetadataResponseTopic::default()
+            .with_name(Some(topic()))
+            .with_partitions(partitions.collect());
+        MetadataResponse::default()
+            .with_brokers(brokers.collect())
+            .with_topics(vec![of_topic])
+    }
+
+    /// Stores a batch as a broker does. Returns the error code.
+    fn store(&mut self, broker: usize, batch: &PartitionProduceData) -> i16 {
+        let partition = usize::try_from(batch.index).expect("a number");
+        if self.leaders[partition] != Some(broker) {
+            return NOT_LEADER;
+        }
+        if let Some(error) = self.errors.get(&partition) {
+            return *error;
+        }
+        let mut records = batch.records.clone().expect("records");
+        let set = RecordBatchDecoder::decode(&mut records).expect("a batch");
+        let first = &set.records[0];
+        let next = self.sequences.entry((first.producer_id, partition));
+        let next = next.or_default();
+        if first.sequence != *next {
+            return if first.sequence < *next {
+                DUPLICATE
+            } else {
+                OUT_OF_ORDER
+            };
+        }
+        *next += i32::try_from(set.records.len()).expect("few");
+        let values = set.records.iter().filter_map(|it| it.value.as_ref());
+        self.stored[partition].extend(values.map(|frame| number_of(frame)));
+        NONE
+    }
+}
+
+fn topic() -> TopicName {
+    TopicName(StrBytes::from_static_str("dns"))
+}
+
+fn encoded(response: &impl Encodable, version: i16) -> BytesMut {
+    let mut body = BytesMut::new();
+    response.encode(&mut body, version).expect("a response");
+    body
+}
+
+// === Frames ===
+
+/// Returns a frame with this number. Its identity is `number % 7`.
+fn frame(number: u32) -> Vec<u8> {
+    let identity = b'a' + u8::try_from(number % 7).expect("small");
+    let number = number.to_be_bytes();
+    [&[0x0a, 1, identity, 0x1a, 4], &number[..], &[0x78, 1]].concat()
+}
+
+fn number_of(frame: &[u8]) -> u32 {
+    let number = frame[5..9].try_into().expect("four bytes");
+    u32::from_be_bytes(number)
+}
+
+// === impl Running ===
+
+impl Running {
+    /// Starts a sink with these settings.
+    pub(super) fn start(sink: &Sink) -> Self {
+        let reporter = Reporter::new("kafka".into());
+        let stack = Stack::new(
+            sink,
+            Credentials::default(),
+            &Names::new(&ResolverSettings::default()),
+            CurrentEdits::new(EditGroups::default().group(FrameEdits::of(sink))),
+            OwnListeners::default(),
+            reporter.clone(),
+        );
+        let stack = stack.expect("no files");
+        Self::with(reporter, move |queue| {
+            let service = stack.build(CancellationToken::new());
+            async move { drive(service, &queue, &CancellationToken::new()).await }
+        })
+    }
+
+    /// Starts a sink whose driver is the future that `begin` returns. After a panic, the sink restarts.
+    pub(super) fn with<F>(
+        reporter: Reporter,
+        mut begin: impl FnMut(Arc<Queue>) -> F + Send + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<(), crate::sink::SinkError>> + Send + 'static,
+    {
+        let queue = Arc::new(Queue::new(Limits {
+            frames: 100_000,
+            bytes: 1 << 30,
+        }));
+        let (status, driven) = (reporter.clone(), Arc::clone(&queue));
+        let task = tokio::spawn(async move {
+            let token = CancellationToken::new();
+            keep_going(&status, &token, &token, || begin(Arc::clone(&driven))).await;
+        });
+        Self {
+            queue,
+            reporter,
+            sent: 0,
+            task,
+        }
+    }
+
+    /// Puts frames into the queue.
+    pub(super) fn send(&mut self, count: u32) {
+        let mut wire = BytesMut::new();
+        for number in self.sent..self.sent + count {
+            let frame = frame(number);
+            wire.put_u32(u32::try_from(frame.len()).expect("short"));
+            wire.put_slice(&frame);
+        }
+        self.sent += count;
+        let chunk = Chunk::from_wire(wire.freeze()).expect("whole frames");
+        self.queue.push(&chunk);
+    }
+
+    pub(super) fn sent(&self) -> u32 {
+        self.sent
+    }
+
+    pub(super) fn health(&self) -> SinkHealth {
+        self.reporter.watch().borrow().clone()
+    }
+
+    /// Waits until the sink has delivered so many frames.
+    pub(super) async fn has_delivered(&self, frames: u32) {
+        until("delivered", || {
+            self.queue.ledger().delivered >= u64::from(frames)
+        })
+        .await;
+    }
+
+    /// Sends frames again and again, until `condition` is true.
+    pub(super) async fn send_until(
+        &mut self,
+        what: &str,
+        mut condition: impl FnMut(&Self) -> bool,
+    ) {
+        let sends = async {
+            while !condition(self) {
+                self.send(20);
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let in_time = timeout(Duration::from_secs(60), sends).await;
+        in_time.unwrap_or_else(|_| panic!("{what}: {:?}", self.health()));
+    }
+
+    /// Waits until the last error contains all these texts.
+    pub(super) async fn has_error(&self, texts: &[&str]) {
+        until(&texts.join(", "), || {
+            let error = self.health().last_error.clone();
+            error.is_some_and(|last| texts.iter().all(|text| last.error.contains(text)))
+        })
+        .await;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Waits until a condition is true.
+pub(super) async fn until(what: &str, condition: impl Fn() -> bool) {
+    let waits = async {
+        while !condition() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let in_time = timeout(Duration::from_secs(120), waits).await;
+    in_time.unwrap_or_else(|_| panic!("not in time: {what}"));
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.script().fmt(f)
+    }
+}
+
+#[allow(dead_code, reason = "for tests that need an address")]
+fn address(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}
