@@ -16,8 +16,9 @@ use tokio::{
 use super::{
     Credentials, Error, Metadata, Produced, ProducerId, Shipped,
     error::Doing,
-    request::{self, Api},
-    response, sasl,
+    request,
+    response::{self, Versions},
+    sasl,
 };
 
 /// A connection to a broker that has answered.
@@ -27,8 +28,9 @@ pub(crate) struct Broker<Io> {
     /// The correlation id of the last request.
     correlation: i32,
     limits: Limits,
-    /// The version of `Produce` requests.
-    produce: Api,
+    versions: Versions,
+    /// The time at which the sink must log in again. `None` if the login is valid without end.
+    log_in_at: Option<Instant>,
     /// The compressed batches of a request. The buffers are reused.
     compressed: Vec<Vec<u8>>,
 }
@@ -66,6 +68,13 @@ const SLOWEST: u32 = 10;
 /// connection.
 const REPLICAS: f32 = 0.75;
 
+/// The part of the lifetime of a login after which the sink logs in again. The Java client chooses a time between 85 and
+/// 95 percent.
+const VALID: f32 = 0.85;
+
+/// The shortest time between two logins. Brokers refuse a second login within a second.
+const SHORTEST: Duration = Duration::from_millis(1100);
+
 // === impl Broker ===
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> Broker<Io> {
@@ -82,19 +91,25 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Broker<Io> {
             io,
             correlation: 0,
             limits,
-            produce: request::PRODUCE,
+            versions: Versions {
+                produce: request::PRODUCE,
+                authenticate: request::SASL_AUTHENTICATE_OLD,
+            },
+            log_in_at: None,
             compressed: Vec::new(),
         };
         let request = request::api_versions(broker.next());
         let answer = broker.ask(Doing::ApiVersions, &request).await?;
-        broker.produce = response::api_versions(&answer, credentials.is_some())?;
+        broker.versions = response::api_versions(&answer, credentials.is_some())?;
         if let Some(credentials) = credentials {
             broker.log_in(credentials).await?;
         }
         Ok(broker)
     }
 
-    async fn log_in(&mut self, credentials: &Credentials) -> Result<(), Error> {
+    /// Logs in. Call this also when [the time for it](Self::log_in_at) has come, between two requests (KIP-368).
+    pub(crate) async fn log_in(&mut self, credentials: &Credentials) -> Result<(), Error> {
+        self.log_in_at = None;
         let mechanism = credentials.mechanism.name();
         let request = request::sasl_handshake(self.next(), mechanism);
         let answer = self.ask(Doing::SaslHandshake, &request).await?;
@@ -119,10 +134,20 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Broker<Io> {
             let Some(message) = message else {
                 return Ok(());
             };
-            let request = request::sasl_authenticate(self.next(), &message);
+            let api = self.versions.authenticate;
+            let request = request::sasl_authenticate(api, self.next(), &message);
+            let sent = Instant::now();
             let answer = self.ask(Doing::SaslAuthenticate, &request).await?;
-            challenge = Some(response::sasl_authenticate(&answer)?.to_vec());
+            let (message, lifetime) = response::sasl_authenticate(&answer, api)?;
+            challenge = Some(message.to_vec());
+            self.log_in_at = lifetime.map(|lifetime| sent + lifetime.mul_f32(VALID).max(SHORTEST));
         }
+    }
+
+    /// Returns the time at which the sink must log in again. Later, the broker would close the connection at the next
+    /// request.
+    pub(crate) fn log_in_at(&self) -> Option<Instant> {
+        self.log_in_at
     }
 
     /// Returns the brokers and the partitions of `topic`.
@@ -172,7 +197,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Broker<Io> {
                 .iter()
                 .map(|(partition, batch)| (*partition, batch.len()))
                 .collect();
-            let heads = request::produce(self.produce, correlation, replicas, topic, &sizes);
+            let heads =
+                request::produce(self.versions.produce, correlation, replicas, topic, &sizes);
             let each = heads.iter().zip(&batches);
             let parts = each.flat_map(|(head, (_, batch))| [head.as_slice(), batch]);
             self.send(Parts::new(parts.collect())).await?;
@@ -182,7 +208,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Broker<Io> {
             Ok(answer) => answer?,
             Err(_) => return Err(Error::Silent { doing, after }),
         };
-        response::produced(&answer, self.produce, topic)
+        response::produced(&answer, self.versions.produce, topic)
     }
 
     /// Sends a `Produce` request.

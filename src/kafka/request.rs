@@ -12,7 +12,10 @@ pub(super) struct Api {
 
 pub(super) const API_VERSIONS: Api = Api::new(Doing::ApiVersions, 18, 0);
 pub(super) const SASL_HANDSHAKE: Api = Api::new(Doing::SaslHandshake, 17, 1);
-pub(super) const SASL_AUTHENTICATE: Api = Api::new(Doing::SaslAuthenticate, 36, 0);
+/// Version 1 has the time after which the login must be repeated.
+pub(super) const SASL_AUTHENTICATE: Api = Api::new(Doing::SaslAuthenticate, 36, 1);
+/// Kafka 2.1 knows no later version.
+pub(super) const SASL_AUTHENTICATE_OLD: Api = Api::new(Doing::SaslAuthenticate, 36, 0);
 /// Version 7 has the epochs of leaders.
 pub(super) const METADATA: Api = Api::new(Doing::Metadata, 3, 7);
 pub(super) const INIT_PRODUCER_ID: Api = Api::new(Doing::InitProducerId, 22, 0);
@@ -30,7 +33,7 @@ pub(super) const USED: [(Api, Api); 3] = [
 /// The requests of a login.
 pub(super) const USED_BY_LOGIN: [(Api, Api); 2] = [
     (SASL_HANDSHAKE, SASL_HANDSHAKE),
-    (SASL_AUTHENTICATE, SASL_AUTHENTICATE),
+    (SASL_AUTHENTICATE_OLD, SASL_AUTHENTICATE),
 ];
 
 /// The acknowledgement of all replicas that are in sync.
@@ -79,8 +82,8 @@ pub(super) fn sasl_handshake(correlation: i32, mechanism: &str) -> Vec<u8> {
     request(SASL_HANDSHAKE, correlation, |body| body.string(mechanism))
 }
 
-pub(super) fn sasl_authenticate(correlation: i32, message: &[u8]) -> Vec<u8> {
-    request(SASL_AUTHENTICATE, correlation, |body| body.bytes(message))
+pub(super) fn sasl_authenticate(api: Api, correlation: i32, message: &[u8]) -> Vec<u8> {
+    request(api, correlation, |body| body.bytes(message))
 }
 
 /// Returns a request for the partitions of one topic, which does not let the broker create the topic.

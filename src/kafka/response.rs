@@ -1,11 +1,22 @@
 //! The responses of brokers to the requests of a producer.
 
+use std::time::Duration;
+
 use super::{
     Error, ErrorCode,
     codec::Reader,
     error::Doing,
-    request::{Api, PRODUCE, PRODUCE_OLD, USED, USED_BY_LOGIN},
+    request::{
+        Api, PRODUCE, PRODUCE_OLD, SASL_AUTHENTICATE, SASL_AUTHENTICATE_OLD, USED, USED_BY_LOGIN,
+    },
 };
+
+/// The versions of requests that both sides know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Versions {
+    pub(super) produce: Api,
+    pub(super) authenticate: Api,
+}
 
 /// The producer id and its epoch. Brokers use them to notice a batch that they get twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,11 +72,11 @@ const PARTITIONS_AT_MOST: usize = 16 << 10;
 /// The largest number of brokers that tapfan handles.
 const BROKERS_AT_MOST: usize = 4 << 10;
 
-/// Reads the versions that the broker supports, and returns the version of `Produce` requests to use.
+/// Reads the versions that the broker supports, and returns the versions to use.
 ///
 /// # Errors
 /// If the broker does not support a request that tapfan uses. It would close the connection without a reason.
-pub(super) fn api_versions(bytes: &[u8], has_login: bool) -> Result<Api, Error> {
+pub(super) fn api_versions(bytes: &[u8], has_login: bool) -> Result<Versions, Error> {
     let mut reader = Reader::new(bytes);
     check(Doing::ApiVersions, reader.i16()?, None)?;
     let of_login = USED_BY_LOGIN.iter().filter(|_| has_login);
@@ -83,7 +94,10 @@ pub(super) fn api_versions(bytes: &[u8], has_login: bool) -> Result<Api, Error> 
         }
         Ok(())
     })?;
-    let mut produce = PRODUCE;
+    let mut versions = Versions {
+        produce: PRODUCE,
+        authenticate: SASL_AUTHENTICATE,
+    };
     for ((oldest, newest), supported) in used {
         let doing = newest.doing;
         let (least, most) = supported.ok_or(Error::Unsupported(doing))?;
@@ -95,10 +109,13 @@ pub(super) fn api_versions(bytes: &[u8], has_login: bool) -> Result<Api, Error> 
             });
         }
         if *newest == PRODUCE && most < PRODUCE.version {
-            produce = PRODUCE_OLD;
+            versions.produce = PRODUCE_OLD;
+        }
+        if *newest == SASL_AUTHENTICATE && most < SASL_AUTHENTICATE.version {
+            versions.authenticate = SASL_AUTHENTICATE_OLD;
         }
     }
-    Ok(produce)
+    Ok(versions)
 }
 
 /// Reads the response to a `SaslHandshake` request for the mechanism `wanted`.
@@ -128,13 +145,23 @@ pub(super) fn sasl_handshake(bytes: &[u8], wanted: &'static str) -> Result<(), E
     })
 }
 
-/// Reads the next message of the broker for the mechanism.
-pub(super) fn sasl_authenticate(bytes: &[u8]) -> Result<&[u8], Error> {
+/// Reads the next message of the broker for the mechanism, and the time for which the login is valid, if it is limited.
+pub(super) fn sasl_authenticate(
+    bytes: &[u8],
+    api: Api,
+) -> Result<(&[u8], Option<Duration>), Error> {
     let mut reader = Reader::new(bytes);
     let code = reader.i16()?;
     let text = reader.nullable_string()?;
     check(Doing::SaslAuthenticate, code, text)?;
-    reader.bytes()
+    let message = reader.bytes()?;
+    let lifetime = if api.version >= SASL_AUTHENTICATE.version {
+        u64::try_from(reader.i64()?).unwrap_or_default()
+    } else {
+        0
+    };
+    let lifetime = (lifetime > 0).then_some(Duration::from_millis(lifetime));
+    Ok((message, lifetime))
 }
 
 /// Reads the brokers and the partitions of `topic`.

@@ -1,6 +1,6 @@
 //! Tests against other implementations of the protocol: the crate kafka-protocol, and a batch of Kafka's Java client.
 
-use std::{fmt::Debug, io::Read};
+use std::{fmt::Debug, io::Read, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
 use kafka_protocol::{
@@ -92,8 +92,9 @@ fn the_requests_of_a_login_are_read_correctly() {
     let read_back: SaslHandshakeRequest = read(request::SASL_HANDSHAKE, 2, &request);
     assert_eq!(&*read_back.mechanism, "SCRAM-SHA-512");
 
-    let request = request::sasl_authenticate(-3, b"\0user\0\xff");
-    let read_back: SaslAuthenticateRequest = read(request::SASL_AUTHENTICATE, -3, &request);
+    let api = request::SASL_AUTHENTICATE;
+    let request = request::sasl_authenticate(api, -3, b"\0user\0\xff");
+    let read_back: SaslAuthenticateRequest = read(api, -3, &request);
     assert_eq!(&read_back.auth_bytes[..], b"\0user\0\xff");
 }
 
@@ -143,11 +144,19 @@ proptest! {
 
 #[test]
 fn the_newest_version_that_both_sides_know_is_used() {
+    let authenticates = |most: i16| {
+        let all = [(3, 0, 13), (0, 0, 9), (17, 0, 1), (22, 0, 5), (36, 0, most)];
+        let versions = response::api_versions(&supported(&all), true);
+        versions.expect("known").authenticate
+    };
+    for (most, used) in [(0, 0), (1, 1), (2, 1)] {
+        assert_eq!(authenticates(most).version, used);
+    }
     let supports = |least: i16, most: i16| {
         let all = [(3, 0, 13), (0, least, most), (18, 0, 4), (22, 0, 5)];
         let body = supported(&all);
         each_part_is_truncated(&body, |it| response::api_versions(it, false));
-        response::api_versions(&body, false)
+        response::api_versions(&body, false).map(|versions| versions.produce)
     };
     assert_eq!(supports(0, 9).expect("known"), request::PRODUCE);
     assert_eq!(supports(8, 8).expect("known"), request::PRODUCE);
@@ -204,22 +213,42 @@ fn a_mechanism_that_the_broker_does_not_offer_is_named_in_the_error() {
 
 #[test]
 fn the_messages_of_a_login_are_read() {
-    let response = SaslAuthenticateResponse::default().with_auth_bytes(Bytes::from_static(b"r=x"));
-    let accepted = body(&response, request::SASL_AUTHENTICATE);
-    each_part_is_truncated(&accepted, |it| {
-        response::sasl_authenticate(it).map(<[u8]>::to_vec)
-    });
-    assert_eq!(
-        response::sasl_authenticate(&accepted).expect("accepted"),
-        b"r=x"
-    );
+    let response = SaslAuthenticateResponse::default()
+        .with_auth_bytes(Bytes::from_static(b"r=x"))
+        .with_session_lifetime_ms(3000);
+    let limited = Some(Duration::from_secs(3));
+    for (api, lifetime) in [
+        (request::SASL_AUTHENTICATE, limited),
+        (request::SASL_AUTHENTICATE_OLD, None),
+    ] {
+        // Version 0 has no lifetime.
+        let response = response.clone();
+        let response = response.with_session_lifetime_ms(if lifetime.is_some() { 3000 } else { 0 });
+        let accepted = body(&response, api);
+        let read = |bytes: &[u8]| {
+            let read = response::sasl_authenticate(bytes, api);
+            read.map(|(message, lifetime)| (message.to_vec(), lifetime))
+        };
+        each_part_is_truncated(&accepted, read);
+        assert_eq!(
+            read(&accepted).expect("accepted"),
+            (b"r=x".to_vec(), lifetime)
+        );
+    }
+    for lifetime in [0, -1] {
+        let unlimited = response.clone().with_session_lifetime_ms(lifetime);
+        let accepted = body(&unlimited, request::SASL_AUTHENTICATE);
+        let read = response::sasl_authenticate(&accepted, request::SASL_AUTHENTICATE);
+        assert_eq!(read.expect("accepted").1, None);
+    }
 
     let code = ErrorCode::SASL_AUTHENTICATION_FAILED;
     let response = SaslAuthenticateResponse::default()
         .with_error_code(code.0)
         .with_error_message(Some(text("Authentication failed\x07")));
     let refused = body(&response, request::SASL_AUTHENTICATE);
-    let error = response::sasl_authenticate(&refused).expect_err("refused");
+    let error =
+        response::sasl_authenticate(&refused, request::SASL_AUTHENTICATE).expect_err("refused");
     assert_eq!(error.code(), Some(code));
     insta::assert_snapshot!(error, @"SaslAuthenticate: SASL_AUTHENTICATION_FAILED; check the user and the password of the option `sasl`; the broker says: Authentication failed");
 }
@@ -394,7 +423,7 @@ proptest! {
     fn any_bytes_are_an_answer_or_an_error(bytes in vec(any::<u8>(), 0..500)) {
         let _ = response::api_versions(&bytes, true);
         let _ = response::sasl_handshake(&bytes, "PLAIN");
-        let _ = response::sasl_authenticate(&bytes);
+        let _ = response::sasl_authenticate(&bytes, request::SASL_AUTHENTICATE);
         let _ = response::init_producer_id(&bytes);
         let _ = response::metadata(&bytes, "dns");
         for api in [request::PRODUCE, request::PRODUCE_OLD] {

@@ -178,6 +178,17 @@ impl Kafka {
         })
     }
 
+    /// Logs in on a broker again, with the password that is in use now.
+    pub(super) async fn log_in(
+        &self,
+        broker: &mut Broker<Stream>,
+    ) -> Result<(), crate::kafka::Error> {
+        match &self.login {
+            Some(login) => broker.log_in(&login.credentials()).await,
+            None => Ok(()),
+        }
+    }
+
     async fn addresses(
         &self,
         authority: &Authority,

@@ -8,7 +8,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use super::Session;
+use super::Kafka;
 use crate::{
     kafka::{self, Broker, Consequence},
     net::Stream,
@@ -35,16 +35,14 @@ const THROTTLED_AT_MOST: Duration = Duration::from_secs(30);
 pub(super) async fn write(
     leader: i32,
     broker: Broker<Stream>,
-    topic: String,
-    session: Session,
+    kafka: Kafka,
     signal: Arc<Notify>,
     report: mpsc::Sender<News>,
 ) -> Ended {
     let began = Instant::now();
     let mut has_answered = false;
-    let to = (leader, &*topic);
-    let error = send(to, broker, &session, &signal, &report, &mut has_answered).await;
-    session.lose(leader, &signal);
+    let error = send(leader, broker, &kafka, &signal, &report, &mut has_answered).await;
+    kafka.session.lose(leader, &signal);
     Ended {
         leader,
         error,
@@ -55,17 +53,25 @@ pub(super) async fn write(
 
 /// Runs the loop of `write`. Returns the error that ended it.
 async fn send(
-    (leader, topic): (i32, &str),
+    leader: i32,
     mut broker: Broker<Stream>,
-    session: &Session,
+    kafka: &Kafka,
     signal: &Notify,
     report: &mpsc::Sender<News>,
     has_answered: &mut bool,
 ) -> kafka::Error {
+    let session = &kafka.session;
+    let topic = kafka.address.topic.to_string();
     loop {
+        if broker.log_in_at().is_some_and(|due| due <= Instant::now())
+            && let Err(error) = kafka.log_in(&mut broker).await
+        {
+            return error;
+        }
         let mut flight = match session.collect(leader) {
             Ok(flight) => flight,
             Err(due) => {
+                let due = due.into_iter().chain(broker.log_in_at()).min();
                 let due = async {
                     match due {
                         Some(due) => sleep_until(due).await,
@@ -83,7 +89,7 @@ async fn send(
         let Some(shipped) = &mut flight.shipped else {
             continue;
         };
-        let answer = match broker.produce(topic, shipped).await {
+        let answer = match broker.produce(&topic, shipped).await {
             Ok(answer) => answer,
             Err(error) => return error,
         };

@@ -211,13 +211,11 @@ impl Link {
 
     /// Starts the task that writes to this leader.
     fn lead(&mut self, leader: i32, broker: Broker<Stream>) {
-        let session = self.session().clone();
-        let signal = session.reach(leader);
-        let topic = self.kafka.address.topic.to_string();
+        let kafka = self.kafka.clone();
+        let signal = kafka.session.reach(leader);
         let report = self.report.clone();
-        self.tasks.spawn(leader::write(
-            leader, broker, topic, session, signal, report,
-        ));
+        self.tasks
+            .spawn(leader::write(leader, broker, kafka, signal, report));
     }
 
     /// Handles the loss of a connection to a leader.

@@ -9,10 +9,10 @@ use super::{
     Kafka, KafkaConnection,
     dial::Around,
     link::Link,
-    test_cluster::{Cluster, METADATA, PRODUCE, Running, until},
+    test_cluster::{Cluster, METADATA, PRODUCE, Running, SASL_AUTHENTICATE, until},
 };
 use crate::{
-    config::{RecordKey, ResolverSettings},
+    config::{RecordKey, ResolverSettings, Sasl, SaslMechanism},
     health::{Reporter, State},
     kafka::Limits,
     net::{Endpoint, Keepalive, OwnListeners, TcpSettings, UserTimeout},
@@ -272,6 +272,37 @@ async fn a_failed_routine_lookup_does_not_take_a_working_sink_down() {
     assert_eq!((health.connects, health.last_error.clone()), (1, None));
     // The lookups that succeed later find new partitions.
     cluster.script().silent.clear();
+    assert_eq!(cluster.all_stored(), all(sink.sent()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_is_repeated_before_it_is_no_longer_valid() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let password = folder.path().join("password");
+    std::fs::write(&password, "pencil").expect("a file in a folder of our own");
+    let cluster = Cluster::start(2).await;
+    cluster.script().lifetime = Some(Duration::from_secs(3));
+    let mut settings = cluster.sink(RecordKey::None);
+    settings.kafka.sasl = Some(Sasl {
+        mechanism: SaslMechanism::Plain,
+        user: "tap".into(),
+        password_file: password,
+    });
+    let mut sink = Running::start(&settings);
+    up(&sink).await;
+    let begun = Instant::now();
+    sink.send_until("a minute", |_| begun.elapsed() > Duration::from_secs(30))
+        .await;
+    // Idle connections stay, too.
+    sleep(Duration::from_secs(30)).await;
+    sink.send(100);
+    sink.has_delivered(sink.sent()).await;
+    let logins = |broker| cluster.script().requests[&(broker, SASL_AUTHENTICATE)];
+    assert!(logins(0) > 20 && logins(1) > 20, "{cluster:?}");
+    assert_eq!(cluster.script().expired, 0);
+    let health = sink.health();
+    assert_eq!((health.state, health.connects), (State::Up, 1));
+    assert_eq!(health.last_error, None);
     assert_eq!(cluster.all_stored(), all(sink.sent()));
 }
 

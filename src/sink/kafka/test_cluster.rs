@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    net::{Ipv4Addr, SocketAddr},
+    net::Ipv4Addr,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -11,7 +11,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::{
     messages::{
         ApiVersionsResponse, BrokerId, InitProducerIdResponse, MetadataResponse, ProduceRequest,
-        ProduceResponse, ProducerId, RequestHeader, TopicName,
+        ProduceResponse, ProducerId, RequestHeader, SaslAuthenticateResponse,
+        SaslHandshakeResponse, TopicName,
         api_versions_response::ApiVersion,
         metadata_response::{
             MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
@@ -26,7 +27,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     task::{JoinHandle, JoinSet},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -41,8 +42,10 @@ use crate::{
 
 pub(super) const PRODUCE: i16 = 0;
 pub(super) const METADATA: i16 = 3;
+const SASL_HANDSHAKE: i16 = 17;
 const API_VERSIONS: i16 = 18;
 const INIT_PRODUCER_ID: i16 = 22;
+pub(super) const SASL_AUTHENTICATE: i16 = 36;
 
 const NONE: i16 = 0;
 const NOT_LEADER: i16 = 6;
@@ -70,6 +73,10 @@ pub(super) struct Script {
     /// The next sequence number of each producer in each partition.
     sequences: HashMap<(i64, usize), i32>,
     next_id: i64,
+    /// The time for which a login is valid. A request after this time closes the connection, unless it begins a login.
+    pub(super) lifetime: Option<Duration>,
+    /// The number of connections that were closed because their login was no longer valid.
+    pub(super) expired: u32,
     /// The number of requests that each broker has got.
     pub(super) requests: HashMap<(usize, i16), u32>,
 }
@@ -161,6 +168,7 @@ impl Cluster {
 
 /// Answers requests until the sink closes the connection.
 async fn serve(mut stream: TcpStream, broker: usize, script: Arc<Mutex<Script>>) {
+    let mut valid_until = None;
     while let Ok(length) = stream.read_u32().await {
         let mut request = vec![0; usize::try_from(length).expect("a length")];
         if stream.read_exact(&mut request).await.is_err() {
@@ -171,6 +179,17 @@ async fn serve(mut stream: TcpStream, broker: usize, script: Arc<Mutex<Script>>)
         let body = {
             let mut script = script.lock().expect("no panic");
             let key = (broker, header.request_api_key);
+            match key.1 {
+                SASL_HANDSHAKE => valid_until = None,
+                SASL_AUTHENTICATE => {
+                    valid_until = script.lifetime.map(|lifetime| Instant::now() + lifetime);
+                }
+                _ if valid_until.is_some_and(|until| until < Instant::now()) => {
+                    script.expired += 1;
+                    return;
+                }
+                _ => {}
+            }
             *script.requests.entry(key).or_default() += 1;
             if script.silent.contains(&key) {
                 continue;
@@ -196,9 +215,26 @@ impl Script {
         let version = header.request_api_version;
         match header.request_api_key {
             API_VERSIONS => {
-                let produce = ApiVersion::default().with_max_version(13);
-                let response = ApiVersionsResponse::default().with_api_keys(vec![produce]);
+                let keys = [
+                    PRODUCE,
+                    METADATA,
+                    INIT_PRODUCER_ID,
+                    SASL_HANDSHAKE,
+                    SASL_AUTHENTICATE,
+                ];
+                let versions = keys.map(|key| {
+                    let version = ApiVersion::default().with_api_key(key);
+                    version.with_max_version(9)
+                });
+                let response = ApiVersionsResponse::default().with_api_keys(versions.to_vec());
                 encoded(&response, version)
+            }
+            SASL_HANDSHAKE => encoded(&SaslHandshakeResponse::default(), version),
+            SASL_AUTHENTICATE => {
+                let lifetime = self.lifetime.unwrap_or_default().as_millis();
+                let lifetime = i64::try_from(lifetime).expect("short");
+                let response = SaslAuthenticateResponse::default();
+                encoded(&response.with_session_lifetime_ms(lifetime), version)
             }
             METADATA => encoded(&self.metadata(), version),
             INIT_PRODUCER_ID => {
@@ -422,9 +458,4 @@ impl std::fmt::Debug for Cluster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.script().fmt(f)
     }
-}
-
-#[allow(dead_code, reason = "for tests that need an address")]
-fn address(port: u16) -> SocketAddr {
-    (Ipv4Addr::LOCALHOST, port).into()
 }
