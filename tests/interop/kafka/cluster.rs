@@ -1,9 +1,10 @@
 //! Kafka brokers on loopback, and the client that manages their topics.
 
 use std::{
+    cell::Cell,
     fmt::Write as _,
     fs,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
@@ -61,12 +62,45 @@ impl Cluster {
         Self::start_with(dir, count, &|_, _| String::new(), None)
     }
 
-    /// Starts one broker, to which clients can also connect with TLS and with a login.
-    pub(crate) fn start_secure(dir: &Path, certificates: &Certificates) -> Self {
-        let security = |dir: &Path, ports: &Ports| security(dir, ports, certificates);
+    /// Starts one broker, to which clients can also connect with TLS and with a login. `more` are
+    /// further properties, one a line.
+    pub(crate) fn start_secure(dir: &Path, certificates: &Certificates, more: &str) -> Self {
+        let security = |dir: &Path, ports: &Ports| security(dir, ports, certificates) + more;
         let mut cluster = Self::start_with(dir, 1, &security, None);
         cluster.client.password(USER, PASSWORD);
         cluster
+    }
+
+    /// Starts `count` brokers that advertise names. Clients that connect to
+    /// the other addresses still get those.
+    pub(crate) fn start_named(
+        dir: &Path,
+        count: usize,
+        name: &dyn Fn(usize) -> String,
+        address: &dyn Fn(usize) -> Ipv4Addr,
+    ) -> Self {
+        let next = Cell::new(0);
+        let named = |_: &Path, ports: &Ports| {
+            let at = next.replace(next.get() + 1);
+            let Ports {
+                plain,
+                login,
+                controller,
+                ..
+            } = ports;
+            let (name, address, port) = (name(at), address(at), login.port());
+            format!(
+                "listeners=PLAINTEXT://{plain},NAMED://{address}:{port},CONTROLLER://{controller}\n\
+                 advertised.listeners=PLAINTEXT://{plain},NAMED://{name}:{port}\n\
+                 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,NAMED:PLAINTEXT\n"
+            )
+        };
+        Self::start_with(dir, count, &named, None)
+    }
+
+    /// Returns the port at which a broker is reached by its name.
+    pub(crate) fn named_port(&self, at: usize) -> u16 {
+        self.brokers[at].ports.login.port()
     }
 
     /// Starts one broker, which advertises the address `relay`.
@@ -142,6 +176,26 @@ impl Broker {
     pub(crate) fn restart(&mut self) {
         self.launch();
         self.wait();
+    }
+
+    /// Changes the address behind the name of the broker, which does not run.
+    pub(crate) fn listen_at(&mut self, address: Ipv4Addr) {
+        let text = fs::read_to_string(&self.properties).expect("a file of our own");
+        let port = self.ports.login.port();
+        let lines = text
+            .lines()
+            .map(|line| match line.strip_prefix("listeners=") {
+                Some(listeners) if listeners.contains("NAMED") => {
+                    let each = listeners.split(',').map(|listener| {
+                        let is_named = listener.starts_with("NAMED");
+                        let named = format!("NAMED://{address}:{port}");
+                        if is_named { named } else { listener.to_owned() }
+                    });
+                    format!("listeners={}\n", each.collect::<Vec<_>>().join(","))
+                }
+                _ => format!("{line}\n"),
+            });
+        fs::write(&self.properties, lines.collect::<String>()).expect("a file of our own");
     }
 
     /// Kills the broker with SIGKILL.

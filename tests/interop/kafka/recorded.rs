@@ -92,7 +92,7 @@ fn recorded_traffic_arrives_with_each_setting() {
     let dir = TempDir::new().expect("a directory");
     let dir = dir.path();
     let certificates = Certificates::make(&dir.join("certificates"));
-    let mut cluster = Cluster::start_secure(dir, &certificates);
+    let mut cluster = Cluster::start_secure(dir, &certificates, "");
     let password = dir.join("password");
     write_secret(&password, &format!("{PASSWORD}\n"));
     let cases = cases(&cluster, &certificates, &password);

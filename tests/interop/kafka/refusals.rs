@@ -84,7 +84,7 @@ fn errors_say_what_to_do_and_frames_wait() {
     let dir = TempDir::new().expect("a directory");
     let dir = dir.path();
     let certificates = Certificates::make(&dir.join("certificates"));
-    let mut cluster = Cluster::start_secure(dir, &certificates);
+    let mut cluster = Cluster::start_secure(dir, &certificates, "");
     cluster
         .client
         .create("small", 1, 1, "max.message.bytes=20000");

@@ -11,6 +11,8 @@ use std::{
     time::Duration,
 };
 
+use serde_json::Value;
+
 use crate::{process::eventually_within, prometheus::get};
 
 /// The longest time that a sink may take to deliver its queue.
@@ -24,6 +26,7 @@ pub(crate) struct Scrapes {
     is_over: Arc<AtomicBool>,
     last: Arc<Mutex<Samples>>,
     thread: thread::JoinHandle<u64>,
+    address: SocketAddr,
 }
 
 // === impl Scrapes ===
@@ -48,6 +51,7 @@ impl Scrapes {
             is_over,
             last,
             thread,
+            address,
         }
     }
 
@@ -94,6 +98,17 @@ impl Scrapes {
              {resent} resent"
         );
         whole(resent)
+    }
+
+    /// Returns the last error of a sink.
+    pub(crate) fn last_error(&self, sink: &str) -> String {
+        let body = get(self.address, "/status", "*/*").expect("the status");
+        let status: Value = serde_json::from_str(&body).expect("JSON");
+        let sinks = status["sinks"].as_array().expect("sinks");
+        let found = sinks.iter().find(|other| other["name"] == sink);
+        let found = found.unwrap_or_else(|| panic!("no {sink}: {status}"));
+        let error = found["last_error"]["error"].as_str();
+        error.expect("an error").to_owned()
     }
 
     /// Ends the thread. Asserts that it has scraped often.
