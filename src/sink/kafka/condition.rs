@@ -93,10 +93,12 @@ impl Condition {
             (State::Up(since), Some(obstacle)) if self.is_outage() => {
                 let steady = since.elapsed() >= STEADY;
                 self.state = State::Down;
+                // Without a need for another lookup, there is a connection already, on which the broker must answer.
+                let delay = obstacle.needs_lookup.then_some(delay);
                 self.status.report(&Event::Lost {
                     cause: &Disconnect::PartitionLost(Box::new(obstacle.error)),
                     steady,
-                    delay: Some(delay),
+                    delay,
                 });
             }
             _ => {}

@@ -243,6 +243,10 @@ impl Link {
             return Err(Stop::Lost(Box::new(error)));
         }
         self.schedule.hasten(self.condition.is_in_order());
+        // A connection on which no batch was answered was an attempt that failed.
+        if is_suspect && let Some(obstacle) = self.obstacle() {
+            self.condition.fail(&obstacle, self.delay());
+        }
         Ok(())
     }
 
