@@ -184,6 +184,10 @@ impl Producer {
         if self.partitions.len() < self.count {
             self.partitions.resize_with(self.count, Partition::default);
         }
+        // Without a connection to any leader, records without a key stay with this partition.
+        if self.sticky >= self.count {
+            self.sticky = 0;
+        }
         let epochs = metadata.epochs.iter().chain(repeat(&-1));
         for (partition, epoch) in self.partitions.iter_mut().zip(epochs) {
             partition.epoch = *epoch;
@@ -262,6 +266,7 @@ impl Producer {
             Some(key) => partition_of(key, self.count),
             None => self.sticky_for(size),
         };
+        debug_assert!(index < self.count, "partition {index} of {}", self.count);
         let headers = &self.settings.headers;
         let partition = self.partitions.get_mut(index)?;
         let open = partition.waiting.back();

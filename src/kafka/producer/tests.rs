@@ -283,6 +283,28 @@ async fn a_batch_in_doubt_that_is_refused_later_leaves_its_sequence_numbers() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_topic_that_shrinks_during_an_outage_loses_no_record_to_a_missing_partition() {
+    let mut producer = producer(6);
+    let now = Instant::now();
+    let value = vec![b'x'; BATCH_BYTES - 200];
+    for place in 0..4 {
+        append(&mut producer, None, &value, place);
+    }
+    assert_eq!(producer.sticky, 4);
+    producer.set_reachable(LEADER, false);
+    producer.set_leaders(&led_by(&[LEADER; 3]));
+    append(&mut producer, None, &value, 4);
+    producer.set_reachable(LEADER, true);
+    let mut outcomes = Vec::new();
+    while let Some(shipped) = producer.collect(LEADER, now + HOUR) {
+        let stored = answer(&shipped, |_| ErrorCode::NONE);
+        producer.settle(shipped, Some(&stored), now, &mut outcomes);
+    }
+    assert_eq!(outcomes.len(), 5);
+    assert!(producer.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_without_a_partition_is_noticed() {
     let mut producer = producer(1);
     let now = Instant::now();
