@@ -33,7 +33,7 @@ pub(in crate::kafka) struct Batch {
     pub(super) failures: u32,
     /// The number of connections that ended while the batch was in flight.
     pub(super) cuts: u32,
-    /// True if the batch was sent and no answer came, so the broker may have stored it.
+    /// True if the batch was sent and the answer, if one came, does not say that the broker has not stored it.
     pub(super) is_in_doubt: bool,
     /// True if no more records can be added, because this is one part of a refused batch.
     pub(super) is_closed: bool,

@@ -17,7 +17,7 @@ pub(crate) enum Outcome {
     Stored(Span),
     /// The brokers never store them.
     Refused(Span),
-    /// They are sent again under another producer id, so they may be stored twice.
+    /// They are sent again under another sequence number, so they may be stored twice.
     Resent(Span),
 }
 
@@ -134,6 +134,7 @@ impl Producer {
                 // under a new producer id.
                 if batch.is_in_doubt && batch.stamp.is_some_and(|it| Some(it.producer) == self.id) {
                     self.id = None;
+                    // The lookup of the leaders also gets a new producer id.
                     consequence.needs_lookup = true;
                 }
                 if answer.code.is_of_size() && batch.records.count() > 1 {
@@ -149,14 +150,17 @@ impl Producer {
                 if stamp.is_some_and(|stamp| Some(stamp.producer) == self.id) {
                     self.id = None;
                 }
+                batch.is_in_doubt = false;
                 outcomes.extend(batch.spans.iter().copied().map(Outcome::Resent));
                 self.delay(index, batch.failures, now);
                 self.put_back(index, batch, outcomes);
-                // The lookup of the leaders also gets a new producer id.
                 consequence.needs_lookup = true;
             }
             meaning @ (Meaning::Later | Meaning::Moved | Meaning::Denied) => {
                 batch.failures += 1;
+                // Some of these errors come after the leader has appended the batch, for example because the replicas are
+                // slow.
+                batch.is_in_doubt = true;
                 self.delay(index, batch.failures, now);
                 self.put_back(index, batch, outcomes);
                 match meaning {
@@ -246,6 +250,10 @@ impl Producer {
             is_final = true;
             outcomes.push(Outcome::Refused(span));
         });
+        if batch.is_in_doubt {
+            let spans = parts.iter().flat_map(|part| &part.spans);
+            outcomes.extend(spans.copied().map(Outcome::Resent));
+        }
         self.recycle(batch);
         for part in parts.into_iter().rev() {
             self.memory += part.memory();

@@ -282,6 +282,40 @@ async fn a_batch_in_doubt_that_is_refused_later_leaves_its_sequence_numbers() {
     assert!(consequence.needs_lookup && producer.needs_id());
 }
 
+/// A leader that answers with such an error has appended the batch. The broker would take the next batch of the same size
+/// for the same batch, and not store it.
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_may_be_appended_and_is_refused_later_leaves_its_sequence_numbers() {
+    for code in [
+        ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+        ErrorCode::REQUEST_TIMED_OUT,
+        ErrorCode::NOT_LEADER_OR_FOLLOWER,
+    ] {
+        let mut producer = producer(1);
+        let now = Instant::now();
+        append(&mut producer, None, b"one", 0);
+        append(&mut producer, None, b"two", 1);
+        let shipped = producer.collect(LEADER, now + HOUR).expect("a batch");
+        let appended = answer(&shipped, |_| code);
+        let mut outcomes = Vec::new();
+        producer.settle(shipped, Some(&appended), now, &mut outcomes);
+        assert_eq!(outcomes, []);
+        let again = producer.collect(LEADER, now + HOUR).expect("the batch");
+        let refused = answer(&again, |_| ErrorCode::MESSAGE_TOO_LARGE);
+        let consequence = producer.settle(again, Some(&refused), now, &mut outcomes);
+        assert!(consequence.is_moved && producer.needs_id());
+        // Both records are sent again, and may be stored twice.
+        let resent = |first| {
+            Outcome::Resent(Span {
+                ticket: 0,
+                first,
+                count: 1,
+            })
+        };
+        assert_eq!(outcomes, [resent(0), resent(1)]);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_topic_that_shrinks_during_an_outage_loses_no_record_to_a_missing_partition() {
     let mut producer = producer(6);
