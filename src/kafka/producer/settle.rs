@@ -230,8 +230,14 @@ impl Producer {
             partition.sequence = stamp.sequence;
         }
         let count = usize::try_from(batch.records.count()).unwrap_or_default();
-        let is_named = |place: usize| places.iter().any(|it| usize::try_from(*it) == Ok(place));
-        let has_named = (0..count).any(is_named);
+        let mut named = vec![false; count];
+        for place in places {
+            let place = usize::try_from(*place).ok();
+            if let Some(named) = place.and_then(|place| named.get_mut(place)) {
+                *named = true;
+            }
+        }
+        let has_named = named.contains(&true);
         let parts = if has_named {
             1
         } else {
@@ -239,7 +245,7 @@ impl Producer {
         };
         let part = |place: usize| {
             if has_named {
-                (!is_named(place)).then_some(0)
+                (!named[place]).then_some(0)
             } else {
                 (count > 1).then(|| place * parts / count)
             }
