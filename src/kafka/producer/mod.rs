@@ -86,6 +86,7 @@ pub(crate) struct Producer {
 /// Batches that were collected for one leader. They are in flight until they are settled.
 #[derive(Debug)]
 pub(crate) struct Shipped {
+    leader: i32,
     /// The batches, each with its partition.
     pub(super) batches: Vec<(usize, Batch)>,
     pub(super) compression: Compression,
@@ -357,6 +358,7 @@ impl Producer {
             }
         }
         (!batches.is_empty()).then_some(Shipped {
+            leader,
             batches,
             compression: self.settings.compression,
             generation: self.generation,

@@ -26,6 +26,9 @@ pub(crate) enum Outcome {
 pub(crate) struct Consequence {
     /// True if the leaders must be looked up again. The lookup also gets a new producer id.
     pub(crate) needs_lookup: bool,
+    /// True if a batch was in flight to a broker that is not the leader of the partition any more. The connection to the
+    /// new leader must look for work.
+    pub(crate) is_elsewhere: bool,
     /// The reason why no batch can be stored at present, with the partition.
     pub(crate) denied: Option<(usize, Error)>,
     /// True if the response does not contain all partitions of the request.
@@ -84,6 +87,7 @@ impl Producer {
                 .find(|it| usize::try_from(it.partition) == Ok(index));
             if let Some(partition) = self.partitions.get_mut(index) {
                 partition.is_in_flight = false;
+                consequence.is_elsewhere |= partition.leader != Some(shipped.leader);
             }
             if shipped.generation != self.generation {
                 self.recycle(batch);
@@ -134,7 +138,6 @@ impl Producer {
                 // under a new producer id.
                 if batch.is_in_doubt && batch.stamp.is_some_and(|it| Some(it.producer) == self.id) {
                     self.id = None;
-                    // The lookup of the leaders also gets a new producer id.
                     consequence.needs_lookup = true;
                 }
                 if answer.code.is_of_size() && batch.records.count() > 1 {

@@ -249,7 +249,9 @@ impl Session {
             for outcome in outcomes.drain(..) {
                 state.receipts.apply(outcome);
             }
-            if let Some(leader) = state.leaders.get(&leader) {
+            if consequence.is_elsewhere {
+                state.notify_all();
+            } else if let Some(leader) = state.leaders.get(&leader) {
                 leader.notify_one();
             }
             waiting = state.waiting.take();

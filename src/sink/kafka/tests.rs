@@ -1,9 +1,12 @@
 use std::{
+    future::Future,
+    pin::pin,
     task::{Context, Waker},
     time::Duration,
 };
 
 use bytes::{BufMut, BytesMut};
+use tokio::sync::Notify;
 
 use super::{Session, receipts::Receipts, records};
 use crate::{
@@ -122,8 +125,8 @@ async fn many_partitions_neither_block_the_sink_nor_exceed_the_bound() {
     assert!(shipments >= 30, "room for {shipments} shipments");
 }
 
-/// Returns the session of a topic with one partition, which broker 1 leads.
-fn session(linger: Duration) -> Session {
+/// Returns the session of a topic whose partitions have these leaders.
+fn session(linger: Duration, leaders: &[i32]) -> Session {
     let settings = Settings {
         compression: Compression::None,
         linger,
@@ -131,16 +134,26 @@ fn session(linger: Duration) -> Session {
     };
     let session = Session::new(settings, RecordKey::None);
     session.set_id(ProducerId { id: 1, epoch: 0 });
-    session.set_leaders(&Metadata {
-        leaders: vec![Some(1)],
-        ..Metadata::default()
-    });
+    session.set_leaders(&led_by(leaders));
     session
+}
+
+fn led_by(leaders: &[i32]) -> Metadata {
+    Metadata {
+        leaders: leaders.iter().copied().map(Some).collect(),
+        ..Metadata::default()
+    }
+}
+
+/// Returns whether the task that waits for this signal must look for work.
+fn is_notified(signal: &Notify) -> bool {
+    let mut cx = Context::from_waker(Waker::noop());
+    pin!(signal.notified()).poll(&mut cx).is_ready()
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_broker_that_forgets_the_producer_makes_no_progress() {
-    let session = session(Duration::ZERO);
+    let session = session(Duration::ZERO, &[1]);
     let (shipment, queue) = Shipment::of(&[chunk(2)]);
     session.ship(shipment);
     let cx = Context::from_waker(Waker::noop());
@@ -163,16 +176,42 @@ async fn a_broker_that_forgets_the_producer_makes_no_progress() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_new_leader_of_a_partition_is_woken_when_the_old_one_answers() {
+    let session = session(Duration::ZERO, &[1]);
+    let (old, new) = (session.reach(1), session.reach(2));
+    let (one, _queue) = Shipment::of(&[chunk(2)]);
+    session.ship(one);
+    let flight = session.collect(1).expect("a batch");
+    let (two, queue) = Shipment::of(&[chunk(2)]);
+    session.ship(two);
+    session.set_leaders(&led_by(&[2]));
+    assert!(is_notified(&old) && is_notified(&new));
+    assert!(session.collect(2).is_err(), "a batch is in flight");
+    flight.settle(&Produced::of(0, ErrorCode::NONE));
+    assert!(is_notified(&new));
+    let flight = session.collect(2).expect("the second batch");
+    // The partition moves back, and the connection is lost.
+    session.set_leaders(&led_by(&[1]));
+    assert!(is_notified(&old));
+    drop(flight);
+    assert!(is_notified(&old));
+    let flight = session.collect(1).expect("the same batch");
+    flight.settle(&Produced::of(0, ErrorCode::NONE));
+    assert_eq!(queue.ledger().delivered, 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_closed_queue_does_not_wait_for_linger() {
-    let session = session(Duration::from_secs(3600));
+    let session = session(Duration::from_secs(3600), &[1]);
     let signal = session.reach(1);
     let (shipment, queue) = Shipment::of(&[chunk(2)]);
     session.ship(shipment);
+    assert!(is_notified(&signal));
     assert!(session.collect(1).is_err());
     queue.close();
     let cx = Context::from_waker(Waker::noop());
     assert!(session.poll_room(&cx));
-    signal.notified().await;
+    assert!(is_notified(&signal));
     let flight = session.collect(1).expect("the batch");
     // The outcome is unknown, so the batch is sent again.
     drop(flight);
