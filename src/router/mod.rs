@@ -81,3 +81,5 @@ pub(crate) use spooled::Writes;
 pub(crate) use spooling::{Read, Turn, Unspooled, Wants, Work};
 pub(crate) use taken::Taken;
 pub(crate) use written::Written;
+#[cfg(feature = "kafka")]
+pub(crate) use written::{Run, Settlement};

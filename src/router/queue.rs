@@ -176,8 +176,11 @@ impl Queue {
         held: VecDeque<Held>,
         left_out: &LeftOut,
         progress: Progress,
+        is_kept: bool,
     ) -> VecDeque<Held> {
-        self.end_flight(|contents| contents.settle_unconfirmed(number, held, left_out, progress))
+        self.end_flight(|contents| {
+            contents.settle_unconfirmed(number, held, left_out, progress, is_kept)
+        })
     }
 
     /// Changes the contents at the end of a flight. Wakes the consumer if it waits for frames and a frame now waits.

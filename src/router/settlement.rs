@@ -25,6 +25,7 @@ impl Contents {
         progress: Progress,
     ) {
         let mut written = self.land(number, held, left_out, progress);
+        self.record_latency(&written);
         self.number(&mut written);
         for held in &written {
             self.ledger.in_flight -= held.chunk.len() as u64;
@@ -36,17 +37,23 @@ impl Contents {
     }
 
     /// Settles the batch with this `number` and the chunks `held`. Returns the frames that `progress` covers. These
-    /// frames are unconfirmed from now on.
+    /// frames are unconfirmed from now on. If `is_kept` is true, they are not written yet, but stay with the sink when its
+    /// connection ends.
     pub(super) fn settle_unconfirmed(
         &mut self,
         number: u64,
         held: VecDeque<Held>,
         left_out: &LeftOut,
         progress: Progress,
+        is_kept: bool,
     ) -> VecDeque<Held> {
         let written = self.land(number, held, left_out, progress);
+        if !is_kept {
+            self.record_latency(&written);
+        }
         for held in &written {
             let Amount { frames, bytes } = held.amount();
+            self.kept += if is_kept { frames } else { 0 };
             self.ledger.in_flight -= frames as u64;
             self.ledger.unconfirmed += frames as u64;
             self.ledger.unconfirmed_bytes += bytes as u64;
@@ -70,16 +77,8 @@ impl Contents {
         }
         self.in_flight.retain(|flight| flight.number != number);
         let written = self.split_written(&mut held, left_out, progress.frames);
-        let now = Instant::now();
-        for one in &written {
-            let frames = u32::try_from(one.chunk.len()).unwrap_or(u32::MAX);
-            if one.written_before {
-                self.ledger.resent += u64::from(frames);
-            } else {
-                let took = now.saturating_duration_since(one.chunk.received());
-                self.latency.record(took, frames);
-            }
-        }
+        let again = written.iter().filter(|held| held.written_before);
+        self.ledger.resent += again.map(|held| held.chunk.len() as u64).sum::<u64>();
         // The frame that was being written may have caused the connection to die. If the connection died between two
         // frames, no frame is suspected.
         if let Some(first) = held.front_mut().filter(|_| progress.cut) {
@@ -99,6 +98,20 @@ impl Contents {
             self.wait(back);
         }
         written
+    }
+
+    /// Records the latency of frames that were written. Frames that were written before have a latency already.
+    fn record_latency(&mut self, written: &VecDeque<Held>) {
+        let now = Instant::now();
+        for held in written.iter().filter(|held| !held.written_before) {
+            self.record_latency_of(held, now);
+        }
+    }
+
+    fn record_latency_of(&mut self, held: &Held, now: Instant) {
+        let took = now.saturating_duration_since(held.chunk.received());
+        let frames = u32::try_from(held.chunk.len()).unwrap_or(u32::MAX);
+        self.latency.record(took, frames);
     }
 
     /// Splits off the first `frames` frames of `held`. Frames that the sink left out are not part of this number. A
@@ -165,14 +178,19 @@ impl Contents {
         self.ledger.held_bytes -= amount.bytes as u64;
     }
 
-    /// Counts these unconfirmed frames as delivered. `bytes` is their size on the wire.
-    pub(super) fn confirm(&mut self, mut confirmed: VecDeque<Held>, bytes: u64) {
+    /// Counts these unconfirmed frames as delivered. `bytes` is their size on the wire. The latency of frames that were
+    /// kept ends now.
+    pub(super) fn confirm(&mut self, mut confirmed: VecDeque<Held>, bytes: u64, was_kept: bool) {
         // When the queue was abandoned, its unconfirmed frames were already counted as lost.
         if self.is_abandoned() {
             return;
         }
         self.number(&mut confirmed);
+        let now = was_kept.then(Instant::now);
         for held in &confirmed {
+            if let Some(now) = now {
+                self.record_latency_of(held, now);
+            }
             let amount = held.amount();
             self.ledger.unconfirmed -= amount.frames as u64;
             self.ledger.unconfirmed_bytes -= amount.bytes as u64;
@@ -202,8 +220,8 @@ impl Contents {
     }
 
     /// Returns unconfirmed frames to their positions in the queue, because their connection has ended. The next
-    /// connection sends them again.
-    pub(super) fn take_back(&mut self, mut unconfirmed: VecDeque<Held>) {
+    /// connection sends them again, or for the first time if `was_sent` is false.
+    pub(super) fn take_back(&mut self, mut unconfirmed: VecDeque<Held>, was_sent: bool) {
         if self.is_abandoned() {
             return;
         }
@@ -213,8 +231,10 @@ impl Contents {
             self.ledger.unconfirmed -= frames as u64;
             self.ledger.unconfirmed_bytes -= bytes as u64;
             self.ledger.queued += frames as u64;
-            back.written_before = true;
-            self.mark_sent_before(&back);
+            if was_sent {
+                back.written_before = true;
+                self.mark_sent_before(&back);
+            }
             self.wait(back);
         }
     }

@@ -58,21 +58,25 @@ impl Taken {
 
     /// Settles the batch. The frames that `progress` covers are unconfirmed from now on, and count as delivered when
     /// they are confirmed. The other frames return to their positions in the queue.
-    pub(crate) fn settle_unconfirmed(mut self, progress: Progress) -> Written {
-        let held = self.held.take().unwrap_or_default();
-        let queue = &self.queue;
-        let written = queue.settle_unconfirmed(self.number, held, &self.left_out, progress);
-        Written::new(Arc::clone(queue), self.number, written)
+    pub(crate) fn settle_unconfirmed(self, progress: Progress) -> Written {
+        self.write(progress, false)
     }
 
     /// Settles the batch like [`settle_unconfirmed`](Self::settle_unconfirmed). The frames do not return to the queue when
-    /// their connection ends.
+    /// their connection ends. Their latency ends when they are confirmed.
     #[cfg_attr(
         not(feature = "kafka"),
         allow(dead_code, reason = "only Kafka sinks keep frames")
     )]
     pub(crate) fn settle_kept(self, progress: Progress) -> Written {
-        self.settle_unconfirmed(progress).kept()
+        self.write(progress, true)
+    }
+
+    fn write(mut self, progress: Progress, is_kept: bool) -> Written {
+        let held = self.held.take().unwrap_or_default();
+        let (queue, number) = (&self.queue, self.number);
+        let written = queue.settle_unconfirmed(number, held, &self.left_out, progress, is_kept);
+        Written::new(Arc::clone(queue), number, written, is_kept)
     }
 
     fn end(&mut self, progress: Progress) {

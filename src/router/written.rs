@@ -1,10 +1,9 @@
 //! Frames that were written and wait for a confirmation.
 
-use std::{collections::VecDeque, fmt, sync::Arc, time::Instant};
+use std::{collections::VecDeque, fmt, sync::Arc};
 
 use super::{
     DropReason,
-    contents::Contents,
     held::Held,
     queue::Queue,
     settlement::{oldest, split_to},
@@ -24,33 +23,41 @@ pub(crate) struct Written {
     is_kept: bool,
 }
 
+/// Consecutive frames whose wait for a confirmation ends in the same way.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Run {
+    pub(crate) frames: usize,
+    /// The size of the frames on the wire.
+    pub(crate) bytes: u64,
+    pub(crate) settlement: Settlement,
+}
+
+/// The end of the wait for a confirmation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(
+    not(feature = "kafka"),
+    allow(dead_code, reason = "only Kafka sinks keep frames")
+)]
+pub(crate) enum Settlement {
+    /// The frames are delivered.
+    Delivered,
+    Dropped(DropReason),
+    /// The frames return to their positions in the queue. The collector may have them.
+    Returned,
+    /// The frames return to their positions in the queue. They were never sent.
+    Unsent,
+}
+
 // === impl Written ===
 
 impl Written {
-    pub(super) fn new(queue: Arc<Queue>, number: u64, held: VecDeque<Held>) -> Self {
+    pub(super) fn new(queue: Arc<Queue>, number: u64, held: VecDeque<Held>, is_kept: bool) -> Self {
         Self {
             queue,
             number,
             held,
-            is_kept: false,
+            is_kept,
         }
-    }
-
-    /// Marks the frames so that they do not return to the queue when their connection ends. The consumer of a closed
-    /// queue then waits until they are confirmed or dropped.
-    #[cfg_attr(
-        not(feature = "kafka"),
-        allow(dead_code, reason = "only Kafka sinks keep frames")
-    )]
-    pub(super) fn kept(mut self) -> Self {
-        self.is_kept = true;
-        self.queue.lock().kept += count(&self.held);
-        self
-    }
-
-    /// Returns the entry of these frames in the queue's set of unconfirmed batches.
-    fn oldest(&self) -> Option<(Instant, u64)> {
-        oldest(&self.held, self.number)
     }
 
     /// Returns the memory that the ledger counts for the frames, in bytes.
@@ -61,25 +68,38 @@ impl Written {
 
     /// Counts the first `frames` frames as delivered. `bytes` is the size of these frames on the wire.
     pub(crate) fn confirm(&mut self, frames: usize, bytes: u64) {
-        self.split(frames, |contents, confirmed| {
-            contents.confirm(confirmed, bytes);
-        });
+        self.settle([Run {
+            frames,
+            bytes,
+            settlement: Settlement::Delivered,
+        }]);
     }
 
-    /// Counts the first `frames` frames as dropped for `reason`.
-    #[cfg_attr(
-        not(feature = "kafka"),
-        allow(dead_code, reason = "only Kafka sinks keep frames")
-    )]
-    pub(crate) fn drop_first(&mut self, frames: usize, reason: DropReason) {
-        self.split(frames, |contents, dropped| {
-            contents.drop_unconfirmed(dropped, reason);
+    /// Settles the first frames: those of the first run, then those of the second, and so on. The queue is locked only
+    /// once.
+    pub(crate) fn settle(&mut self, runs: impl IntoIterator<Item = Run>) {
+        let Self {
+            queue,
+            number,
+            held,
+            is_kept,
+        } = self;
+        let before = oldest(held, *number);
+        queue.end_flight(|contents| {
+            for run in runs {
+                let split = split_to(held, run.frames);
+                if *is_kept {
+                    contents.kept -= count(&split);
+                }
+                match run.settlement {
+                    Settlement::Delivered => contents.confirm(split, run.bytes, *is_kept),
+                    Settlement::Dropped(reason) => contents.drop_unconfirmed(split, reason),
+                    Settlement::Returned => contents.take_back(split, true),
+                    Settlement::Unsent => contents.take_back(split, false),
+                }
+            }
+            contents.change_oldest(before, oldest(held, *number));
         });
-    }
-
-    /// Puts the first `frames` frames back at their positions in the queue.
-    pub(crate) fn give_back(&mut self, frames: usize) {
-        self.split(frames, Contents::take_back);
     }
 
     /// Counts `frames` frames as sent again in a way in which the collector may get them twice.
@@ -99,22 +119,6 @@ impl Written {
     pub(crate) fn is_closing(&self) -> bool {
         self.queue.lock().closed
     }
-
-    /// Splits off the first `frames` frames, and passes them to `settle`, which changes the contents of the queue.
-    fn split(&mut self, frames: usize, settle: impl FnOnce(&mut Contents, VecDeque<Held>)) {
-        if frames == 0 {
-            return;
-        }
-        let before = self.oldest();
-        let split = split_to(&mut self.held, frames);
-        let after = self.oldest();
-        let kept = if self.is_kept { count(&split) } else { 0 };
-        self.queue.end_flight(|contents| {
-            contents.kept -= kept;
-            contents.change_oldest(before, after);
-            settle(contents, split);
-        });
-    }
 }
 
 fn count(held: &VecDeque<Held>) -> usize {
@@ -123,7 +127,14 @@ fn count(held: &VecDeque<Held>) -> usize {
 
 impl Drop for Written {
     fn drop(&mut self) {
-        self.give_back(count(&self.held));
+        let frames = count(&self.held);
+        if frames > 0 {
+            self.settle([Run {
+                frames,
+                bytes: 0,
+                settlement: Settlement::Returned,
+            }]);
+        }
     }
 }
 

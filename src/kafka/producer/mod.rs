@@ -144,11 +144,15 @@ impl Producer {
         partitions.all(|it| it.waiting.is_empty() && !it.is_in_flight)
     }
 
-    /// Drops all batches. Batches in flight are dropped when they are settled.
-    pub(crate) fn clear(&mut self) {
+    /// Drops all batches. Batches in flight are dropped when they are settled. Calls `unsent` with the records of batches
+    /// that were not sent.
+    pub(crate) fn clear(&mut self, mut unsent: impl FnMut(Span)) {
         for partition in &mut self.partitions {
             for batch in partition.waiting.drain(..) {
-                self.memory = self.memory.saturating_sub(batch.memory());
+                if batch.stamp.is_none() {
+                    batch.spans.iter().copied().for_each(&mut unsent);
+                }
+                self.memory -= batch.memory();
             }
             partition.failing = None;
         }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::{
     frame_stream::Chunk,
     kafka::{Outcome, Span},
-    router::{DropReason, Written},
+    router::{DropReason, Run, Settlement, Written},
 };
 
 /// The frames of a sink that the brokers have not confirmed yet. Each shipment has a receipt, and the number of the receipt
@@ -17,6 +17,8 @@ pub(super) struct Receipts {
     open: VecDeque<Receipt>,
     /// The memory of all frames, in bytes.
     memory: u64,
+    /// The tickets of the receipts that have new fates. The buffer is used again.
+    touched: Vec<u64>,
 }
 
 /// The frames of one shipment, and the state of each.
@@ -26,9 +28,11 @@ pub(super) struct Receipts {
 #[derive(Debug)]
 struct Receipt {
     written: Written,
-    /// The chunks of the frames that are not done yet. The first chunk may be partial.
-    chunks: VecDeque<Chunk>,
+    /// The size of each frame on the wire.
+    sizes: Vec<u32>,
     fates: Vec<Fate>,
+    /// The number of records that are sent again and are not counted yet.
+    resent: u64,
     /// The number of frames that the ledger no longer counts as unconfirmed.
     done: usize,
     memory: u64,
@@ -37,23 +41,31 @@ struct Receipt {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Unknown,
+    /// The brokers may have stored the record, and it is sent again under another sequence number.
+    Resent,
+    /// The record was never sent, and the sink ends.
+    Unsent,
     Stored,
     Refused,
 }
+
+/// The memory that a receipt has for each frame.
+const MEMORY_OF_FRAME: usize = size_of::<Fate>() + size_of::<u32>();
 
 // === impl Receipts ===
 
 impl Receipts {
     /// Adds the frames of a shipment. Returns their ticket.
     pub(super) fn add(&mut self, written: Written, chunks: &[Chunk]) -> u64 {
-        let frames = chunks.iter().map(Chunk::len).sum();
-        // Each frame has a fate.
-        let memory = written.memory() + (frames * size_of::<Fate>()) as u64;
+        let frames = chunks.iter().flat_map(Chunk::frames);
+        let sizes: Vec<_> = frames.map(size_on_wire).collect();
+        let memory = written.memory() + (sizes.len() * MEMORY_OF_FRAME) as u64;
         self.memory += memory;
         self.open.push_back(Receipt {
             written,
-            chunks: chunks.iter().cloned().collect(),
-            fates: vec![Fate::Unknown; frames],
+            fates: vec![Fate::Unknown; sizes.len()],
+            sizes,
+            resent: 0,
             done: 0,
             memory,
         });
@@ -65,21 +77,30 @@ impl Receipts {
         self.memory
     }
 
-    /// Applies the outcome of some records to the ledger.
-    pub(super) fn apply(&mut self, outcome: Outcome) {
-        let (span, fate) = match outcome {
-            Outcome::Stored(span) => (span, Fate::Stored),
-            Outcome::Refused(span) => (span, Fate::Refused),
-            Outcome::Resent(span) => {
-                if let Some(receipt) = self.receipt(span) {
-                    receipt.written.count_resent(span.count.into());
-                }
-                return;
+    /// Changes the ledger as the outcomes of some records require. With keys, an answer has outcomes of many short spans.
+    /// The ledger changes only once for each receipt.
+    pub(super) fn apply(&mut self, outcomes: impl IntoIterator<Item = Outcome>) {
+        for outcome in outcomes {
+            let (span, fate) = match outcome {
+                Outcome::Stored(span) => (span, Fate::Stored),
+                Outcome::Refused(span) => (span, Fate::Refused),
+                Outcome::Resent(span) => (span, Fate::Resent),
+            };
+            let Some(receipt) = self.receipt(span.ticket) else {
+                continue;
+            };
+            receipt.mark(span, fate);
+            if self.touched.last() != Some(&span.ticket) {
+                self.touched.push(span.ticket);
             }
-        };
-        if let Some(receipt) = self.receipt(span) {
-            receipt.settle(span, fate);
         }
+        let mut touched = std::mem::take(&mut self.touched);
+        for ticket in touched.drain(..) {
+            if let Some(receipt) = self.receipt(ticket) {
+                receipt.settle();
+            }
+        }
+        self.touched = touched;
         while self.open.front().is_some_and(Receipt::is_done) {
             let first = self.open.pop_front();
             self.memory -= first.map_or(0, |it| it.memory);
@@ -87,9 +108,16 @@ impl Receipts {
         }
     }
 
-    fn receipt(&mut self, span: Span) -> Option<&mut Receipt> {
-        let index = span.ticket.checked_sub(self.first)?;
+    fn receipt(&mut self, ticket: u64) -> Option<&mut Receipt> {
+        let index = ticket.checked_sub(self.first)?;
         self.open.get_mut(usize::try_from(index).ok()?)
+    }
+
+    /// Records that these records were never sent, and the sink ends.
+    pub(super) fn mark_unsent(&mut self, span: Span) {
+        if let Some(receipt) = self.receipt(span.ticket) {
+            receipt.mark(span, Fate::Unsent);
+        }
     }
 
     /// Returns whether the queue of the frames is closed, so that no more frames will come.
@@ -113,62 +141,85 @@ impl Receipt {
         self.done == self.fates.len()
     }
 
-    fn settle(&mut self, span: Span, fate: Fate) {
+    fn mark(&mut self, span: Span, fate: Fate) {
         let first = span.first as usize;
         let last = first + span.count as usize;
-        if let Some(fates) = self.fates.get_mut(first..last) {
-            fates.fill(fate);
+        let Some(fates) = self.fates.get_mut(first..last) else {
+            return;
+        };
+        if fate == Fate::Unsent {
+            // Some of the records may have been sent in another batch before.
+            let unknown = fates.iter_mut().filter(|it| **it == Fate::Unknown);
+            unknown.for_each(|it| *it = fate);
+            return;
         }
-        // Most outcomes leave the first open frame unknown. Check that frame alone first, because `run` scans all
-        // frames with the same fate.
-        while self
-            .fates
-            .get(self.done)
-            .is_some_and(|it| *it != Fate::Unknown)
-            && let Some(run) = self.run()
-        {
-            self.finish(run);
+        fates.fill(fate);
+        if fate == Fate::Resent {
+            self.resent += u64::from(span.count);
         }
     }
 
-    /// Returns the fate of the first frame that is not done, and the number of frames from there on that have this fate.
-    fn run(&self) -> Option<(Fate, usize)> {
-        let rest = self.fates.get(self.done..)?;
-        let fate = *rest.first()?;
-        let alike = rest.iter().take_while(|it| **it == fate);
-        Some((fate, alike.count()))
-    }
-
-    fn finish(&mut self, (fate, frames): (Fate, usize)) {
-        let bytes = self.take(frames);
-        match fate {
-            Fate::Stored => self.written.confirm(frames, bytes),
-            Fate::Refused => self.written.drop_first(frames, DropReason::Refused),
-            Fate::Unknown => self.written.give_back(frames),
+    /// Changes the ledger for the first frames that are not done, up to the first frame without a final fate.
+    fn settle(&mut self) {
+        if self.resent > 0 {
+            self.written.count_resent(std::mem::take(&mut self.resent));
         }
-        self.done += frames;
+        let rest = self.fates.iter().skip(self.done);
+        let frames = rest.take_while(|it| it.is_final()).count();
+        if frames > 0 {
+            self.finish(frames);
+        }
     }
 
-    /// Removes the first `frames` frames from the chunks. Returns their size on the wire.
-    fn take(&mut self, mut frames: usize) -> u64 {
-        let mut bytes = 0;
-        while let Some(first) = self.chunks.front_mut().filter(|_| frames > 0) {
-            let taken = first.split_to(frames);
-            bytes += taken.wire().len() as u64;
-            frames -= taken.len();
-            if first.is_empty() {
-                self.chunks.pop_front();
+    /// Changes the ledger for the first `frames` frames that are not done.
+    fn finish(&mut self, frames: usize) {
+        let range = self.done..self.done + frames;
+        self.done = range.end;
+        let (Some(fates), Some(mut sizes)) = (self.fates.get(range.clone()), self.sizes.get(range))
+        else {
+            return;
+        };
+        let runs = fates.chunk_by(|one, other| one == other).map(|run| {
+            let (run_sizes, rest) = sizes.split_at(run.len());
+            sizes = rest;
+            Run {
+                frames: run.len(),
+                bytes: run_sizes.iter().copied().map(u64::from).sum(),
+                settlement: run[0].settlement(),
             }
-        }
-        bytes
+        });
+        self.written.settle(runs);
     }
 }
 
 impl Drop for Receipt {
     /// Puts the unconfirmed frames back into the queue. The others are delivered or dropped.
     fn drop(&mut self) {
-        while let Some(run) = self.run() {
-            self.finish(run);
+        let rest = self.fates.len() - self.done;
+        if rest > 0 {
+            self.finish(rest);
         }
     }
+}
+
+// === impl Fate ===
+
+impl Fate {
+    fn is_final(self) -> bool {
+        matches!(self, Self::Stored | Self::Refused)
+    }
+
+    fn settlement(self) -> Settlement {
+        match self {
+            Self::Unknown | Self::Resent => Settlement::Returned,
+            Self::Unsent => Settlement::Unsent,
+            Self::Stored => Settlement::Delivered,
+            Self::Refused => Settlement::Dropped(DropReason::Refused),
+        }
+    }
+}
+
+/// Returns the size of a frame with its length, in bytes.
+fn size_on_wire(frame: &[u8]) -> u32 {
+    u32::try_from(size_of::<u32>() + frame.len()).unwrap_or(u32::MAX)
 }

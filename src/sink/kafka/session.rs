@@ -159,9 +159,7 @@ impl Session {
 
     /// Puts all unconfirmed frames back into their queue.
     pub(super) fn give_up(&self) {
-        let mut state = self.0.state.lock();
-        state.producer.clear();
-        state.receipts.give_up();
+        self.0.state.lock().give_up();
     }
 
     // --- For the link
@@ -177,10 +175,9 @@ impl Session {
     }
 
     pub(super) fn set_leaders(&self, metadata: &Metadata) {
-        let state = &mut *self.0.state.lock();
-        for outcome in state.producer.set_leaders(metadata) {
-            state.receipts.apply(outcome);
-        }
+        let mut state = self.0.state.lock();
+        let outcomes = state.producer.set_leaders(metadata);
+        state.receipts.apply(outcomes);
         state.notify_all();
     }
 
@@ -246,9 +243,7 @@ impl Session {
             if outcomes.iter().any(Outcome::is_final) {
                 state.progress += 1;
             }
-            for outcome in outcomes.drain(..) {
-                state.receipts.apply(outcome);
-            }
+            state.receipts.apply(outcomes.drain(..));
             if consequence.is_elsewhere {
                 state.notify_all();
             } else if let Some(leader) = state.leaders.get(&leader) {
@@ -285,10 +280,24 @@ impl State {
         self.notify_all();
     }
 
+    fn give_up(&mut self) {
+        let Self {
+            producer, receipts, ..
+        } = self;
+        producer.clear(|span| receipts.mark_unsent(span));
+        receipts.give_up();
+    }
+
     fn notify_all(&self) {
         for leader in self.leaders.values() {
             leader.notify_one();
         }
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        self.give_up();
     }
 }
 

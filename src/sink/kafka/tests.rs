@@ -1,7 +1,8 @@
 use std::{
     future::Future,
     pin::pin,
-    task::{Context, Waker},
+    sync::Arc,
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -13,7 +14,7 @@ use crate::{
     config::RecordKey,
     frame_stream::Chunk,
     kafka::{Compression, ErrorCode, Metadata, Outcome, Produced, ProducerId, Settings, Span},
-    router::{DropReason, Progress},
+    router::{DropReason, Progress, Queue},
     sink::Shipment,
 };
 
@@ -54,20 +55,20 @@ fn outcomes_in_any_order_reach_the_ledger_and_the_rest_returns() {
         let refused = ledger.dropped(DropReason::Refused);
         (ledger.delivered, refused, ledger.unconfirmed, ledger.queued)
     };
-    receipts.apply(Outcome::Stored(span(2, 3)));
+    receipts.apply([Outcome::Stored(span(2, 3))]);
     assert_eq!(counts(), (0, 0, 10, 0));
-    receipts.apply(Outcome::Refused(span(0, 1)));
+    receipts.apply([Outcome::Refused(span(0, 1))]);
     assert_eq!(counts(), (0, 1, 9, 0));
-    receipts.apply(Outcome::Stored(span(1, 1)));
+    receipts.apply([Outcome::Stored(span(1, 1))]);
     assert_eq!(counts(), (4, 1, 5, 0));
     assert_eq!(queue.ledger().delivered_bytes, 24);
-    receipts.apply(Outcome::Stored(span(8, 1)));
-    receipts.apply(Outcome::Resent(span(5, 2)));
+    receipts.apply([Outcome::Stored(span(8, 1))]);
+    receipts.apply([Outcome::Resent(span(5, 2))]);
     assert_eq!(queue.ledger().resent, 2);
     receipts.give_up();
     assert_eq!(counts(), (5, 1, 0, 4));
     // An outcome that comes too late changes nothing.
-    receipts.apply(Outcome::Stored(span(5, 2)));
+    receipts.apply([Outcome::Stored(span(5, 2))]);
     assert_eq!(counts(), (5, 1, 0, 4));
     assert_eq!(receipts.memory(), 0);
 }
@@ -123,6 +124,30 @@ async fn many_partitions_neither_block_the_sink_nor_exceed_the_bound() {
         shipments += 1;
     }
     assert!(shipments >= 30, "room for {shipments} shipments");
+}
+
+#[test]
+fn outcomes_of_one_answer_reach_the_ledger_together() {
+    let (shipment, queue) = Shipment::of(&[chunk(3), chunk(7)]);
+    let (written, chunks) = shipment.settle_kept(all(10));
+    let mut receipts = Receipts::default();
+    receipts.add(written, &chunks);
+    receipts.apply([
+        Outcome::Stored(span(4, 2)),
+        Outcome::Refused(span(2, 2)),
+        Outcome::Resent(span(6, 3)),
+        Outcome::Stored(span(0, 2)),
+        Outcome::Stored(span(9, 1)),
+    ]);
+    let ledger = queue.ledger();
+    assert!(ledger.balances());
+    let refused = ledger.dropped(DropReason::Refused);
+    assert_eq!((ledger.delivered, refused, ledger.unconfirmed), (4, 2, 4));
+    assert_eq!((ledger.delivered_bytes, ledger.resent), (24, 3));
+    receipts.apply([Outcome::Stored(span(6, 3))]);
+    assert_eq!(queue.ledger().delivered, 8);
+    assert!(queue.oldest_unconfirmed().is_none());
+    assert_eq!(receipts.memory(), 0);
 }
 
 /// Returns the session of a topic whose partitions have these leaders.
@@ -198,6 +223,63 @@ async fn the_new_leader_of_a_partition_is_woken_when_the_old_one_answers() {
     let flight = session.collect(1).expect("the same batch");
     flight.settle(&Produced::of(0, ErrorCode::NONE));
     assert_eq!(queue.ledger().delivered, 2);
+}
+
+/// Takes all frames of the queue, and ships them.
+fn ship(session: &Session, queue: &Arc<Queue>) {
+    let mut cx = Context::from_waker(Waker::noop());
+    match queue.poll_take(&mut cx) {
+        Poll::Ready(Some(taken)) => session.ship(Shipment::new(taken)),
+        _ => panic!("no frames"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_frames_that_were_sent_count_as_sent_again() {
+    let first = session(Duration::ZERO, &[1]);
+    let (shipment, queue) = Shipment::of(&[chunk(2)]);
+    first.ship(shipment);
+    let flight = first.collect(1).expect("a batch");
+    queue.push(&chunk(3));
+    ship(&first, &queue);
+    assert_eq!(queue.ledger().unconfirmed, 5);
+    // The sink is changed by a reload.
+    first.give_up();
+    assert_eq!(queue.ledger().queued, 5);
+    let second = session(Duration::ZERO, &[1]);
+    ship(&second, &queue);
+    assert_eq!(queue.ledger().resent, 2);
+    // The router ends.
+    drop((flight, first, second));
+    queue.abandon(DropReason::Shutdown);
+    let ledger = queue.ledger();
+    assert!(ledger.balances());
+    assert_eq!(ledger.dropped(DropReason::Unconfirmed), 2);
+    assert_eq!(ledger.dropped(DropReason::Shutdown), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_was_sent_in_another_batch_counts_as_sent() {
+    let session = session(Duration::ZERO, &[1]);
+    let (shipment, queue) = Shipment::of(&[chunk(2)]);
+    session.ship(shipment);
+    let flight = session.collect(1).expect("a batch");
+    flight.settle(&Produced::of(0, ErrorCode::UNKNOWN_PRODUCER_ID));
+    session.give_up();
+    queue.abandon(DropReason::Shutdown);
+    assert_eq!(queue.ledger().dropped(DropReason::Unconfirmed), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_latency_of_a_frame_ends_when_the_brokers_have_stored_it() {
+    let session = session(Duration::ZERO, &[1]);
+    let (shipment, queue) = Shipment::of(&[chunk(2)]);
+    session.ship(shipment);
+    let flight = session.collect(1).expect("a batch");
+    let frames = || queue.latency().counts().iter().sum::<u64>();
+    assert_eq!(frames(), 0);
+    flight.settle(&Produced::of(0, ErrorCode::NONE));
+    assert_eq!(frames(), 2);
 }
 
 #[tokio::test(start_paused = true)]
