@@ -387,4 +387,6 @@ impl Producer {
 }
 
 #[cfg(test)]
+mod model_tests;
+#[cfg(test)]
 mod tests;

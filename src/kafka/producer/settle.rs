@@ -273,7 +273,7 @@ impl Producer {
 
     /// Releases the memory of a batch that is done. Keeps a large buffer for a new batch.
     pub(super) fn recycle(&mut self, batch: Batch) {
-        self.memory = self.memory.saturating_sub(batch.memory());
+        self.memory -= batch.memory();
         if self.spare.len() < SPARE_AT_MOST && batch.records.memory() == BATCH_BYTES {
             self.spare.push(batch.records.emptied());
         }
