@@ -58,6 +58,10 @@ struct Parts<'a> {
 /// The length of the longest response that is read. A response with 16,384 partitions of three replicas needs about 750 KB.
 pub(super) const LONGEST_RESPONSE: usize = 1 << 20;
 
+/// The memory of the buffers that are kept for the batches of the next request. It is enough for most requests. A request
+/// of many partitions with data that cannot be compressed needs much more, and there is a connection for each broker.
+const KEPT_AT_MOST: usize = 1 << 20;
+
 /// The delay between requests to a broker that has no producer ids yet.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -203,7 +207,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Broker<Io> {
             let parts = each.flat_map(|(head, (_, batch))| [head.as_slice(), batch]);
             self.send(Parts::new(parts.collect())).await?;
         }
-        self.compressed = compressed;
+        self.compressed = kept(compressed);
         let answer = match timeout(after, self.read_response(doing)).await {
             Ok(answer) => answer?,
             Err(_) => return Err(Error::Silent { doing, after }),
@@ -283,6 +287,16 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Broker<Io> {
         }
         Ok(body)
     }
+}
+
+/// Returns the buffers that are kept for the next request.
+pub(super) fn kept(mut buffers: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    let mut memory = 0;
+    buffers.retain(|buffer| {
+        memory += buffer.capacity();
+        memory <= KEPT_AT_MOST
+    });
+    buffers
 }
 
 async fn within<T>(

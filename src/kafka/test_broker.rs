@@ -23,7 +23,7 @@ use tokio::{
 
 use super::{
     Broker, Compression, Credentials, Error, ErrorCode, Headers, Limits, Mechanism, Metadata,
-    Producer, ProducerId, Record, Settings, Shipped, error::Doing,
+    Producer, ProducerId, Record, Settings, Shipped, broker::kept, error::Doing,
 };
 
 const LIMITS: Limits = Limits {
@@ -547,6 +547,15 @@ async fn a_broker_that_closes_the_connection_within_a_request_is_lost() {
     let (produced, ()) = tokio::join!(broker.produce("dns", &mut shipped), script);
     let error = produced.expect_err("closed");
     assert!(matches!(error, Error::Closed(Doing::Produce)), "{error:?}");
+}
+
+#[test]
+fn large_buffers_of_compressed_batches_are_not_kept() {
+    let memory = |buffers: &[Vec<u8>]| buffers.iter().map(Vec::capacity).sum::<usize>();
+    let large = vec![vec![0; 256 << 10]; 160];
+    assert!(memory(&kept(large)) <= 1 << 20);
+    let usual = vec![vec![0; 50 << 10]; 16];
+    assert_eq!(kept(usual).len(), 16);
 }
 
 /// Compression of all batches at once would stop the other tasks of the worker.

@@ -10,6 +10,7 @@ use std::{
 use crate::router::{Limits, Queue};
 use crate::{
     frame_stream::{Batch, Chunk},
+    memory::Budget,
     router::{LeftOut, Progress, Taken, Written},
 };
 
@@ -41,8 +42,13 @@ impl Shipment {
 
     /// Returns the memory limit of the router. `None` if the frames come from a program that uses tapfan as a library.
     pub(super) fn memory_limit(&self) -> Option<usize> {
+        self.memory().map(Budget::limit)
+    }
+
+    /// Returns the memory of the router's frames. `None` if the frames come from a program that uses tapfan as a library.
+    pub(super) fn memory(&self) -> Option<&Budget> {
         let source = self.taken.chunks().find_map(Chunk::source)?;
-        Some(source.memory().limit())
+        Some(source.memory())
     }
 
     /// Replaces the chunks by edited chunks. `left_out` lists the frames that are not in the edited chunks.

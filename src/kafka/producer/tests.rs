@@ -301,7 +301,7 @@ async fn a_batch_that_may_be_appended_and_is_refused_later_leaves_its_sequence_n
         let again = producer.collect(LEADER, now + HOUR).expect("the batch");
         let refused = answer(&again, |_| ErrorCode::MESSAGE_TOO_LARGE);
         let consequence = producer.settle(again, Some(&refused), now, &mut outcomes);
-        assert!(consequence.is_moved && producer.needs_id());
+        assert!(consequence.needs_lookup && producer.needs_id());
         // Both records are sent again, and may be stored twice.
         let resent = |first| {
             Outcome::Resent(Span {

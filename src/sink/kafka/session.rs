@@ -16,6 +16,7 @@ use crate::{
     config::RecordKey,
     kafka::{Consequence, Metadata, Outcome, Produced, Producer, ProducerId, Settings, Shipped},
     lock::Mutex,
+    memory::Reservation,
     router::Progress,
     sink::Shipment,
 };
@@ -42,6 +43,8 @@ struct State {
     waiting: Option<Waker>,
     /// The memory that the frames and the batches may use.
     bound: u64,
+    /// The memory of the batches, as a part of the router's memory. `None` before the first frames.
+    reserved: Option<Reservation>,
     /// True while batches do not wait for more records.
     is_flushing: bool,
     /// A number that changes whenever the brokers confirm or refuse frames.
@@ -80,6 +83,7 @@ impl Session {
                 leaders: HashMap::new(),
                 waiting: None,
                 bound: BYTES,
+                reserved: None,
                 is_flushing: false,
                 progress: 0,
                 outcomes: Vec::new(),
@@ -96,11 +100,12 @@ impl Session {
             progress.frames += chunk.len();
             progress.bytes += chunk.wire().len() as u64;
         }
-        let limit = shipment.memory_limit();
+        let memory = shipment.memory().cloned();
         let (written, chunks) = shipment.settle_kept(progress);
         let state = &mut *self.0.state.lock();
-        if let Some(limit) = limit {
-            state.bound = BYTES.min(limit as u64 / PARTS_OF_LIMIT);
+        if let Some(memory) = memory {
+            state.bound = BYTES.min(memory.limit() as u64 / PARTS_OF_LIMIT);
+            state.reserved.get_or_insert_with(|| memory.reserve(0));
         }
         state
             .producer
@@ -117,6 +122,7 @@ impl Session {
                 leader.notify_one();
             }
         });
+        state.count_memory();
     }
 
     /// Returns whether more frames can be [shipped](Self::ship). Wakes the task of `cx` when this changes, and when
@@ -178,6 +184,7 @@ impl Session {
         let mut state = self.0.state.lock();
         let outcomes = state.producer.set_leaders(metadata);
         state.receipts.apply(outcomes);
+        state.count_memory();
         state.notify_all();
     }
 
@@ -244,6 +251,7 @@ impl Session {
                 state.progress += 1;
             }
             state.receipts.apply(outcomes.drain(..));
+            state.count_memory();
             if consequence.is_elsewhere {
                 state.notify_all();
             } else if let Some(leader) = state.leaders.get(&leader) {
@@ -267,6 +275,13 @@ impl State {
         self.receipts.memory() + self.producer.memory() as u64
     }
 
+    /// Counts the memory of the batches as a part of the router's memory.
+    fn count_memory(&mut self) {
+        if let Some(reserved) = &mut self.reserved {
+            reserved.resize(self.producer.memory());
+        }
+    }
+
     fn register(&mut self, cx: &Context<'_>) {
         match &self.waiting {
             Some(known) if known.will_wake(cx.waker()) => {}
@@ -286,6 +301,7 @@ impl State {
         } = self;
         producer.clear(|span| receipts.mark_unsent(span));
         receipts.give_up();
+        self.count_memory();
     }
 
     fn notify_all(&self) {

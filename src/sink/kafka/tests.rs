@@ -12,8 +12,9 @@ use tokio::sync::Notify;
 use super::{Session, receipts::Receipts, records};
 use crate::{
     config::RecordKey,
-    frame_stream::Chunk,
+    frame_stream::{Chunk, Source},
     kafka::{Compression, ErrorCode, Metadata, Outcome, Produced, ProducerId, Settings, Span},
+    memory::Budget,
     router::{DropReason, Progress, Queue},
     sink::Shipment,
 };
@@ -223,6 +224,21 @@ async fn the_new_leader_of_a_partition_is_woken_when_the_old_one_answers() {
     let flight = session.collect(1).expect("the same batch");
     flight.settle(&Produced::of(0, ErrorCode::NONE));
     assert_eq!(queue.ledger().delivered, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn batches_are_a_part_of_the_routers_memory() {
+    let memory = Budget::new(1 << 30);
+    let source = Source::within(&memory, "in".into(), "peer");
+    let session = session(Duration::ZERO, &[1]);
+    let (shipment, queue) = Shipment::of(&[chunk(100).brought_by(&source)]);
+    let frames = memory.held();
+    session.ship(shipment);
+    assert!(memory.held() > frames + 600, "{memory:?}");
+    let flight = session.collect(1).expect("a batch");
+    flight.settle(&Produced::of(0, ErrorCode::NONE));
+    drop(queue);
+    assert_eq!(memory.held(), 0);
 }
 
 /// Takes all frames of the queue, and ships them.
