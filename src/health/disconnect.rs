@@ -86,11 +86,6 @@ pub enum Disconnect {
     /// A broker cannot store frames. The text of the error names the broker and the partition.
     #[error("{0}")]
     Broker(Box<dyn std::error::Error + Send + Sync>),
-    /// The brokers did not confirm all frames before the deadline of the end.
-    #[error(
-        "the brokers confirmed no frame for {0:.1?}; it is not known whether they stored the remaining frames"
-    )]
-    NotStored(Duration),
     /// The connection led to a listener of this router. No frame was sent on it.
     #[error("the connection led back to a listener of this router")]
     OwnListener,
@@ -151,10 +146,7 @@ impl Disconnect {
             Self::Stalled(_) | Self::FileStalled(_) => Reason::WriteTimeout,
             Self::Protocol(_) => Reason::Protocol,
             Self::Broker(_) => Reason::NotStored,
-            Self::Stopped
-            | Self::Unconfirmed { .. }
-            | Self::FileUnfinished(_)
-            | Self::NotStored(_) => Reason::Stopped,
+            Self::Stopped | Self::Unconfirmed { .. } | Self::FileUnfinished(_) => Reason::Stopped,
             Self::Aborted | Self::Refused => Reason::Aborted,
             Self::Rotated | Self::Checkpoint | Self::FileEnded => Reason::Rotated,
             Self::Moved => Reason::Moved,

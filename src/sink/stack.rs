@@ -142,6 +142,11 @@ impl Stack {
         self.target.adopt(&fresh.target);
     }
 
+    /// Returns whether the sink writes to a topic of Kafka.
+    pub(crate) fn is_kafka(&self) -> bool {
+        self.target.is_kafka()
+    }
+
     /// Ends the sink: returns frames that were kept for the next connection to their queue.
     pub(super) fn give_up(&self) {
         self.target.give_up();

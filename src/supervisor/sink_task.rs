@@ -23,6 +23,8 @@ pub(super) struct SinkTask {
     abort: CancellationToken,
     /// The server of a sink that waits for collectors.
     server: Option<Arc<Server>>,
+    /// True if the task has the whole time of a drain to end its streams.
+    is_patient: bool,
 }
 
 /// The parts that a sink's task works with.
@@ -62,6 +64,17 @@ impl Way {
         }
     }
 
+    /// Returns whether a stream of the sink gets the whole time of a drain when the sink changes.
+    ///
+    /// The frames for a collector that has connected to the sink do not wait for the next task. The brokers of Kafka may
+    /// have stored frames that they have not confirmed, and the next task would send these frames again.
+    fn is_patient(&self) -> bool {
+        match self {
+            Self::Dials(stack) => stack.is_kafka(),
+            Self::Waits(_) => true,
+        }
+    }
+
     /// Returns the server of a sink that waits for collectors.
     pub(super) fn server(&self) -> Option<&Arc<Server>> {
         match self {
@@ -84,6 +97,7 @@ impl SinkTask {
             drain: work.drain.clone(),
         };
         let server = work.way.server().cloned();
+        let is_patient = work.way.is_patient();
         let task = AbortOnDropHandle::new(tokio::spawn(async move {
             // A predecessor that still waits for its own predecessor never begins to serve collectors. The frames of that
             // predecessor must stay in their queues until it has ended.
@@ -113,6 +127,7 @@ impl SinkTask {
             retire,
             abort,
             server,
+            is_patient,
         }
     }
 
@@ -148,10 +163,9 @@ impl SinkTask {
         self.task.abort();
     }
 
-    /// Returns the longest time in which this task must end its streams. The frames for a collector that has connected to
-    /// the sink do not wait for the next task, so the collector gets the whole time of a drain.
+    /// Returns the longest time in which this task must end its streams.
     fn handover(&self, work: &Work) -> Duration {
-        if self.server.is_some() {
+        if self.is_patient {
             *work.drain.borrow()
         } else {
             HANDOVER

@@ -59,6 +59,11 @@ struct Log(Arc<Mutex<Vec<u8>>>);
 impl Broker {
     /// Starts a broker that answers the requests with these API keys.
     async fn start(answered: &'static [i16]) -> Self {
+        Self::start_slow(answered, STORES_AFTER).await
+    }
+
+    /// Starts a broker that needs the time `stores_after` to store batches.
+    async fn start_slow(answered: &'static [i16], stores_after: Duration) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let listener = listener.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -68,7 +73,7 @@ impl Broker {
             loop {
                 let (stream, _) = listener.accept().await.expect("a connection");
                 count.fetch_add(1, Relaxed);
-                tokio::spawn(serve(stream, address.port(), answered));
+                tokio::spawn(serve(stream, address.port(), answered, stores_after));
             }
         });
         Self {
@@ -79,7 +84,12 @@ impl Broker {
 }
 
 /// Answers requests until the router closes the connection.
-async fn serve(mut stream: TcpStream, port: u16, answered: &[i16]) -> io::Result<()> {
+async fn serve(
+    mut stream: TcpStream,
+    port: u16,
+    answered: &[i16],
+    stores_after: Duration,
+) -> io::Result<()> {
     loop {
         let length = stream.read_u32().await?;
         let (key, _version) = (stream.read_i16().await?, stream.read_i16().await?);
@@ -88,7 +98,7 @@ async fn serve(mut stream: TcpStream, port: u16, answered: &[i16]) -> io::Result
         stream.read_exact(&mut rest).await?;
         if answered.contains(&key) {
             if key == PRODUCE {
-                sleep(STORES_AFTER).await;
+                sleep(stores_after).await;
             }
             let body = body(key, port);
             let length = u32::try_from(4 + body.len()).expect("a small answer");
@@ -304,4 +314,34 @@ async fn dump_waits_until_a_slow_broker_has_stored_the_last_frame() {
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(text.contains("collectors: wrote 4000\n"), "{text}");
     assert!(output.status.success(), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_waits_for_the_answer_to_a_batch() {
+    let folder = Folder::new();
+    // This is longer than the time in which a changed sink must end the stream to a collector.
+    let broker = Broker::start_slow(
+        &[API_VERSIONS, METADATA, INIT_PRODUCER_ID, PRODUCE],
+        Duration::from_secs(8),
+    )
+    .await;
+    let tapfile = |linger: &str| {
+        format!(
+            "listen unix://{}\ndnstap kafka://{}/{TOPIC} full {{\n name kafka\n linger {linger}\n}}\ndrain 20s\n",
+            folder.display("in"),
+            broker.address,
+        )
+    };
+    let mut router = Router::start(&tapfile("1ms"));
+    router.up(0).await;
+    let mut sender = Sender::open(&router.target(0), Mode::Bidirectional).await;
+    sender.send((0..100).map(numbered)).await;
+    let is_sent = || router.ledger(0).unconfirmed == 100;
+    until("the frames are sent", is_sent).await;
+    router.reload(&tapfile("2ms")).expect("a valid Tapfile");
+    let is_delivered = || router.ledger(0).delivered == 100;
+    until("the frames are delivered", is_delivered).await;
+    assert_eq!(router.ledger(0).resent, 0);
+    sender.stop().await;
+    router.drain().await;
 }

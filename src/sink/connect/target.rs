@@ -112,6 +112,14 @@ impl Target {
         }
     }
 
+    pub(crate) fn is_kafka(&self) -> bool {
+        match self {
+            #[cfg(feature = "kafka")]
+            Self::Kafka(_) => true,
+            Self::Unix(_) | Self::Tcp { .. } | Self::Files(_) => false,
+        }
+    }
+
     /// Returns the target at one address of the name.
     pub(crate) fn at(&self, address: SocketAddr) -> Self {
         let mut target = self.clone();

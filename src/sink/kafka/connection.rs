@@ -5,10 +5,8 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
-use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tower::Service;
 
@@ -26,8 +24,6 @@ use crate::{
 pub(crate) struct KafkaConnection {
     session: Session,
     life: Arc<Life>,
-    /// The longest wait for the next confirmation while the link ends.
-    finish: Duration,
     abort: CancellationToken,
     /// The task that keeps the connections. `None` after it has ended.
     link: Option<AbortOnDropHandle<()>>,
@@ -42,32 +38,26 @@ pub(crate) enum KafkaWrite {
 }
 
 /// The wait for the last confirmations.
+///
+/// It ends at the latest when the sink is aborted, which is at the deadline of the drain, also if a reload changes the sink.
+/// A shorter wait would store frames twice without need: while a broker is replaced by another one, there is no
+/// confirmation for more than ten seconds.
 #[derive(Debug)]
 pub(crate) struct Ending {
     session: Session,
     life: Arc<Life>,
-    finish: Duration,
-    /// The timer of the wait, and the progress at which it was last restarted.
-    timer: Pin<Box<Sleep>>,
-    step: Option<u64>,
     abort: Abort,
 }
 
 // === impl KafkaConnection ===
 
 impl KafkaConnection {
-    pub(super) fn new(
-        session: Session,
-        link: Link,
-        finish: Duration,
-        abort: CancellationToken,
-    ) -> Self {
+    pub(super) fn new(session: Session, link: Link, abort: CancellationToken) -> Self {
         let life = Arc::<Life>::default();
         let keeping = tokio::spawn(link.keep(Arc::clone(&life)));
         Self {
             session,
             life,
-            finish,
             abort,
             link: Some(AbortOnDropHandle::new(keeping)),
         }
@@ -108,9 +98,6 @@ impl Service<Outgoing> for KafkaConnection {
                 KafkaWrite::Ending(Box::new(Ending {
                     session: self.session.clone(),
                     life: Arc::clone(&self.life),
-                    finish: self.finish,
-                    timer: Box::pin(sleep_until(Instant::now() + self.finish)),
-                    step: None,
                     abort: Abort::new(self.abort.clone()),
                 }))
             }
@@ -136,24 +123,16 @@ impl Future for KafkaWrite {
 
 impl Ending {
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Arc<Disconnect>>> {
-        let unconfirmed = self.session.poll_unconfirmed(cx);
-        let cause = match (unconfirmed, self.life.ended()) {
-            (None, _) => {
+        let is_done = self.session.poll_done(cx);
+        let cause = match self.life.ended() {
+            _ if is_done => {
                 self.life.end(Disconnect::Stopped);
                 return Poll::Ready(Ok(()));
             }
-            (Some(_), Some(cause)) => cause,
-            (Some(step), None) => {
-                if self.step != Some(step) {
-                    self.step = Some(step);
-                    self.timer.as_mut().reset(Instant::now() + self.finish);
-                }
-                if self.timer.as_mut().poll(cx).is_ready() {
-                    self.life.end(Disconnect::NotStored(self.finish))
-                } else {
-                    ready!(self.abort.poll(cx));
-                    self.life.end(Disconnect::Aborted)
-                }
+            Some(cause) => cause,
+            None => {
+                ready!(self.abort.poll(cx));
+                self.life.end(Disconnect::Aborted)
             }
         };
         // The frames return to the queue. The next connection sends them again, so they may be stored twice.

@@ -139,7 +139,7 @@ impl Kafka {
         };
         let link = Link::open(self.clone(), around).await?;
         let session = self.session.clone();
-        Ok(KafkaConnection::new(session, link, deadlines.finish, abort))
+        Ok(KafkaConnection::new(session, link, abort))
     }
 
     /// Puts all unconfirmed frames back into their queue.

@@ -362,7 +362,7 @@ fn with_fault(cluster: &Cluster, fault: Fault) -> Running {
                 }
             }
             let token = CancellationToken::new();
-            let connection = KafkaConnection::new(session, link, second, token.clone());
+            let connection = KafkaConnection::new(session, link, token.clone());
             drive(connection, &queue, &token).await
         }
     })

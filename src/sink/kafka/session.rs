@@ -137,11 +137,11 @@ impl Session {
         state.memory() + SHIPMENT.min(state.bound / PARTS_FOR_SHIPMENT) <= state.bound
     }
 
-    /// Returns the progress counter, or `None` if no frame is unconfirmed. Wakes the task of `cx` when this changes.
-    pub(super) fn poll_unconfirmed(&self, cx: &Context<'_>) -> Option<u64> {
+    /// Returns whether all frames are confirmed or refused. Wakes the task of `cx` when this may have changed.
+    pub(super) fn poll_done(&self, cx: &Context<'_>) -> bool {
         let mut state = self.0.state.lock();
         state.register(cx);
-        (!state.producer.is_empty()).then_some(state.progress)
+        state.producer.is_empty()
     }
 
     /// Wakes the task that waits for this session.
