@@ -59,7 +59,7 @@ macro_rules! codes {
 codes! {
     NONE = 0, Stored, "";
     UNKNOWN_SERVER_ERROR = -1, Later, "; see the broker's log";
-    CORRUPT_MESSAGE = 2, Later, "; the batch arrived damaged: check the network and the memory of both machines";
+    CORRUPT_MESSAGE = 2, Later, "; the batch arrived damaged: check the network and the memory of both machines. With Kafka before 2.4, the topic may be compacted: then set `cleanup.policy=delete`";
     UNKNOWN_TOPIC_OR_PARTITION = 3, Moved, "; create the topic, because tapfan does not create topics";
     LEADER_NOT_AVAILABLE = 5, Moved, "; an election is in progress, or all in-sync replicas are down: start their brokers";
     NOT_LEADER_OR_FOLLOWER = 6, Moved, "";

@@ -60,6 +60,15 @@ impl Written {
         }
     }
 
+    /// Returns the number of frames.
+    #[cfg_attr(
+        not(feature = "kafka"),
+        allow(dead_code, reason = "only Kafka sinks keep frames")
+    )]
+    pub(crate) fn frames(&self) -> usize {
+        count(&self.held)
+    }
+
     /// Returns the memory that the ledger counts for the frames, in bytes.
     pub(crate) fn memory(&self) -> u64 {
         let amounts = self.held.iter().map(Held::amount);

@@ -101,9 +101,14 @@ impl Shipment {
         for chunk in chunks {
             queue.push(chunk);
         }
+        (Self::again(&queue), queue)
+    }
+
+    /// Takes the frames that wait in the queue, and returns them as a shipment.
+    pub(crate) fn again(queue: &Arc<Queue>) -> Self {
         let mut cx = Context::from_waker(Waker::noop());
         match queue.poll_take(&mut cx) {
-            Poll::Ready(Some(taken)) => (Self::new(taken), queue),
+            Poll::Ready(Some(taken)) => Self::new(taken),
             _ => panic!("no frames"),
         }
     }

@@ -243,6 +243,8 @@ fn the_page_about_kafka_has_the_limits_of_its_sinks() {
     page.says(format!("A batch leaves when it has {batch}, or after"));
     let grow = of.time("src/kafka/producer/limit.rs", "GROW_AFTER");
     page.says(format!("It tries a larger one {grow} later"));
+    let ahead = of.time("src/sink/kafka/records.rs", "AHEAD_AT_MOST");
+    page.says(format!("more than {ahead} ahead of the clock of tapfan"));
     let session = "src/sink/kafka/session.rs";
     let memory = of.size(session, "BYTES");
     page.says(format!(

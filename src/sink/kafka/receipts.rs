@@ -55,11 +55,20 @@ const MEMORY_OF_FRAME: usize = size_of::<Fate>() + size_of::<u32>();
 // === impl Receipts ===
 
 impl Receipts {
-    /// Adds the frames of a shipment. Returns their ticket.
-    pub(super) fn add(&mut self, written: Written, chunks: &[Chunk]) -> u64 {
-        let frames = chunks.iter().flat_map(Chunk::frames);
-        let sizes: Vec<_> = frames.map(size_on_wire).collect();
-        let memory = written.memory() + (sizes.len() * MEMORY_OF_FRAME) as u64;
+    /// Returns the ticket of the next shipment.
+    pub(super) fn next_ticket(&self) -> u64 {
+        self.first + self.open.len() as u64
+    }
+
+    /// Adds the frames of a shipment under the [next ticket](Self::next_ticket). `chunks` begins with these frames.
+    pub(super) fn add(&mut self, written: Written, chunks: &[Chunk]) {
+        let frames = written.frames();
+        if frames == 0 {
+            return;
+        }
+        let each = chunks.iter().flat_map(Chunk::frames).take(frames);
+        let sizes: Vec<_> = each.map(size_on_wire).collect();
+        let memory = written.memory() + (frames * MEMORY_OF_FRAME) as u64;
         self.memory += memory;
         self.open.push_back(Receipt {
             written,
@@ -69,7 +78,6 @@ impl Receipts {
             done: 0,
             memory,
         });
-        self.first + self.open.len() as u64 - 1
     }
 
     /// Returns the memory of all frames, in bytes.
@@ -144,6 +152,7 @@ impl Receipt {
     fn mark(&mut self, span: Span, fate: Fate) {
         let first = span.first as usize;
         let last = first + span.count as usize;
+        let last = last.min(self.fates.len());
         let Some(fates) = self.fates.get_mut(first..last) else {
             return;
         };

@@ -7,14 +7,20 @@ use std::{
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     task::{Context, Waker},
+    thread,
 };
 
 use tokio::{sync::Notify, time::Instant};
 
-use super::{receipts::Receipts, records};
+use super::{
+    receipts::Receipts,
+    records::{self, Now},
+};
 use crate::{
     config::RecordKey,
-    kafka::{Consequence, Metadata, Outcome, Produced, Producer, ProducerId, Settings, Shipped},
+    kafka::{
+        Consequence, Metadata, Outcome, Produced, Producer, ProducerId, Record, Settings, Shipped,
+    },
     lock::Mutex,
     memory::Reservation,
     router::Progress,
@@ -61,6 +67,18 @@ pub(super) struct Flight {
     pub(super) shipped: Option<Shipped>,
 }
 
+/// A shipment of which records are being made.
+///
+/// When this value is dropped, the frames that have a record become unconfirmed. If a panic drops it, the frame without a
+/// record may have caused the panic, so this frame counts as cut off, and the ones after it return to the queue.
+#[derive(Debug)]
+struct Packing<'a> {
+    receipts: &'a mut Receipts,
+    shipment: Option<Shipment>,
+    /// The number of frames that have a record.
+    frames: usize,
+}
+
 /// The memory that the unconfirmed frames and the batches of a sink may use, in bytes.
 pub(super) const BYTES: u64 = 32 << 20;
 
@@ -95,33 +113,51 @@ impl Session {
 
     /// Makes records from the frames of `shipment`. The frames are unconfirmed from then on.
     pub(super) fn ship(&self, shipment: Shipment) {
-        let mut progress = Progress::default();
-        for chunk in shipment.chunks() {
-            progress.frames += chunk.len();
-            progress.bytes += chunk.wire().len() as u64;
-        }
-        let memory = shipment.memory().cloned();
-        let (written, chunks) = shipment.settle_kept(progress);
+        let (key, now) = (self.0.key, Now::new());
+        self.ship_as(shipment, |frame, received| {
+            records::of(frame, received, key, now)
+        });
+    }
+
+    /// Makes records from the frames of `shipment` with the function `record`, which gets a frame and the time at which it
+    /// was received.
+    pub(super) fn ship_as(
+        &self,
+        shipment: Shipment,
+        record: impl for<'a> Fn(&'a [u8], std::time::Instant) -> Record<'a>,
+    ) {
         let state = &mut *self.0.state.lock();
-        if let Some(memory) = memory {
+        if let Some(memory) = shipment.memory() {
             state.bound = BYTES.min(memory.limit() as u64 / PARTS_OF_LIMIT);
             state.reserved.get_or_insert_with(|| memory.reserve(0));
         }
-        state
-            .producer
-            .set_bound(usize::try_from(state.bound).unwrap_or(usize::MAX));
         let State {
             producer,
             receipts,
             leaders,
+            bound,
             ..
         } = state;
-        let ticket = receipts.add(written, &chunks);
-        records::append(producer, &chunks, self.0.key, ticket, |leader| {
-            if let Some(leader) = leaders.get(&leader) {
-                leader.notify_one();
+        producer.set_bound(usize::try_from(*bound).unwrap_or(usize::MAX));
+        let (ticket, now, mut place) = (receipts.next_ticket(), Instant::now(), 0);
+        let mut packing = Packing {
+            receipts,
+            shipment: Some(shipment),
+            frames: 0,
+        };
+        let chunks = packing.shipment.iter().flat_map(Shipment::chunks);
+        for chunk in chunks {
+            for frame in chunk.frames() {
+                let record = record(frame, chunk.received());
+                let leader = producer.append(&record, (ticket, place), now);
+                if let Some(leader) = leader.and_then(|leader| leaders.get(&leader)) {
+                    leader.notify_one();
+                }
+                place += 1;
+                packing.frames += 1;
             }
-        });
+        }
+        drop(packing);
         state.count_memory();
     }
 
@@ -314,6 +350,21 @@ impl State {
 impl Drop for State {
     fn drop(&mut self) {
         self.give_up();
+    }
+}
+
+// === impl Packing ===
+
+impl Drop for Packing<'_> {
+    fn drop(&mut self) {
+        if let Some(shipment) = self.shipment.take() {
+            let (written, chunks) = shipment.settle_kept(Progress {
+                frames: self.frames,
+                cut: thread::panicking(),
+                ..Progress::default()
+            });
+            self.receipts.add(written, &chunks);
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 use std::{
     future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -9,7 +10,11 @@ use std::{
 use bytes::{BufMut, BytesMut};
 use tokio::sync::Notify;
 
-use super::{Session, receipts::Receipts, records};
+use super::{
+    Session,
+    receipts::Receipts,
+    records::{self, Now},
+};
 use crate::{
     config::RecordKey,
     frame_stream::{Chunk, Source},
@@ -44,12 +49,29 @@ fn span(first: u32, count: u32) -> Span {
     }
 }
 
+/// Returns the session of a topic with this number of partitions, which broker 1 leads.
+fn session_of(key: RecordKey, partitions: usize, linger: Duration) -> Session {
+    let settings = Settings {
+        compression: Compression::None,
+        linger,
+        headers: records::headers("siem"),
+    };
+    let session = Session::new(settings, key);
+    session.set_id(ProducerId { id: 1, epoch: 0 });
+    session.set_leaders(&Metadata {
+        leaders: vec![Some(1); partitions],
+        ..Metadata::default()
+    });
+    session
+}
+
 #[test]
 fn outcomes_in_any_order_reach_the_ledger_and_the_rest_returns() {
     let (shipment, queue) = Shipment::of(&[chunk(3), chunk(7)]);
     let (written, chunks) = shipment.settle_kept(all(10));
     let mut receipts = Receipts::default();
-    assert_eq!(receipts.add(written, &chunks), 0);
+    assert_eq!(receipts.next_ticket(), 0);
+    receipts.add(written, &chunks);
     let counts = || {
         let ledger = queue.ledger();
         assert!(ledger.balances());
@@ -100,17 +122,7 @@ async fn many_partitions_neither_block_the_sink_nor_exceed_the_bound() {
     const PARTITIONS: usize = 128;
     /// The frames of a shipment of 256 KiB.
     const FRAMES: u32 = 2200;
-    let settings = Settings {
-        compression: Compression::None,
-        linger: Duration::ZERO,
-        headers: records::headers("siem"),
-    };
-    let session = Session::new(settings, RecordKey::Client);
-    session.set_id(ProducerId { id: 1, epoch: 0 });
-    session.set_leaders(&Metadata {
-        leaders: vec![Some(1); PARTITIONS],
-        ..Metadata::default()
-    });
+    let session = session_of(RecordKey::Client, PARTITIONS, Duration::ZERO);
     session.reach(1);
     let cx = Context::from_waker(Waker::noop());
     // The broker does not answer.
@@ -314,4 +326,32 @@ async fn a_closed_queue_does_not_wait_for_linger() {
     drop(flight);
     assert!(session.collect(1).is_ok());
     assert_eq!(queue.ledger().unconfirmed, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frame_that_cannot_be_made_into_a_record_is_dropped_and_no_other_one() {
+    let session = session_of(RecordKey::None, 1, Duration::ZERO);
+    let (shipment, queue) = Shipment::of(&[chunk(2), chunk_of_clients(7..8), chunk(3)]);
+    let mut shipment = Some(shipment);
+    for _ in 0..3 {
+        assert_eq!(queue.ledger().dropped(DropReason::Disconnected), 0);
+        let shipment = shipment.take().unwrap_or_else(|| Shipment::again(&queue));
+        let shipped = catch_unwind(AssertUnwindSafe(|| {
+            session.ship_as(shipment, |frame, received| {
+                assert!(frame.len() < 10, "a panic for the test");
+                records::of(frame, received, RecordKey::None, Now::new())
+            });
+        }));
+        assert!(shipped.is_err());
+        assert!(queue.ledger().balances());
+    }
+    assert_eq!(queue.ledger().dropped(DropReason::Disconnected), 1);
+    session.ship(Shipment::again(&queue));
+    assert_eq!((queue.ledger().queued, queue.ledger().unconfirmed), (0, 5));
+    let flight = session.collect(1).expect("a batch");
+    flight.settle(&Produced::of(0, ErrorCode::NONE));
+    assert_eq!(
+        (queue.ledger().delivered, queue.ledger().unconfirmed),
+        (5, 0)
+    );
 }

@@ -102,13 +102,18 @@ fn send(stream: &mut UnixStream, is_over: &AtomicBool, sent: &AtomicU64) {
 
 /// Returns the frame with this number: a query, whose field `extra` is the number.
 pub(crate) fn frame(number: u64) -> Vec<u8> {
+    frame_of(number, now())
+}
+
+/// Returns the frame with this number and with this time, in seconds since 1970.
+pub(crate) fn frame_of(number: u64, seconds: u32) -> Vec<u8> {
     let source = number % IDENTITIES;
     let identity = format!("server-{source}");
     let client = u8::try_from(source).expect("a small number");
     let message = [
         // The type CLIENT_QUERY, over UDP and IPv4.
         &[0x08, 5, 0x10, 1, 0x18, 1, 0x22, 4, 192, 0, 2, client][..],
-        &query_time(),
+        &query_time(seconds),
         &[0x52, 60],
         &[0xab; 60],
     ]
@@ -126,17 +131,21 @@ pub(crate) fn frame(number: u64) -> Vec<u8> {
     .concat()
 }
 
-/// Returns the field `query_time_sec` with the time of the first call.
+/// Returns the time of the first call, in seconds since 1970.
 ///
-/// The time must be recent: when a broker starts, it forgets producers whose last record is older
-/// than a day, and then does not notice a batch that it has already stored.
-fn query_time() -> [u8; 6] {
+/// The time of frames must be recent: when a broker starts, it forgets producers whose last record
+/// is older than a day, and then does not notice a batch that it has already stored.
+pub(crate) fn now() -> u32 {
     static SECONDS: LazyLock<u32> = LazyLock::new(|| {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         u32::try_from(now.expect("after 1970").as_secs()).expect("before 2106")
     });
-    // A varint of five bytes.
-    let byte = |shift: u32| (*SECONDS >> shift).to_le_bytes()[0] | 0x80;
+    *SECONDS
+}
+
+/// Returns the field `query_time_sec`, whose value is a varint of five bytes.
+fn query_time(seconds: u32) -> [u8; 6] {
+    let byte = |shift: u32| (seconds >> shift).to_le_bytes()[0] | 0x80;
     [0x40, byte(0), byte(7), byte(14), byte(21), byte(28) & 0x0f]
 }
 

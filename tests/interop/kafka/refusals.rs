@@ -10,7 +10,7 @@ use crate::{
     frame_streams::{ACCEPT, FINISH, Frame, READY, START, STOP, control, read},
     kafka::{
         cluster::{Cluster, PASSWORD, USER, write_secret},
-        flow::{assert_stored, frame, large_frame},
+        flow::{assert_stored, frame, frame_of, large_frame, now},
     },
     process::{eventually, free_address},
     prometheus::get,
@@ -139,4 +139,63 @@ fn errors_say_what_to_do_and_frames_wait() {
         wait_for_frames(admin, sink, FRAMES + 1, 0);
     }
     tapfan.stop();
+}
+
+#[test]
+#[ignore = "needs Kafka: tests/interop/install.sh"]
+fn frames_with_wrong_times_are_stored_unless_the_topic_forbids_old_ones() {
+    const DAY: u32 = 24 * 3600;
+    let dir = TempDir::new().expect("a directory");
+    let dir = dir.path();
+    let mut cluster = Cluster::start(dir, 1);
+    for (topic, setting) in [
+        ("usual", ""),
+        ("recent", "message.timestamp.before.max.ms=3600000"),
+        ("compacted", "cleanup.policy=compact"),
+    ] {
+        cluster.client.create(topic, 3, 1, setting);
+    }
+    let (ingress, admin, plain) = (
+        dir.join("tapfan.sock"),
+        free_address(),
+        cluster.ports().plain,
+    );
+    let tapfile = format!(
+        "listen unix://{}\nadmin {admin}\n\
+         dnstap kafka://{plain}/usual full {{\n name usual\n}}\n\
+         dnstap kafka://{plain}/recent full {{\n name recent\n}}\n\
+         dnstap kafka://{plain}/compacted full {{\n name compacted\n}}\n",
+        ingress.display(),
+    );
+    let tapfan = Tapfan::start(dir, &tapfile, &Listening::Unix(ingress.clone()));
+    let times = [now(), now() + 2 * 3600, u32::MAX, now() - DAY];
+    let time = |number: u64| times[usize::try_from(number % 4).expect("less than four")];
+    let frames = (0..FRAMES).map(|number| frame_of(number, time(number)));
+    let mut frames: Vec<_> = frames.collect();
+    send(&ingress, frames.clone());
+    frames.sort_unstable();
+
+    wait_for_frames(admin, "usual", FRAMES, 0);
+    wait_for_frames(admin, "recent", FRAMES / 4 * 3, FRAMES / 4);
+    wait_for_frames(admin, "compacted", 0, FRAMES);
+    for sink in ["usual", "recent", "compacted"] {
+        assert_eq!(status(admin, sink)["state"], "up");
+    }
+    let log = tapfan.stop();
+    let refused = |code: &str, hint: &str| {
+        let mut lines = log.lines();
+        lines.any(|line| line.contains(code) && line.contains(hint))
+    };
+    assert!(refused("INVALID_TIMESTAMP", "LogAppendTime"), "{log}");
+    assert!(refused("INVALID_RECORD", "cleanup.policy=delete"), "{log}");
+    let records = cluster.client.read("usual");
+    let mut values: Vec<_> = records.iter().map(|record| &record.value).collect();
+    values.sort_unstable();
+    assert!(values.into_iter().eq(&frames), "the frames have changed");
+    let old = u64::from(now() - DAY) * 1000;
+    let kept = records.iter().filter(|record| record.timestamp == old);
+    assert_eq!(kept.count() as u64, FRAMES / 4);
+    let latest = records.iter().map(|record| record.timestamp).max();
+    let soon = u64::from(now() + 600) * 1000;
+    assert!(latest.is_some_and(|latest| latest < soon), "{latest:?}");
 }
