@@ -23,6 +23,8 @@ mod tests;
 
 use std::sync::Arc;
 
+use tokio_util::task::AbortOnDropHandle;
+
 use self::server::{Survivors, serve};
 pub(crate) use self::{server::Server, settings::Settings};
 use crate::{
@@ -39,4 +41,9 @@ pub(crate) async fn run(server: &Arc<Server>, queues: &Arc<Queues>, ends: &Ends)
         serve(server, queues, ends.clone(), survivors.clone())
     };
     keep_going(&server.reporter, &ends.retire, &ends.abort, begin).await;
+    // A reload can end the sink after a panic, before the restart. The collectors that are connected must still get the
+    // frames in their queues.
+    if survivors.have_collectors() {
+        let _ = AbortOnDropHandle::new(tokio::spawn(begin())).await;
+    }
 }

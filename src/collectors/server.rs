@@ -42,7 +42,7 @@ pub(crate) struct Server {
     pub(crate) socket: SocketId,
     has_begun: AtomicBool,
     pub(super) lines: Lines,
-    /// The socket. `None` after the server has begun.
+    /// The socket. `None` after the task of the server has started.
     acceptor: Mutex<Option<Acceptor>>,
     /// `None` if the socket has no file, or if this process did not create the file.
     path: Option<Arc<SocketPath>>,
@@ -169,7 +169,10 @@ pub(super) async fn serve(
     survivors: Survivors,
 ) -> Result<(), SinkError> {
     let mut lent = survivors.lend();
-    server.begin();
+    let is_retired = ends.retire.is_cancelled();
+    if !is_retired {
+        server.begin();
+    }
     let Some(place) = &mut lent.place else {
         return Ok(());
     };
@@ -181,7 +184,9 @@ pub(super) async fn serve(
         connected: &mut place.connected,
         seats: &place.seats,
     };
-    if let Some(acceptor) = &mut place.acceptor {
+    if let Some(acceptor) = &mut place.acceptor
+        && !is_retired
+    {
         let address = server.address.map(tracing::field::display);
         let from = server.inherited.then_some("inherited");
         info!(sink = %server.reporter.sink, address, socket = from, "waiting for collectors");
@@ -205,6 +210,12 @@ impl Survivors {
             seats: Arc::default(),
         };
         Self(Arc::new(Mutex::new(Some(place))))
+    }
+
+    /// Returns whether collectors are connected that no task serves.
+    pub(super) fn have_collectors(&self) -> bool {
+        let place = self.0.lock();
+        place.as_ref().is_some_and(|it| !it.connected.is_empty())
     }
 
     fn lend(self) -> Lent {

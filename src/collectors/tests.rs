@@ -50,6 +50,8 @@ struct Scene {
     queues: Arc<Queues>,
     router: Router,
     health: watch::Receiver<SinkHealth>,
+    /// Ends the sink, as a reload does.
+    retire: CancellationToken,
     _folder: tempfile::TempDir,
     _task: AbortOnDropHandle<()>,
     _logs: DefaultGuard,
@@ -119,6 +121,7 @@ impl Scene {
             abort: CancellationToken::new(),
             drain,
         };
+        let retire = ends.retire.clone();
         let of_task = Arc::clone(&queues);
         let task = tokio::spawn(async move { run(&server, &of_task, &ends).await });
         let scene = Self {
@@ -127,6 +130,7 @@ impl Scene {
             queues,
             router,
             health,
+            retire,
             _folder: folder,
             _task: AbortOnDropHandle::new(task),
             _logs: logs,
@@ -235,6 +239,29 @@ async fn a_panic_in_the_task_that_accepts_ends_no_connection() {
     assert_eq!((health.state, health.endpoints.len()), (State::Up, 3));
     let mut fourth = scene.dial().await;
     assert_closed(&mut fourth).await;
+    let ledger = scene.queues.ledger();
+    assert!(ledger.balances(), "{ledger:?}");
+    assert_eq!(ledger.dropped(DropReason::EndpointGone), 0, "{ledger:?}");
+}
+
+#[tokio::test]
+async fn collectors_still_get_their_frames_if_a_reload_ends_the_sink_after_a_panic() {
+    const STOP: &[u8] = b"\0\0\0\0\0\0\0\x04\0\0\0\x03";
+    let scene = Scene::new(3).await;
+    let mut collector = scene.collector().await;
+    scene.panic_at("a collector was refused");
+    let mut bad = scene.dial().await;
+    bad.write_all(b"not a control frame")
+        .await
+        .expect("written");
+    scene.until(|it| it.last_error.is_some()).await;
+    let chunk = Chunk::from_wire(FRAME.into()).expect("a frame");
+    scene.router.offer(&chunk);
+    scene.retire.cancel();
+    let mut read = Vec::new();
+    let end = timeout(PATIENCE, collector.read_to_end(&mut read)).await;
+    end.expect("in time").expect("no error");
+    assert_eq!(read, [FRAME, STOP].concat());
     let ledger = scene.queues.ledger();
     assert!(ledger.balances(), "{ledger:?}");
     assert_eq!(ledger.dropped(DropReason::EndpointGone), 0, "{ledger:?}");

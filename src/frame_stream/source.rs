@@ -27,7 +27,7 @@ pub(crate) struct ListenerId(u64);
 #[derive(Debug, Clone)]
 pub(crate) struct Presence(Arc<ListenerId>);
 
-/// The frames with the number of a listener that are left. This value does not keep them.
+/// Shows whether frames with the number of a listener are left.
 #[derive(Debug, Clone)]
 pub(crate) struct Remains {
     pub(crate) id: ListenerId,
@@ -81,7 +81,7 @@ impl Source {
         }))
     }
 
-    /// Returns the same source for use after its frames are gone. It does not count as a frame that remains.
+    /// Returns the same source without its `Presence`, for a holder that outlives the frames.
     pub fn without_frames(&self) -> Self {
         if self.0.presence.is_none() {
             return self.clone();

@@ -7,7 +7,8 @@ use crate::{filter::Screen, frame_stream::Chunk};
 
 /// The frames that a sink gets: the frames of some listeners, if they pass the filter of the sink. Clones are cheap.
 ///
-/// The router replaces both parts at the same time, so no frame of a former listener meets a new filter.
+/// The router replaces both parts at the same time. So if a reload takes a listener from a sink, no frame of this
+/// listener meets the new filter of the sink.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Selection {
     pub(crate) sources: Sources,

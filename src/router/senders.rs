@@ -53,9 +53,13 @@ pub(super) struct Excess {
 }
 
 /// Empty accounts are removed when the number of all accounts exceeds twice the number of accounts with frames, plus
-/// this number. The spare accounts need about 100 KiB. With fewer of them, a queue that keeps up would remove and add
-/// the accounts of hundreds of connections again and again.
-const SPARE: usize = 1024;
+/// this number. With fewer spare accounts, a queue that keeps up would remove and add the accounts of a hundred
+/// connections again and again. The spare accounts need about 100 KiB.
+const SPARE: usize = 256;
+
+/// The capacity that an empty account keeps. A connection that lost its collector for a while can have had many more
+/// waiting chunks.
+const SPARE_POSITIONS: usize = 16;
 
 // === impl Senders ===
 
@@ -94,10 +98,11 @@ impl Senders {
     /// Returns the excess of the connection that is furthest above its share.
     pub(super) fn furthest_above(&self, division: Division, by: Dimension) -> Option<Excess> {
         let excesses = self.accounts.values().filter_map(|account| {
+            let newest = *account.positions.back()?;
             let share = self.share_of(division, account.sender).along(by);
             Some(Excess {
                 size: account.waiting.along(by).saturating_sub(share),
-                newest: *account.positions.back()?,
+                newest,
             })
         });
         let furthest = excesses.max_by_key(|excess| excess.size);
@@ -159,6 +164,7 @@ impl Senders {
             account.positions.remove(index);
         }
         if account.positions.is_empty() {
+            account.positions.shrink_to(SPARE_POSITIONS);
             self.active -= 1;
             if let Some(connections) = self.connections.get_mut(&account.sender) {
                 *connections -= 1;

@@ -231,7 +231,7 @@ async fn a_slow_collector_loses_frames_in_its_own_queue_and_is_closed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_collectors_that_hang_cost_a_good_one_nothing_when_memory_is_short() {
     const FRAMES: u64 = 304;
-    /// So many frames may wait in the queue of the good collector, which takes them within milliseconds.
+    /// The number of frames that may wait in the queue of the good collector, which takes them within milliseconds.
     const BURST: usize = 8;
     let folder = Folder::new();
     let options = "max_collectors 40\nwrite_timeout 10m\nqueue_bytes 1GiB";
