@@ -12,9 +12,10 @@ const PER_ENDPOINT: u64 = 2;
 /// The descriptors of a lookup. Two queries to name servers can be in progress at the same time.
 const LOOKUP: u64 = 2;
 
-/// The brokers of a Kafka topic to which a sink is expected to be connected at the same time. A topic whose partitions have
-/// more leaders uses descriptors that are reserved for nothing.
-const BROKERS: u64 = 32;
+/// The largest number of brokers to which a Kafka sink is connected at the same time.
+///
+/// Without this limit, a broker that lists thousands of leaders could make the sink use the descriptors of all others.
+pub(crate) const BROKERS_AT_MOST: usize = 128;
 
 /// The largest number of collectors that have connected to a sink and have not completed their handshakes.
 pub(crate) const OPENING_AT_MOST: usize = 16;
@@ -29,7 +30,9 @@ pub(crate) fn descriptors_needed(sink: &Sink) -> u64 {
         return SOCKET + OPENING_AT_MOST as u64 + sink.collectors.most as u64;
     }
     if let Endpoint::Kafka(_) = sink.endpoint {
-        return BROKERS + LOOKUP;
+        // The sink connects to several brokers at the same time, and the name of each can have several addresses.
+        let attempts = ATTEMPTS_AT_ONCE as u64;
+        return BROKERS_AT_MOST as u64 + attempts * (attempts + LOOKUP);
     }
     if !sink.endpoint.is_named() {
         // The additional descriptor is for the new connection that will replace the connection in use.

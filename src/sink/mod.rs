@@ -53,6 +53,8 @@ pub(crate) use connect::{
 pub(crate) use connection::{Connection, Deadlines, Write};
 pub(crate) use credentials::Credentials;
 pub(crate) use current_edits::{CurrentEdits, Follow};
+#[cfg(feature = "kafka")]
+pub(crate) use descriptors::BROKERS_AT_MOST;
 pub(crate) use descriptors::{OPENING_AT_MOST, descriptors_needed};
 pub(crate) use driver::drive;
 pub(crate) use edits::FrameEdits;

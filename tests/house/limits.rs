@@ -94,6 +94,17 @@ fn limits_of_sinks(of: &Constants) -> Vec<(&'static str, String)> {
             format!("{opening}; further connections wait in the kernel"),
         ),
         (
+            "brokers to which a Kafka sink is connected",
+            format!(
+                "{}; it is an error",
+                of.count("src/sink/descriptors.rs", "BROKERS_AT_MOST")
+            ),
+        ),
+        (
+            "the lookup of a Kafka topic's leaders",
+            of.time("src/sink/kafka/lookup.rs", "DEADLINE").to_string(),
+        ),
+        (
             "addresses of a name that are tried at a time",
             format!("{at_once}; each attempt starts {delay} after the previous one"),
         ),
@@ -263,9 +274,10 @@ fn the_page_about_kafka_has_the_limits_of_its_sinks() {
 
     let descriptors = |name| of.count("src/sink/descriptors.rs", name);
     let mut guide = Document::read("docs/guide.md");
+    let attempts = of.count(RACE, "AT_ONCE");
     guide.says(format!(
         "A Kafka sink reserves {}.",
-        descriptors("BROKERS") + descriptors("LOOKUP")
+        descriptors("BROKERS_AT_MOST") + attempts * (attempts + descriptors("LOOKUP"))
     ));
     guide.check();
 }

@@ -232,6 +232,11 @@ impl Producer {
         self.partitions.iter().filter_map(|it| it.leader).collect()
     }
 
+    /// Returns whether this broker leads a partition.
+    pub(crate) fn leads(&self, broker: i32) -> bool {
+        self.partitions.iter().any(|it| it.leader == Some(broker))
+    }
+
     /// Returns the state of each partition that the topic has now.
     pub(crate) fn partitions(&self) -> impl Iterator<Item = PartitionState> {
         let partitions = self.partitions.iter().take(self.count);

@@ -26,9 +26,6 @@ pub(crate) enum Outcome {
 pub(crate) struct Consequence {
     /// True if the leaders must be looked up again. The lookup also gets a new producer id.
     pub(crate) needs_lookup: bool,
-    /// True if a batch was in flight to a broker that is not the leader of the partition any more. The connection to the
-    /// new leader must look for work.
-    pub(crate) is_elsewhere: bool,
     /// The reason why no batch can be stored at present, with the partition.
     pub(crate) denied: Option<(usize, Error)>,
     /// True if the response does not contain all partitions of the request.
@@ -67,6 +64,14 @@ impl Consequence {
 // === impl Producer ===
 
 impl Producer {
+    /// Returns whether the leader of a partition has changed since its batch was sent. The task of the new leader must then
+    /// look for work after the flight, because no batch can be sent during the flight.
+    pub(crate) fn has_moved(&self, shipped: &Shipped) -> bool {
+        let partitions = shipped.batches.iter();
+        let mut partitions = partitions.filter_map(|(index, _)| self.partitions.get(*index));
+        partitions.any(|partition| partition.leader != Some(shipped.leader))
+    }
+
     /// Ends the flight of `shipped`. `answer` is `None` if the broker sent no response, so it is not known whether it
     /// has stored the batches.
     pub(crate) fn settle(
@@ -87,7 +92,6 @@ impl Producer {
                 .find(|it| usize::try_from(it.partition) == Ok(index));
             if let Some(partition) = self.partitions.get_mut(index) {
                 partition.is_in_flight = false;
-                consequence.is_elsewhere |= partition.leader != Some(shipped.leader);
             }
             if shipped.generation != self.generation {
                 self.recycle(batch);

@@ -5,7 +5,7 @@ use std::{fmt, io, mem::discriminant, sync::Arc, time::Duration};
 use crate::{
     health::FailureKind,
     kafka::{self, ErrorCode},
-    sink::{ConnectError, connect::of_io},
+    sink::{BROKERS_AT_MOST, ConnectError, connect::of_io},
 };
 
 /// The reason why a sink cannot write to its topic.
@@ -28,6 +28,11 @@ pub(crate) enum KafkaError {
         partition: usize,
         leader: i32,
     },
+    /// The partitions have too many different leaders.
+    #[error(
+        "the partitions of topic `{topic}` have {leaders} leaders; a sink connects to at most {BROKERS_AT_MOST} brokers, so choose a topic with fewer partitions"
+    )]
+    ManyLeaders { topic: String, leaders: usize },
     /// No broker could be asked for the leaders.
     #[error("{}", .0.sentence())]
     Unasked(Arc<ConnectError>),
@@ -79,9 +84,10 @@ impl KafkaError {
             Self::NotStored(_, _, code) => FailureKind::of(code),
             Self::NotListening(error) => FailureKind::of(of_io(error)),
             Self::Unasked(cause) | Self::Unreachable { cause, .. } => return cause.kind(),
-            Self::NoLeader { .. } | Self::UnknownLeader { .. } | Self::Unanswered { .. } => {
-                FailureKind::of(())
-            }
+            Self::NoLeader { .. }
+            | Self::UnknownLeader { .. }
+            | Self::ManyLeaders { .. }
+            | Self::Unanswered { .. } => FailureKind::of(()),
         };
         FailureKind::of((discriminant(self), cause))
     }
@@ -91,6 +97,7 @@ impl KafkaError {
     pub(crate) fn least_delay(&self) -> Duration {
         match self {
             Self::Broker(_, error) if !error.is_passing() => Duration::from_secs(5),
+            Self::ManyLeaders { .. } => Duration::from_secs(5),
             Self::Unasked(cause) | Self::Unreachable { cause, .. } => cause.least_delay(),
             _ => Duration::ZERO,
         }

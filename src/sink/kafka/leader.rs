@@ -18,7 +18,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) leader: i32,
-    pub(super) error: kafka::Error,
+    /// `None` if the broker leads no partition any more.
+    pub(super) error: Option<kafka::Error>,
     pub(super) age: Duration,
     /// True if the broker has answered a batch.
     pub(super) has_answered: bool,
@@ -30,8 +31,8 @@ pub(super) type News = (i32, Consequence);
 /// The longest wait that a broker can ask for because of a quota.
 const THROTTLED_AT_MOST: Duration = Duration::from_secs(30);
 
-/// Sends batches to the broker `leader`, until the connection breaks. Reports what the responses mean for the
-/// link.
+/// Sends batches to the broker `leader`, until the connection breaks or the broker leads no partition any more. Reports
+/// what the responses mean for the link.
 pub(super) async fn write(
     leader: i32,
     broker: Broker<Stream>,
@@ -51,7 +52,7 @@ pub(super) async fn write(
     }
 }
 
-/// Runs the loop of `write`. Returns the error that ended it.
+/// Runs the loop of `write`. Returns the error that ended it, or `None` if the broker leads no partition any more.
 async fn send(
     leader: i32,
     mut broker: Broker<Stream>,
@@ -59,17 +60,18 @@ async fn send(
     signal: &Notify,
     report: &mpsc::Sender<News>,
     has_answered: &mut bool,
-) -> kafka::Error {
+) -> Option<kafka::Error> {
     let session = &kafka.session;
     let topic = kafka.address.topic.to_string();
     loop {
         if broker.log_in_at().is_some_and(|due| due <= Instant::now())
             && let Err(error) = kafka.log_in(&mut broker).await
         {
-            return error;
+            return Some(error);
         }
         let mut flight = match session.collect(leader) {
             Ok(flight) => flight,
+            Err(_) if !session.read(|producer| producer.leads(leader)) => return None,
             Err(due) => {
                 let due = due.into_iter().chain(broker.log_in_at()).min();
                 let due = async {
@@ -81,7 +83,7 @@ async fn send(
                 select! {
                     () = signal.notified() => {}
                     () = due => {}
-                    error = broker.closed() => return error,
+                    error = broker.closed() => return Some(error),
                 }
                 continue;
             }
@@ -91,12 +93,12 @@ async fn send(
         };
         let answer = match broker.produce(&topic, shipped).await {
             Ok(answer) => answer,
-            Err(error) => return error,
+            Err(error) => return Some(error),
         };
         let throttle = Duration::from_millis(answer.throttle_ms.max(0).unsigned_abs().into());
         let consequence = flight.settle(&answer);
         if consequence.is_incomplete {
-            return kafka::Error::OutOfPlace;
+            return Some(kafka::Error::OutOfPlace);
         }
         if consequence.is_news() || !std::mem::replace(has_answered, true) {
             // The link reads these reports at once. A report that it misses is repeated by the next answer or lookup.

@@ -59,8 +59,8 @@ impl Leaders {
         is_missing
     }
 
-    /// Ends an attempt that was not made.
-    pub(super) fn skip(&mut self, id: i32) {
+    /// Records that there is neither a connection nor an attempt to make one, and no reason to doubt the broker.
+    pub(super) fn clear(&mut self, id: i32) {
         self.0.entry(id).or_default().connection = Connection::None;
     }
 

@@ -226,7 +226,17 @@ impl Link {
         let Ended {
             leader: id, error, ..
         } = ended;
-        debug!(sink = %self.kafka.name, broker = id, %error, "a connection to a broker ended");
+        let sink = &self.kafka.name;
+        let Some(error) = error else {
+            debug!(%sink, broker = id, "disconnected from a broker that leads no partition any more");
+            self.leaders.clear(id);
+            // It may have become a leader again while the connection ended.
+            if self.session().read(|producer| producer.leads(id)) {
+                self.schedule.hasten(self.condition.is_in_order());
+            }
+            return Ok(());
+        };
+        debug!(%sink, broker = id, %error, "a connection to a broker ended");
         // Brokers close connections that have been idle for some minutes.
         let is_routine = error.is_of_idle() && ended.age >= STEADY;
         let subject = Subject {
@@ -329,7 +339,7 @@ impl Link {
         {
             // The leaders that are missing are in the list of the last lookup, or the next one finds them.
             let Some(node) = self.nodes.iter().find(|node| node.id == id) else {
-                self.leaders.skip(id);
+                self.leaders.clear(id);
                 continue;
             };
             let (kafka, around) = (self.kafka.clone(), self.around.clone());

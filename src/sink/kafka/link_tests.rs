@@ -102,6 +102,34 @@ async fn frames_with_a_key_wait_for_their_partition_and_the_others_are_stored() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_sink_disconnects_from_a_broker_that_leads_nothing_any_more() {
+    let cluster = Cluster::start(3).await;
+    let mut sink = Running::start(&cluster.sink(RecordKey::None));
+    up(&sink).await;
+    until("connected", || cluster.connections(2) == 1).await;
+    cluster.script().leaders = vec![Some(0), Some(1), Some(0)];
+    sink.send_until("disconnected", |_| cluster.connections(2) == 0)
+        .await;
+    // It becomes a leader again.
+    cluster.script().leaders[2] = Some(2);
+    sink.send_until("connected", |_| cluster.connections(2) == 1)
+        .await;
+    sink.has_delivered(sink.sent()).await;
+    assert_eq!(cluster.all_stored(), all(sink.sent()));
+    assert_eq!(sink.health().connects, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_with_too_many_leaders_is_an_error() {
+    let cluster = Cluster::start(3).await;
+    cluster.script().leaders = (0..129).map(Some).collect();
+    let sink = Running::start(&cluster.sink(RecordKey::None));
+    sink.has_error(&["have 129 leaders", "at most 128 brokers"])
+        .await;
+    assert_eq!(sink.health().connects, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_sink_starts_with_the_partitions_that_have_a_leader() {
     let mut cluster = Cluster::start(3).await;
     cluster.script().leaders[2] = None;

@@ -1,6 +1,6 @@
 //! The lookup of a topic's leaders, and the time of the next one.
 
-use std::{net::IpAddr, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use tokio::time::{Instant, timeout};
 
@@ -14,7 +14,7 @@ use crate::{
     health::Stage,
     kafka::{self, Metadata, Node, ProducerId},
     net::{Authority, Host},
-    sink::{Backoff, ConnectCause, ConnectError, STEADY},
+    sink::{BROKERS_AT_MOST, Backoff, ConnectCause, ConnectError, STEADY},
 };
 
 /// The result of a lookup.
@@ -67,6 +67,12 @@ pub(super) async fn find(
             let topic = &kafka.address.topic.to_string();
             let mut metadata = broker.metadata(topic).await.map_err(failed)?;
             metadata.brokers.retain(is_valid);
+            let leaders: BTreeSet<_> = metadata.leaders.iter().flatten().collect();
+            if leaders.len() > BROKERS_AT_MOST {
+                let (topic, leaders) = (topic.clone(), leaders.len());
+                let error = KafkaError::ManyLeaders { topic, leaders };
+                return Err(refused(kafka, error));
+            }
             let id = if kafka.session.needs_id() {
                 Some(broker.init_producer_id().await.map_err(failed)?)
             } else {

@@ -281,6 +281,7 @@ impl Session {
             let state = &mut *self.0.state.lock();
             let now = Instant::now();
             let outcomes = &mut state.outcomes;
+            let has_moved = state.producer.has_moved(&shipped);
             let consequence = state.producer.settle(shipped, answer, now, outcomes);
             // Records that are sent again are no progress: a broker may forget the producer again and again.
             if outcomes.iter().any(Outcome::is_final) {
@@ -288,7 +289,7 @@ impl Session {
             }
             state.receipts.apply(outcomes.drain(..));
             state.count_memory();
-            if consequence.is_elsewhere {
+            if has_moved {
                 state.notify_all();
             } else if let Some(leader) = state.leaders.get(&leader) {
                 leader.notify_one();

@@ -79,6 +79,14 @@ pub(super) struct Script {
     pub(super) expired: u32,
     /// The number of requests that each broker has got.
     pub(super) requests: HashMap<(usize, i16), u32>,
+    /// The number of open connections of each broker.
+    connections: BTreeMap<usize, usize>,
+}
+
+/// An open connection of a broker. It counts until it is dropped.
+struct Open {
+    script: Arc<Mutex<Script>>,
+    broker: usize,
 }
 
 /// A sink that writes to a cluster.
@@ -125,7 +133,12 @@ impl Cluster {
             let mut connections = JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.expect("a connection");
-                connections.spawn(serve(stream, broker, Arc::clone(&script)));
+                let open = Open::new(broker, Arc::clone(&script));
+                let serve = serve(stream, broker, Arc::clone(&script));
+                connections.spawn(async move {
+                    let _open = open;
+                    serve.await;
+                });
             }
         }));
     }
@@ -153,6 +166,11 @@ impl Cluster {
         sink
     }
 
+    /// Returns the number of open connections of a broker.
+    pub(super) fn connections(&self, broker: usize) -> usize {
+        self.script().connections.get(&broker).copied().unwrap_or(0)
+    }
+
     /// Returns the numbers of the frames in a partition.
     pub(super) fn stored(&self, partition: usize) -> Vec<u32> {
         self.script().stored[partition].clone()
@@ -163,6 +181,25 @@ impl Cluster {
         let mut all = self.script().stored.concat();
         all.sort_unstable();
         all
+    }
+}
+
+// === impl Open ===
+
+impl Open {
+    fn new(broker: usize, script: Arc<Mutex<Script>>) -> Self {
+        let mut state = script.lock().expect("no panic");
+        *state.connections.entry(broker).or_default() += 1;
+        drop(state);
+        Self { script, broker }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if let Ok(mut state) = self.script.lock() {
+            *state.connections.entry(self.broker).or_default() -= 1;
+        }
     }
 }
 
