@@ -266,7 +266,8 @@ impl Journal {
             // If the sink has no addresses, the attempt to connect fails, too. That failure is logged, so the failed
             // lookup is not.
             Event::LookupFailed { kind, keeps, .. } => return keeps && self.lookups.is_news(kind),
-            Event::Lost { steady: true, .. } => self.attempts.0.clear(),
+            // The next failure after a stream that worked belongs to another outage, also if a reload ended the stream.
+            Event::Lost { steady: true, .. } | Event::Ended(_) => self.attempts.0.clear(),
             Event::Up(_) | Event::Renewed { .. } => self.renewals.0.clear(),
             Event::Resolved { .. } => self.lookups.0.clear(),
             // These events are not failures, or are always logged.
@@ -276,7 +277,6 @@ impl Journal {
             | Event::Connecting(_)
             | Event::Handshaking(_)
             | Event::Stalled
-            | Event::Ended(_)
             | Event::Unconfirmed(_)
             | Event::RecordsRefused(_)
             | Event::DoesNotConfirm

@@ -247,10 +247,18 @@ async fn wait_an_hour(brokers: &[Broker], lines: usize, texts: &[&str]) {
     };
     // The first minutes fill all buffers.
     sleep(Duration::from_secs(600)).await;
-    let (memory, before) = (resident_bytes(), connections());
-    sleep(Duration::from_secs(3600)).await;
-    let grown = resident_bytes().saturating_sub(memory);
-    assert!(grown < 4 << 20, "{grown} bytes more than before");
+    let before = connections();
+    // Another test of this process can allocate memory meanwhile, but not in each of these hours.
+    let mut least = u64::MAX;
+    for _ in 0..5 {
+        let memory = resident_bytes();
+        sleep(Duration::from_secs(3600)).await;
+        least = least.min(resident_bytes().saturating_sub(memory));
+        if least < 4 << 20 {
+            break;
+        }
+    }
+    assert!(least < 4 << 20, "{least} bytes more in each hour");
     let attempts = connections() - before;
     assert!(attempts > 100, "{attempts} connections");
     let status = router.status(0);

@@ -110,12 +110,14 @@ impl Producer {
     }
 
     /// Makes requests smaller if the broker hangs up on them again and again. A single request without an answer proves
-    /// nothing, because brokers restart.
+    /// nothing, because brokers restart. A request that is not larger than a batch is never too large.
     fn shrink_requests(&mut self, shipped: &Shipped, now: Instant) {
         let batches = &shipped.batches;
         if batches.len() > 1 && batches.iter().all(|(_, batch)| batch.cuts > 0) {
-            let sizes = batches.iter().map(|(_, batch)| batch.records.size());
-            self.request_limit.shrink(sizes.sum(), now);
+            let size: usize = batches.iter().map(|(_, batch)| batch.records.size()).sum();
+            if size > BATCH_BYTES {
+                self.request_limit.shrink(size.max(2 * BATCH_BYTES), now);
+            }
         }
     }
 

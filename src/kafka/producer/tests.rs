@@ -473,6 +473,22 @@ async fn a_request_on_which_brokers_hang_up_gets_smaller() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn small_requests_without_an_answer_make_no_later_request_smaller() {
+    let mut producer = producer(2);
+    let now = Instant::now();
+    for (key, place) in keys(2).iter().zip(0..) {
+        append(&mut producer, Some(key), &[b'x'; 100], place);
+    }
+    // The broker hangs, and is killed.
+    for _ in 0..3 {
+        let shipped = producer.collect(LEADER, now + HOUR).expect("batches");
+        assert_eq!(shipped.batches.len(), 2);
+        producer.settle(shipped, None, now, &mut Vec::new());
+    }
+    assert_eq!(producer.request_limit.current(now), REQUEST_BYTES);
+}
+
+#[tokio::test(start_paused = true)]
 async fn every_partition_gets_its_turn_although_a_request_has_no_room_for_all() {
     let partitions = 2 * REQUEST_BYTES / BATCH_BYTES + 3;
     let mut producer = producer(partitions);

@@ -63,6 +63,7 @@ async fn send(
 ) -> Option<kafka::Error> {
     let session = &kafka.session;
     let topic = kafka.address.topic.to_string();
+    let mut is_reported = false;
     loop {
         if broker.log_in_at().is_some_and(|due| due <= Instant::now())
             && let Err(error) = kafka.log_in(&mut broker).await
@@ -100,12 +101,16 @@ async fn send(
         if consequence.is_incomplete {
             return Some(kafka::Error::OutOfPlace);
         }
-        if consequence.is_news() || !std::mem::replace(has_answered, true) {
-            // The link reads these reports at once. A report that it misses is repeated by the next answer or lookup.
-            let _ = report.try_send((leader, consequence));
+        *has_answered = true;
+        // The link must learn of the first answer. If the channel is full, the next answer is reported instead.
+        if consequence.is_news() || !is_reported {
+            is_reported = report.try_send((leader, consequence)).is_ok();
         }
         if !throttle.is_zero() {
-            sleep(throttle.min(THROTTLED_AT_MOST)).await;
+            select! {
+                () = sleep(throttle.min(THROTTLED_AT_MOST)) => {}
+                error = broker.closed() => return Some(error),
+            }
         }
     }
 }

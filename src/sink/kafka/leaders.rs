@@ -43,10 +43,12 @@ impl Leaders {
         self.0.get(&id)
     }
 
-    /// Forgets the brokers that are not in `wanted`, unless there is a connection.
+    /// Forgets the brokers that are not in `wanted`, unless there is a connection or an attempt to make one. If an attempt
+    /// were forgotten, a second one could begin for the same broker.
     pub(super) fn keep(&mut self, wanted: &BTreeSet<i32>) {
-        self.0
-            .retain(|id, leader| leader.is_open() || wanted.contains(id));
+        self.0.retain(|id, leader| {
+            !matches!(leader.connection, Connection::None) || wanted.contains(id)
+        });
     }
 
     /// Begins to connect to a broker. Returns false if there is a connection already, or an attempt to make one.
@@ -59,7 +61,7 @@ impl Leaders {
         is_missing
     }
 
-    /// Records that there is neither a connection nor an attempt to make one, and no reason to doubt the broker.
+    /// Records that there is neither a connection nor an attempt to make one.
     pub(super) fn clear(&mut self, id: i32) {
         self.0.entry(id).or_default().connection = Connection::None;
     }
