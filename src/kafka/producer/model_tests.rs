@@ -456,7 +456,10 @@ impl World {
     }
 
     fn check_records(&self) -> Result<(), TestCaseError> {
-        prop_assert_eq!(self.out_of_order, 0);
+        // If a partition seems to be gone, the records of its last batch move to other partitions, and the sequence numbers
+        // of this batch stay unused. When the partition is there again, its broker notices the gap, and the producer gets
+        // a new id.
+        prop_assert!(self.out_of_order == 0 || self.is_resized);
         for (number, given) in (0..).zip(&self.given) {
             let ends = given.stored + given.refused + u32::from(given.is_cleared);
             prop_assert_eq!(ends, 1, "record {}: {:?}", number, given);
