@@ -75,15 +75,9 @@ async fn send(
             Err(_) if !session.read(|producer| producer.leads(leader)) => return None,
             Err(due) => {
                 let due = due.into_iter().chain(broker.log_in_at()).min();
-                let due = async {
-                    match due {
-                        Some(due) => sleep_until(due).await,
-                        None => std::future::pending().await,
-                    }
-                };
                 select! {
                     () = signal.notified() => {}
-                    () = due => {}
+                    () = until(due) => {}
                     error = broker.closed() => return Some(error),
                 }
                 continue;
@@ -112,5 +106,13 @@ async fn send(
                 error = broker.closed() => return Some(error),
             }
         }
+    }
+}
+
+/// Waits until `due`, or forever.
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
     }
 }

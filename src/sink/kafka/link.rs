@@ -223,9 +223,7 @@ impl Link {
     /// # Errors
     /// If the sink is about to open, and has no other connection on which a broker answers.
     fn take_loss(&mut self, ended: Ended) -> Result<(), Stop> {
-        let Ended {
-            leader: id, error, ..
-        } = ended;
+        let (id, error) = (ended.leader, ended.error);
         let sink = &self.kafka.name;
         let Some(error) = error else {
             debug!(%sink, broker = id, "disconnected from a broker that leads no partition any more");
