@@ -55,8 +55,8 @@ impl<F: Fs> Spool<F> {
     /// settings allow it.
     pub(super) fn make_room(&mut self, length: u64, now: Now) -> Result<bool, SpoolError> {
         loop {
-            let header = u64::from(self.must_rotate(length)) * segment::HEADER as u64;
-            let needed = self.segments.bytes().saturating_add(length + header);
+            let headers = self.new_segments(length) * segment::HEADER as u64;
+            let needed = self.segments.bytes().saturating_add(length + headers);
             if needed <= self.settings.size {
                 return Ok(true);
             }

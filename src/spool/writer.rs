@@ -174,6 +174,18 @@ impl<F: Fs> Spool<F> {
         })
     }
 
+    /// Returns the largest number of segments that begin when a record of this length is appended.
+    pub(super) fn new_segments(&self, length: u64) -> u64 {
+        let rescued = segment::HEADER as u64 + self.writer.unsynced_bytes;
+        let must_rescue = !self.writer.is_open() && self.writer.is_dirty();
+        match self.must_rotate(length) {
+            false => 0,
+            // The segment with the rescued records may have no room for the new one.
+            true if must_rescue && rescued + length > self.settings.segment => 2,
+            true => 1,
+        }
+    }
+
     fn write(&mut self, header: record::Header, entry: &Entry, now: Now) -> Result<(), SpoolError> {
         let (Some(file), Some(open)) = (&self.writer.file, self.segments.back()) else {
             return Err(SpoolError::Malformed);

@@ -215,6 +215,33 @@ fn a_failed_write_leaves_nothing_behind() {
 }
 
 #[test]
+fn records_that_are_written_again_keep_the_limit_of_the_size() {
+    let disk = Disk::default();
+    let mut spool = open(&disk, within(), WhenFull::Newest);
+    let append =
+        |spool: &mut Spool<Disk>, length| spool.append(&entry(&[frame(0, length)], b""), now());
+    for length in [190, 190, 190, 0] {
+        append(&mut spool, length).expect("room");
+    }
+    spool.commit(now()).expect("synced");
+    append(&mut spool, 150).expect("room");
+    disk.fail(Fault {
+        call: Call::Write,
+        skip: 0,
+        times: 1,
+    });
+    spool.begin_segment(now()).expect_err("a fault");
+    // The record of before must be written again to a new segment. This record does not fit behind it, and there is
+    // no room for the header of one more segment.
+    let status = spool.status();
+    assert_eq!(append(&mut spool, 200).expect("no fault"), Appended::Full);
+    assert_eq!(spool.status().bytes, status.bytes);
+    append(&mut spool, 130).expect("room for both headers");
+    assert!(spool.status().bytes <= 1500, "{:?}", spool.status());
+    assert_eq!(drain(&mut spool, 1000).len(), 6);
+}
+
+#[test]
 fn a_full_spool_refuses_new_frames_until_old_ones_are_confirmed() {
     let disk = Disk::default();
     let mut spool = open(&disk, within(), WhenFull::Newest);
