@@ -286,6 +286,18 @@ pub(super) fn produced(bytes: &[u8], api: Api, topic: &str) -> Result<Produced, 
     Ok(produced)
 }
 
+// === impl Metadata ===
+
+impl Metadata {
+    /// Returns whether other metadata have more partitions, or a later leader of a partition. `count` is the number of
+    /// partitions in the other metadata, and `epochs` has their leaders' epochs.
+    pub(crate) fn is_behind(&self, count: usize, epochs: impl Iterator<Item = i32>) -> bool {
+        let mut each = epochs.take(count).zip(&self.epochs);
+        let has_older = each.any(|(other, epoch)| (0..other).contains(epoch));
+        has_older || self.leaders.len() < count
+    }
+}
+
 #[cfg(test)]
 impl Produced {
     /// Creates a response with this code for one partition.

@@ -221,10 +221,8 @@ impl Producer {
     /// Returns whether the topic had more partitions, or a partition had a later leader, in the metadata that the producer
     /// has. Then the broker that sent `metadata` does not know the newest state, or the topic was created again.
     pub(crate) fn is_older(&self, metadata: &Metadata) -> bool {
-        let known = self.partitions.iter().take(self.count);
-        let mut each = known.zip(&metadata.epochs);
-        let has_older = each.any(|(partition, epoch)| (0..partition.epoch).contains(epoch));
-        has_older || metadata.leaders.len() < self.count
+        let epochs = self.partitions.iter().map(|it| it.epoch);
+        metadata.is_behind(self.count, epochs)
     }
 
     /// Returns the leaders of all partitions.

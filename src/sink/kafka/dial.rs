@@ -155,10 +155,7 @@ impl Kafka {
         id: Option<i32>,
         around: &Around,
     ) -> Result<Broker<Stream>, ConnectError> {
-        let endpoint = match id {
-            Some(id) => format!("broker {id} at {authority}"),
-            None => format!("broker {authority}"),
-        };
+        let endpoint = endpoint(authority, id);
         let addresses = self.addresses(authority, &endpoint, around).await?;
         let attempts = addresses.into_iter().map(|address| {
             let attempt = self.attempt(authority, address, around);
@@ -271,6 +268,14 @@ impl Login {
             user: Arc::clone(&self.user),
             password: self.password.load().reveal().into(),
         }
+    }
+}
+
+/// Returns a broker as errors name it.
+pub(super) fn endpoint(authority: &Authority, id: Option<i32>) -> String {
+    match id {
+        Some(id) => format!("broker {id} at {authority}"),
+        None => format!("broker {authority}"),
     }
 }
 

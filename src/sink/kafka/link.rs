@@ -381,7 +381,7 @@ impl Link {
             leaders: &self.leaders,
             failure: self.failure.as_ref(),
         };
-        self.session().read(|producer| view.obstacle(producer))
+        view.obstacle(self.session())
     }
 }
 

@@ -278,6 +278,45 @@ async fn another_broker_is_asked_if_the_first_one_hangs() {
     cluster.kill(0).await;
 }
 
+/// The SOCKET has the name of a load balancer, which is not the address of any broker.
+#[tokio::test(start_paused = true)]
+async fn a_configured_broker_leads_to_a_cluster_all_of_whose_brokers_have_moved() {
+    const BROKERS: usize = 20;
+    let mut cluster = Cluster::start(BROKERS).await;
+    cluster.script().unlisted.insert(0);
+    cluster.script().leaders[0] = Some(1);
+    let mut sink = Running::start(&cluster.sink_with(RecordKey::None, 0..1));
+    up(&sink).await;
+    sink.send(100);
+    sink.has_delivered(100).await;
+    for round in 1..=3 {
+        sleep(Duration::from_secs(10)).await;
+        for broker in 1..BROKERS {
+            cluster.relocate(broker);
+        }
+        let moved = Instant::now();
+        sink.send(100);
+        sink.has_delivered(100 + round * 100).await;
+        up(&sink).await;
+        assert!(
+            moved.elapsed() < Duration::from_secs(2),
+            "{round}: {:?}",
+            moved.elapsed()
+        );
+    }
+    assert_eq!(cluster.all_stored(), all(400));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_lookup_names_the_configured_broker() {
+    let cluster = Cluster::start(1).await;
+    cluster.script().silent.insert((0, METADATA));
+    let sink = Running::start(&cluster.sink(RecordKey::None));
+    let address = cluster.address(0);
+    sink.has_error(&[&format!("broker {address}: Metadata: no answer")])
+        .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_failed_routine_lookup_does_not_take_a_working_sink_down() {
     let cluster = Cluster::start(2).await;

@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout};
 use super::{
     Kafka, KafkaError,
     candidates::{Candidate, candidates, newest},
-    dial::Around,
+    dial::{self, Around},
     error::Subject,
 };
 use crate::{
@@ -52,17 +52,10 @@ pub(super) async fn find(
     let known = nodes.iter().map(|node| (authority(node), Some(node.id)));
     let turn = kafka.session.count_lookup();
     let all = candidates(known, &kafka.address.brokers, turn);
-    let failed = |broker, error| {
-        let subject = Subject {
-            broker,
-            partition: None,
-        };
-        refused(&kafka, KafkaError::Broker(subject, error))
-    };
     let ask = |(authority, id): Candidate| {
-        let (kafka, around, failed) = (&kafka, &around, &failed);
+        let (kafka, around) = (&kafka, &around);
         async move {
-            let failed = |error| failed(id, error);
+            let failed = |error| of_broker(&authority, id, error);
             let mut broker = kafka.connect(&authority, id, around).await?;
             let topic = &kafka.address.topic.to_string();
             let mut metadata = broker.metadata(topic).await.map_err(failed)?;
@@ -85,15 +78,33 @@ pub(super) async fn find(
         let session = &kafka.session;
         session.read(|producer| producer.is_older(&found.metadata))
     };
-    let found = timeout(DEADLINE, newest(all, ask, is_older));
+    let is_behind = |one: &Found, other: &Found| {
+        let Metadata {
+            leaders, epochs, ..
+        } = &other.metadata;
+        one.metadata
+            .is_behind(leaders.len(), epochs.iter().copied())
+    };
+    let found = timeout(DEADLINE, newest(all, ask, is_older, is_behind));
     let Ok(found) = found.await else {
         let cause = ConnectCause::Timeout(DEADLINE);
         let endpoint = kafka.address.to_string();
         return Err(ConnectError::new(Stage::Handshake, &endpoint, cause));
     };
     found.map_err(|errors| {
-        ConnectError::most_telling(errors).unwrap_or_else(|| failed(None, kafka::Error::NoTopic))
+        // There is at least one broker, so there is at least one error.
+        ConnectError::most_telling(errors).unwrap_or_else(|| {
+            let error = KafkaError::Broker(Subject::default(), kafka::Error::NoTopic);
+            refused(&kafka, error)
+        })
     })
+}
+
+/// Returns an error in the answer of a broker. Its endpoint names the broker.
+fn of_broker(authority: &Authority, id: Option<i32>, error: kafka::Error) -> ConnectError {
+    let error = KafkaError::Broker(Subject::default(), error);
+    let cause = ConnectCause::Kafka(error);
+    ConnectError::new(Stage::Handshake, &dial::endpoint(authority, id), cause)
 }
 
 /// Returns an error that does not belong to the address of a broker.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Kafka, KafkaError,
+    Kafka, KafkaError, Session,
     condition::GRACE,
     error::Subject,
     leaders::{Connection, Leader, Leaders},
@@ -32,6 +32,38 @@ pub(super) struct View<'a> {
     pub(super) failure: Option<&'a Arc<ConnectError>>,
 }
 
+/// An obstacle without a text. The session is locked while the obstacle is found, so the text is made later.
+#[derive(Debug)]
+enum Found {
+    /// The first lookup is in progress.
+    NoTopic,
+    /// The last lookup failed.
+    Unasked(Arc<ConnectError>),
+    OfPartition(usize, OfPartition),
+}
+
+/// The reason why one partition gets no frames.
+#[derive(Debug)]
+enum OfPartition {
+    NoLeader,
+    /// The other brokers do not list this leader.
+    UnknownLeader(i32),
+    /// There is no connection to the leader.
+    Missing(Cause),
+    /// There is a connection to the leader, which has not answered a batch yet.
+    Unproven(Cause),
+    /// This leader cannot store the batches.
+    NotStored(i32, Failing),
+}
+
+/// The reason why a leader is not in use.
+#[derive(Debug)]
+enum Cause {
+    Known(Arc<ConnectError>),
+    /// This leader has not answered yet.
+    Unanswered(i32),
+}
+
 // === impl Obstacle ===
 
 impl Obstacle {
@@ -47,105 +79,130 @@ impl Obstacle {
 
 impl View<'_> {
     /// Returns the most important obstacle: one that needs another lookup is more important than one that does not.
-    pub(super) fn obstacle(&self, producer: &Producer) -> Option<Obstacle> {
+    pub(super) fn obstacle(&self, session: &Session) -> Option<Obstacle> {
+        let found = session.read(|producer| self.find(producer))?;
+        Some(self.describe(found))
+    }
+
+    fn find(&self, producer: &Producer) -> Option<Found> {
         let mut leaders = producer.partitions().filter_map(|it| it.leader);
         let is_open = |id| self.leaders.get(id).is_some_and(Leader::is_open);
         let works = leaders.any(is_open);
         if let Some(failure) = self.failure
             && (!works || producer.needs_id())
         {
-            let error = KafkaError::Unasked(Arc::clone(failure));
-            return Some(Self::at(failure, error));
+            return Some(Found::Unasked(Arc::clone(failure)));
         }
         let mut found = None;
         let mut count = 0;
         for (partition, state) in producer.partitions().enumerate() {
             count += 1;
-            match self.of_partition(partition, state, producer) {
-                Some(obstacle) if obstacle.needs_lookup => return Some(obstacle),
-                obstacle => found = found.or(obstacle),
+            let Some(of_partition) = self.of_partition(state, producer) else {
+                continue;
+            };
+            let needs_lookup = of_partition.needs_lookup();
+            let of_partition = Found::OfPartition(partition, of_partition);
+            if needs_lookup {
+                return Some(of_partition);
             }
+            found.get_or_insert(of_partition);
         }
         if count == 0 {
-            // The first lookup is in progress.
-            let error = KafkaError::Broker(Subject::default(), Error::NoTopic);
-            return Some(self.plain(error));
+            return Some(Found::NoTopic);
         }
         found
     }
 
-    fn of_partition(
-        &self,
-        partition: usize,
-        state: PartitionState,
-        producer: &Producer,
-    ) -> Option<Obstacle> {
-        let topic = || self.kafka.address.topic.to_string();
+    fn of_partition(&self, state: PartitionState, producer: &Producer) -> Option<OfPartition> {
         let Some(id) = state.leader else {
-            let topic = topic();
-            return Some(self.plain(KafkaError::NoLeader { topic, partition }));
+            return Some(OfPartition::NoLeader);
         };
         let leader = self.leaders.get(id);
         let failure = leader.and_then(|leader| leader.failure.as_ref());
-        let unanswered = KafkaError::Unanswered {
-            topic: topic(),
-            partition,
-            leader: id,
+        let cause = |failure: Option<&Arc<ConnectError>>| match failure {
+            Some(failure) => Cause::Known(Arc::clone(failure)),
+            None => Cause::Unanswered(id),
         };
-        match leader.map(|leader| &leader.connection) {
-            Some(Connection::Open { since, is_proven }) => {
-                let is_steady = || since.elapsed() >= STEADY && !producer.has_sent(id);
-                if *is_proven || is_steady() {
-                    return self.of_batches(id, partition, state.failing);
-                }
-                let obstacle = match failure {
-                    Some(failure) => self.unreachable(partition, failure),
-                    None => self.plain(unanswered),
-                };
-                Some(Obstacle {
-                    needs_lookup: false,
-                    ..obstacle
-                })
-            }
-            _ => Some(match self.failure.or(failure) {
-                Some(failure) => self.unreachable(partition, failure),
-                None if self.nodes.iter().any(|node| node.id == id) => self.plain(unanswered),
-                None => self.plain(KafkaError::UnknownLeader {
-                    topic: topic(),
-                    partition,
-                    leader: id,
-                }),
-            }),
+        if let Some(Connection::Open { since, is_proven }) = leader.map(|it| &it.connection) {
+            let is_steady = || since.elapsed() >= STEADY && !producer.has_sent(id);
+            return if *is_proven || is_steady() {
+                // A short delay is no reason: brokers need a moment to notice that they are the leader.
+                let failing = state.failing.filter(|(since, _)| since.elapsed() >= GRACE);
+                failing.map(|failing| OfPartition::NotStored(id, failing))
+            } else {
+                Some(OfPartition::Unproven(cause(failure)))
+            };
         }
+        let failure = self.failure.or(failure);
+        if failure.is_none() && self.nodes.iter().all(|node| node.id != id) {
+            return Some(OfPartition::UnknownLeader(id));
+        }
+        Some(OfPartition::Missing(cause(failure)))
     }
 
-    /// Returns the reason why a leader does not store the batches of a partition. A short delay is no reason: brokers
-    /// need a moment to notice that they are the leader.
-    fn of_batches(&self, id: i32, partition: usize, failing: Option<Failing>) -> Option<Obstacle> {
-        let (since, code) = failing.filter(|(since, _)| since.elapsed() >= GRACE)?;
-        let subject = Subject {
-            broker: Some(id),
-            partition: Some((partition, self.kafka.address.topic.to_string())),
+    fn describe(&self, found: Found) -> Obstacle {
+        let plain = |error| Obstacle::of(refused(self.kafka, error));
+        let (partition, found) = match found {
+            Found::NoTopic => {
+                let error = KafkaError::Broker(Subject::default(), Error::NoTopic);
+                return plain(error);
+            }
+            Found::Unasked(failure) => {
+                let error = KafkaError::Unasked(Arc::clone(&failure));
+                return Self::at(&failure, error);
+            }
+            Found::OfPartition(partition, found) => (partition, found),
         };
-        Some(self.plain(KafkaError::NotStored(subject, since.elapsed(), code)))
-    }
-
-    fn unreachable(&self, partition: usize, cause: &Arc<ConnectError>) -> Obstacle {
-        let error = KafkaError::Unreachable {
-            topic: self.kafka.address.topic.to_string(),
-            partition,
-            cause: Arc::clone(cause),
+        let needs_lookup = found.needs_lookup();
+        let topic = self.kafka.address.topic.to_string();
+        let obstacle = match found {
+            OfPartition::NoLeader => plain(KafkaError::NoLeader { topic, partition }),
+            OfPartition::UnknownLeader(leader) => plain(KafkaError::UnknownLeader {
+                topic,
+                partition,
+                leader,
+            }),
+            OfPartition::Missing(Cause::Known(cause))
+            | OfPartition::Unproven(Cause::Known(cause)) => {
+                let error = KafkaError::Unreachable {
+                    topic,
+                    partition,
+                    cause: Arc::clone(&cause),
+                };
+                Self::at(&cause, error)
+            }
+            OfPartition::Missing(Cause::Unanswered(leader))
+            | OfPartition::Unproven(Cause::Unanswered(leader)) => plain(KafkaError::Unanswered {
+                topic,
+                partition,
+                leader,
+            }),
+            OfPartition::NotStored(leader, (since, code)) => {
+                let subject = Subject {
+                    broker: Some(leader),
+                    partition: Some((partition, topic)),
+                };
+                plain(KafkaError::NotStored(subject, since.elapsed(), code))
+            }
         };
-        Self::at(cause, error)
-    }
-
-    fn plain(&self, error: KafkaError) -> Obstacle {
-        Obstacle::of(refused(self.kafka, error))
+        Obstacle {
+            needs_lookup,
+            ..obstacle
+        }
     }
 
     /// Returns an obstacle with the stage and the address of `cause`.
     fn at(cause: &ConnectError, error: KafkaError) -> Obstacle {
         let error = ConnectCause::Kafka(error);
         Obstacle::of(ConnectError::new(cause.stage, &cause.endpoint, error))
+    }
+}
+
+// === impl OfPartition ===
+
+impl OfPartition {
+    /// Returns whether another lookup can help. If there is a connection, the leader must answer on it.
+    fn needs_lookup(&self) -> bool {
+        !matches!(self, Self::Unproven(_))
     }
 }

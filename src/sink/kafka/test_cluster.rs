@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     net::Ipv4Addr,
+    ops::Range,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -55,13 +56,17 @@ const DUPLICATE: i16 = 46;
 /// Brokers with one topic. Their numbers begin with 0.
 pub(super) struct Cluster {
     script: Arc<Mutex<Script>>,
-    brokers: Vec<Option<JoinHandle<()>>>,
+    brokers: Vec<Option<(JoinHandle<()>, Arc<TcpListener>)>>,
+    /// The ports that brokers have left. Nothing answers there.
+    left: Vec<Arc<TcpListener>>,
 }
 
 /// The state of the cluster, which a test can change at any time.
 #[derive(Debug, Default)]
 pub(super) struct Script {
     ports: Vec<u16>,
+    /// The brokers that metadata do not list.
+    pub(super) unlisted: BTreeSet<usize>,
     /// The leader of each partition.
     pub(super) leaders: Vec<Option<usize>>,
     /// The requests that a broker reads and never answers.
@@ -111,6 +116,7 @@ impl Cluster {
         let mut cluster = Self {
             script: Arc::new(Mutex::new(script)),
             brokers: (0..count).map(|_| None).collect(),
+            left: Vec::new(),
         };
         for broker in 0..count {
             cluster.run(broker).await;
@@ -126,13 +132,18 @@ impl Cluster {
     pub(super) async fn run(&mut self, broker: usize) {
         let port = self.script().ports[broker];
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
-        let listener = listener.expect("a port");
+        self.run_at(broker, listener.expect("a port"));
+    }
+
+    fn run_at(&mut self, broker: usize, listener: TcpListener) {
         self.script().ports[broker] = listener.local_addr().expect("an address").port();
         let script = Arc::clone(&self.script);
-        self.brokers[broker] = Some(tokio::spawn(async move {
+        let listener = Arc::new(listener);
+        let accepted = Arc::clone(&listener);
+        let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             loop {
-                let (stream, _) = listener.accept().await.expect("a connection");
+                let (stream, _) = accepted.accept().await.expect("a connection");
                 let open = Open::new(broker, Arc::clone(&script));
                 let serve = serve(stream, broker, Arc::clone(&script));
                 connections.spawn(async move {
@@ -140,25 +151,41 @@ impl Cluster {
                     serve.await;
                 });
             }
-        }));
+        });
+        self.brokers[broker] = Some((task, listener));
     }
 
     /// Closes the port and all connections of a broker.
     pub(super) async fn kill(&mut self, broker: usize) {
-        let task = self.brokers[broker].take().expect("it runs");
+        let (task, _) = self.brokers[broker].take().expect("it runs");
         task.abort();
         let _ = task.await;
     }
 
-    pub(super) fn addresses(&self) -> String {
-        let ports = self.script().ports.clone();
-        let all = ports.iter().map(|port| format!("127.0.0.1:{port}"));
-        all.collect::<Vec<_>>().join(",")
+    /// Moves a broker to another port at once. Closes its connections. New connections to the old port get no answer.
+    pub(super) fn relocate(&mut self, broker: usize) {
+        let (task, left) = self.brokers[broker].take().expect("it runs");
+        task.abort();
+        self.left.push(left);
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+        let listener = listener.expect("a port");
+        listener.set_nonblocking(true).expect("a socket");
+        self.run_at(broker, TcpListener::from_std(listener).expect("a socket"));
     }
 
-    /// Returns the settings of a sink that writes to the cluster.
+    pub(super) fn address(&self, broker: usize) -> String {
+        format!("127.0.0.1:{}", self.script().ports[broker])
+    }
+
+    /// Returns the settings of a sink that writes to the cluster. It knows all brokers.
     pub(super) fn sink(&self, key: RecordKey) -> Sink {
-        let socket = format!("kafka://{}/dns", self.addresses());
+        self.sink_with(key, 0..self.brokers.len())
+    }
+
+    /// Returns the settings of a sink that writes to the cluster. The SOCKET has these brokers.
+    pub(super) fn sink_with(&self, key: RecordKey, brokers: Range<usize>) -> Sink {
+        let all: Vec<_> = brokers.map(|broker| self.address(broker)).collect();
+        let socket = format!("kafka://{}/dns", all.join(","));
         let mut sink = Sink::new("kafka", socket.parse().expect("a SOCKET"));
         sink.full = true;
         sink.kafka.record_key = key;
@@ -301,7 +328,10 @@ impl Script {
     }
 
     fn metadata(&self) -> MetadataResponse {
-        let brokers = (0..).zip(&self.ports).map(|(id, port)| {
+        let brokers = self.ports.iter().enumerate();
+        let listed = brokers.filter(|(broker, _)| !self.unlisted.contains(broker));
+        let brokers = listed.map(|(broker, port)| {
+            let id = i32::try_from(broker).expect("few");
             MetadataResponseBroker::default()
                 .with_node_id(BrokerId(id))
                 .with_host(StrBytes::from_static_str("127.0.0.1"))
