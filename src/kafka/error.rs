@@ -212,6 +212,18 @@ impl Error {
         )
     }
 
+    /// Returns whether the connection broke before the answer to a batch. A broker that hangs breaks no connection.
+    pub(crate) fn is_cut_batch(&self) -> bool {
+        matches!(
+            self,
+            Self::Closed(Doing::Produce)
+                | Self::Io {
+                    doing: Doing::Produce,
+                    ..
+                }
+        )
+    }
+
     /// Returns whether the connection broke, so that another attempt may succeed without any change.
     pub(crate) fn is_of_network(&self) -> bool {
         matches!(

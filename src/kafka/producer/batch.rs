@@ -31,8 +31,6 @@ pub(in crate::kafka) struct Batch {
     pub(super) begun: Instant,
     /// The number of times that the broker answered that it cannot store the batch.
     pub(super) failures: u32,
-    /// The number of connections that ended while the batch was in flight.
-    pub(super) cuts: u32,
     /// True if the batch was sent and the answer, if one came, does not say that the broker has not stored it.
     pub(super) is_in_doubt: bool,
     /// True if no more records can be added, because this is one part of a refused batch.
@@ -50,7 +48,6 @@ impl Batch {
             limit,
             begun,
             failures: 0,
-            cuts: 0,
             is_in_doubt: false,
             is_closed: false,
         }

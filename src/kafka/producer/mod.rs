@@ -13,6 +13,7 @@
 //! order of the records of a partition never changes.
 
 mod batch;
+mod collect;
 mod limit;
 mod partition;
 mod settle;
@@ -37,7 +38,7 @@ use self::{
 };
 use super::{
     Compression, Headers, Metadata, ProducerId, Record,
-    batch::{HEADER, Records, Stamp, sequence_after},
+    batch::{HEADER, Records},
     partitioner::partition_of,
 };
 
@@ -155,6 +156,7 @@ impl Producer {
                 self.memory -= batch.memory();
             }
             partition.failing = None;
+            partition.cuts = 0;
         }
         self.generation += 1;
         // The dropped batches would leave gaps in the sequence numbers, which brokers refuse. A new producer id starts
@@ -210,6 +212,7 @@ impl Producer {
         self.turns.retain(|leader, _| leaders.contains(leader));
         for index in self.count..self.partitions.len() {
             self.partitions[index].failing = None;
+            self.partitions[index].cuts = 0;
             for batch in std::mem::take(&mut self.partitions[index].waiting) {
                 self.move_records(&batch, &mut outcomes);
                 self.recycle(batch);
@@ -238,10 +241,7 @@ impl Producer {
     /// Returns the state of each partition that the topic has now.
     pub(crate) fn partitions(&self) -> impl Iterator<Item = PartitionState> {
         let partitions = self.partitions.iter().take(self.count);
-        partitions.map(|partition| PartitionState {
-            leader: partition.leader,
-            failing: partition.failing,
-        })
+        partitions.map(Partition::state)
     }
 
     /// Sets whether there is a connection to the broker `leader`.
@@ -254,7 +254,9 @@ impl Producer {
         for partition in &mut self.partitions {
             if partition.leader == Some(leader) && partition.is_reachable != is_reachable {
                 partition.is_reachable = is_reachable;
-                partition.not_before = None;
+                if !partition.is_suspect() {
+                    partition.not_before = None;
+                }
             }
         }
     }
@@ -300,10 +302,13 @@ impl Producer {
     }
 
     /// Returns the partition of a record without a key. Chooses another one when a batch is full, when the leader of the
-    /// partition cannot be reached, and when its last batch could not be stored.
+    /// partition cannot be reached, and when its last batch could not be stored or is suspect.
     fn sticky_for(&mut self, size: usize) -> usize {
         let is_good = |partition: &Partition| {
-            partition.leader.is_some() && partition.is_reachable && partition.failing.is_none()
+            partition.leader.is_some()
+                && partition.is_reachable
+                && partition.failing.is_none()
+                && !partition.is_suspect()
         };
         if let Some(partition) = self.partitions.get(self.sticky)
             && is_good(partition)
@@ -319,73 +324,6 @@ impl Producer {
         let chosen = next.clone().find(idle).or_else(|| next.clone().find(good));
         self.sticky = chosen.unwrap_or(self.sticky);
         self.sticky
-    }
-
-    // --- Collect batches
-
-    /// Takes the batches that can be sent to the broker `leader` now. They are in flight until they are
-    /// [settled](Self::settle).
-    pub(crate) fn collect(&mut self, leader: i32, now: Instant) -> Option<Shipped> {
-        let mut batches = Vec::new();
-        let mut size = 0;
-        let most = self.request_limit.current(now);
-        // A request has room for the full batches of only some partitions. If each request began with the first partition,
-        // the others would wait as long as the first ones are busy.
-        let begin = self.turns.get(&leader).copied().unwrap_or_default();
-        let begin = begin.min(self.partitions.len());
-        let (before, behind) = self.partitions.split_at_mut(begin);
-        let behind = behind.iter_mut().zip(begin..);
-        for (partition, index) in behind.chain(before.iter_mut().zip(0..)) {
-            if partition.leader != Some(leader) {
-                continue;
-            }
-            let due = partition.due(self.settings.linger, self.is_flushing);
-            if due.is_none_or(|due| due > now) {
-                continue;
-            }
-            let Some(mut batch) = partition.waiting.pop_front() else {
-                continue;
-            };
-            if batch.stamp.is_none() {
-                let Some(producer) = self.id else {
-                    partition.waiting.push_front(batch);
-                    continue;
-                };
-                let sequence = partition.sequence;
-                batch.stamp = Some(Stamp { producer, sequence });
-                partition.sequence = sequence_after(sequence, batch.records.count());
-            }
-            size += batch.records.size();
-            partition.expected = batch.records.size();
-            partition.is_in_flight = true;
-            batches.push((index, batch));
-            if size >= most {
-                self.turns.insert(leader, index + 1);
-                break;
-            }
-        }
-        (!batches.is_empty()).then_some(Shipped {
-            leader,
-            batches,
-            compression: self.settings.compression,
-            generation: self.generation,
-        })
-    }
-
-    /// Returns whether a batch of a partition of this leader was sent and has no answer yet.
-    pub(crate) fn has_sent(&self, leader: i32) -> bool {
-        let partitions = self.partitions.iter();
-        let mut led = partitions.filter(|partition| partition.leader == Some(leader));
-        led.any(|it| it.is_in_flight || it.has_stamp())
-    }
-
-    /// Returns the time at which a batch can be sent to the broker `leader`. `None` if none waits.
-    pub(crate) fn due(&self, leader: i32) -> Option<Instant> {
-        let partitions = self.partitions.iter();
-        let led = partitions.filter(|partition| partition.leader == Some(leader));
-        led.filter(|partition| self.id.is_some() || partition.has_stamp())
-            .filter_map(|partition| partition.due(self.settings.linger, self.is_flushing))
-            .min()
     }
 }
 

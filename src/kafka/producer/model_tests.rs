@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use proptest::{collection::vec, prelude::*, test_runner::TestCaseError};
 
 use super::{
-    super::{ErrorCode, Produced, response::BatchResponse},
+    super::{ErrorCode, Produced, batch::Stamp, response::BatchResponse},
     *,
 };
 

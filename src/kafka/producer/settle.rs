@@ -8,6 +8,7 @@ use super::{
     super::{Error, Produced, error::Doing, error_code::Meaning, response::BatchResponse},
     BATCH_BYTES, Failing, Producer, SPARE_AT_MOST, Shipped, Span,
     batch::Batch,
+    partition::Partition,
 };
 
 /// The outcome of records that were sent.
@@ -100,7 +101,9 @@ impl Producer {
             let Some(answer) = found else {
                 consequence.is_incomplete = answer.is_some();
                 batch.is_in_doubt = true;
-                batch.cuts += 1;
+                if let Some(partition) = self.partitions.get_mut(index) {
+                    partition.cut(now);
+                }
                 self.put_back(index, batch, outcomes);
                 continue;
             };
@@ -113,7 +116,9 @@ impl Producer {
     /// nothing, because brokers restart. A request that is not larger than a batch is never too large.
     fn shrink_requests(&mut self, shipped: &Shipped, now: Instant) {
         let batches = &shipped.batches;
-        if batches.len() > 1 && batches.iter().all(|(_, batch)| batch.cuts > 0) {
+        let mut partitions = batches.iter().map(|(index, _)| self.partitions.get(*index));
+        let has_cut = |it: Option<&Partition>| it.is_some_and(|it| it.cuts > 0);
+        if batches.len() > 1 && partitions.all(has_cut) {
             let size: usize = batches.iter().map(|(_, batch)| batch.records.size()).sum();
             if size > BATCH_BYTES {
                 self.request_limit.shrink(size.max(2 * BATCH_BYTES), now);
@@ -187,11 +192,13 @@ impl Producer {
             return false;
         };
         let before = partition.failing;
+        let was_suspect = partition.is_suspect();
+        partition.cuts = 0;
         partition.failing = match (before, failing) {
             (Some((since, _)), Some((_, code))) => Some((since, code)),
             _ => failing,
         };
-        before.is_some() || failing.is_some()
+        before.is_some() || failing.is_some() || was_suspect
     }
 
     fn delay(&mut self, index: usize, failures: u32, now: Instant) {

@@ -473,6 +473,67 @@ async fn a_request_on_which_brokers_hang_up_gets_smaller() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_batch_that_ends_each_connection_is_sent_alone_and_does_not_hold_up_others() {
+    const BAD: usize = 1;
+    let mut producer = producer(4);
+    let keys = keys(4);
+    let (mut stored, mut cuts, mut requests) = ([0; 4], 0, 0);
+    while requests < 200 {
+        tokio::time::advance(Duration::from_millis(100)).await;
+        for (partition, key) in keys.iter().enumerate() {
+            if producer.partitions[partition].waiting.is_empty() {
+                append(&mut producer, Some(key), b"a record", 0);
+            }
+        }
+        let now = Instant::now();
+        let Some(shipped) = producer.collect(LEADER, now + producer.settings.linger) else {
+            continue;
+        };
+        requests += 1;
+        let sent: Vec<_> = shipped.batches.iter().map(|(it, _)| *it).collect();
+        if sent.contains(&BAD) {
+            cuts += 1;
+            assert!(cuts <= 5 || sent == [BAD], "{sent:?} after {cuts} cuts");
+            producer.settle(shipped, None, now, &mut Vec::new());
+            producer.set_reachable(LEADER, false);
+            producer.set_reachable(LEADER, true);
+            continue;
+        }
+        for partition in sent {
+            stored[partition] += 1;
+        }
+        let answer = answer(&shipped, |_| ErrorCode::NONE);
+        producer.settle(shipped, Some(&answer), now, &mut Vec::new());
+    }
+    // Once in ten seconds after some time.
+    assert!((9..20).contains(&cuts), "{cuts}");
+    assert!(
+        stored
+            .iter()
+            .enumerate()
+            .all(|(it, stored)| it == BAD || *stored > 100),
+        "{stored:?}"
+    );
+    let shown: Vec<_> = producer.partitions().map(|it| it.cuts).collect();
+    assert_eq!(shown, [0, cuts, 0, 0]);
+    // A new record without a key goes to another partition.
+    let value = vec![b'x'; BATCH_BYTES / 4];
+    for place in 0..20 {
+        append(&mut producer, None, &value, place);
+    }
+    assert_eq!(producer.partitions[BAD].waiting.len(), 1);
+    // An answer ends the suspicion.
+    let later = Instant::now() + HOUR;
+    while let Some(shipped) = producer.collect(LEADER, later) {
+        let answer = answer(&shipped, |_| ErrorCode::NONE);
+        let consequence = producer.settle(shipped, Some(&answer), later, &mut Vec::new());
+        assert!(consequence.refused.is_none());
+    }
+    assert!(producer.is_empty());
+    assert!(producer.partitions().all(|it| it.cuts == 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn small_requests_without_an_answer_make_no_later_request_smaller() {
     let mut producer = producer(2);
     let now = Instant::now();

@@ -55,6 +55,11 @@ pub(crate) enum KafkaError {
     /// Brokers could not store a batch for a long time.
     #[error("{0}the batch has not been stored for {1:.0?}: {2}")]
     NotStored(Subject, Duration, ErrorCode),
+    /// Many connections in a row ended while a broker had the same batch.
+    #[error(
+        "{0}{1} connections in a row ended before the broker answered the same batch; tapfan keeps sending it, and the other partitions get frames; see the log of the broker; does a proxy limit the size of requests?"
+    )]
+    Suspect(Subject, u32),
     /// The host of a broker refuses connections to the port.
     #[error("{0}; is the broker running, and listening there?")]
     NotListening(io::Error),
@@ -87,7 +92,8 @@ impl KafkaError {
             Self::NoLeader { .. }
             | Self::UnknownLeader { .. }
             | Self::ManyLeaders { .. }
-            | Self::Unanswered { .. } => FailureKind::of(()),
+            | Self::Unanswered { .. }
+            | Self::Suspect(..) => FailureKind::of(()),
         };
         FailureKind::of((discriminant(self), cause))
     }
@@ -120,6 +126,15 @@ impl KafkaError {
 }
 
 // === impl Subject ===
+
+impl Subject {
+    pub(super) fn new(broker: i32, partition: usize, topic: String) -> Self {
+        Self {
+            broker: Some(broker),
+            partition: Some((partition, topic)),
+        }
+    }
+}
 
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

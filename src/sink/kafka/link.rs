@@ -272,10 +272,8 @@ impl Link {
             }
         }
         if let Some((partition, error)) = consequence.denied {
-            let subject = Subject {
-                broker: Some(id),
-                partition: Some((partition, self.kafka.address.topic.to_string())),
-            };
+            let topic = self.kafka.address.topic.to_string();
+            let subject = Subject::new(id, partition, topic);
             return Err(Stop::Denied(KafkaError::Broker(subject, error)));
         }
         if consequence.needs_lookup {

@@ -220,6 +220,38 @@ async fn a_partition_that_stores_nothing_is_shown_and_gets_no_more_frames_withou
     assert_eq!(cluster.all_stored(), all(sink.sent()));
 }
 
+/// The broker fails at the batches of partition 1, and leads the other partitions, too.
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_ends_each_connection_is_shown_and_the_other_partitions_get_frames() {
+    let cluster = Cluster::start(3).await;
+    cluster.script().leaders = vec![Some(0); 3];
+    let mut sink = Running::start(&cluster.sink(RecordKey::None));
+    up(&sink).await;
+    sink.send(100);
+    sink.has_delivered(100).await;
+    cluster.script().fatal.insert(1);
+    let is_shown = |sink: &Running| {
+        let last = sink.health().last_error.clone();
+        last.is_some_and(|last| last.error.contains("connections in a row ended"))
+    };
+    sink.send_until("shown", is_shown).await;
+    sink.has_error(&["broker 0, partition 1 of `dns`", "a proxy"])
+        .await;
+    until("down", || !is_up(&sink)).await;
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(60) {
+        let before = [0, 2].map(|it| cluster.stored(it).len());
+        let grown = || [0, 2].map(|it| cluster.stored(it).len()) > before.map(|it| it + 100);
+        sink.send_until("stored", |_| grown()).await;
+        assert!(!is_up(&sink), "after {:?}", begun.elapsed());
+        sleep(Duration::from_secs(1)).await;
+    }
+    cluster.script().fatal.clear();
+    up(&sink).await;
+    sink.has_delivered(sink.sent()).await;
+    assert_eq!(cluster.all_stored(), all(sink.sent()));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_broker_that_answers_no_batch_is_not_up_whenever_it_takes_a_connection() {
     let cluster = Cluster::start(2).await;

@@ -54,6 +54,8 @@ enum OfPartition {
     Unproven(Cause),
     /// This leader cannot store the batches.
     NotStored(i32, Failing),
+    /// So many connections to this leader ended while it had the same batch.
+    Suspect(i32, u32),
 }
 
 /// The reason why a leader is not in use.
@@ -123,6 +125,10 @@ impl View<'_> {
             Some(failure) => Cause::Known(Arc::clone(failure)),
             None => Cause::Unanswered(id),
         };
+        // If the broker hangs, the failure says so. It says more than the number of connections.
+        if state.cuts > 0 && failure.is_none_or(|it| is_cut(it)) {
+            return Some(OfPartition::Suspect(id, state.cuts));
+        }
         if let Some(Connection::Open { since, is_proven }) = leader.map(|it| &it.connection) {
             let is_steady = || since.elapsed() >= STEADY && !producer.has_sent(id);
             return if *is_proven || is_steady() {
@@ -178,11 +184,12 @@ impl View<'_> {
                 leader,
             }),
             OfPartition::NotStored(leader, (since, code)) => {
-                let subject = Subject {
-                    broker: Some(leader),
-                    partition: Some((partition, topic)),
-                };
+                let subject = Subject::new(leader, partition, topic);
                 plain(KafkaError::NotStored(subject, since.elapsed(), code))
+            }
+            OfPartition::Suspect(leader, times) => {
+                let subject = Subject::new(leader, partition, topic);
+                plain(KafkaError::Suspect(subject, times))
             }
         };
         Obstacle {
@@ -204,5 +211,13 @@ impl OfPartition {
     /// Returns whether another lookup can help. If there is a connection, the leader must answer on it.
     fn needs_lookup(&self) -> bool {
         !matches!(self, Self::Unproven(_))
+    }
+}
+
+/// Returns whether a connection ended during a batch, and the broker did not hang.
+fn is_cut(failure: &ConnectError) -> bool {
+    match &failure.cause {
+        ConnectCause::Kafka(KafkaError::Broker(_, error)) => error.is_cut_batch(),
+        _ => false,
     }
 }

@@ -71,6 +71,8 @@ pub(super) struct Script {
     pub(super) leaders: Vec<Option<usize>>,
     /// The requests that a broker reads and never answers.
     pub(super) silent: BTreeSet<(usize, i16)>,
+    /// The partitions for whose batches a broker closes the connection.
+    pub(super) fatal: BTreeSet<usize>,
     /// The error for all batches of a partition.
     pub(super) errors: BTreeMap<usize, i16>,
     /// The numbers of the frames in each partition.
@@ -258,7 +260,10 @@ async fn serve(mut stream: TcpStream, broker: usize, script: Arc<Mutex<Script>>)
             if script.silent.contains(&key) {
                 continue;
             }
-            script.answer(broker, &header, request)
+            match script.answer(broker, &header, request) {
+                Some(body) => body,
+                None => return,
+            }
         };
         let mut answer = BytesMut::new();
         answer.put_u32(u32::try_from(4 + body.len()).expect("a small answer"));
@@ -275,9 +280,15 @@ async fn serve(mut stream: TcpStream, broker: usize, script: Arc<Mutex<Script>>)
 // === impl Script ===
 
 impl Script {
-    fn answer(&mut self, broker: usize, header: &RequestHeader, mut request: Bytes) -> BytesMut {
+    /// Returns the body of an answer, or `None` if the broker closes the connection.
+    fn answer(
+        &mut self,
+        broker: usize,
+        header: &RequestHeader,
+        mut request: Bytes,
+    ) -> Option<BytesMut> {
         let version = header.request_api_version;
-        match header.request_api_key {
+        Some(match header.request_api_key {
             API_VERSIONS => {
                 let keys = [
                     PRODUCE,
@@ -312,6 +323,10 @@ impl Script {
             PRODUCE => {
                 let request = ProduceRequest::decode(&mut request, version).expect("a request");
                 let batches = request.topic_data[0].partition_data.iter();
+                let mut partitions = batches.clone().map(|batch| usize::try_from(batch.index));
+                if partitions.any(|it| self.fatal.contains(&it.expect("a number"))) {
+                    return None;
+                }
                 let answers = batches.map(|batch| {
                     PartitionProduceResponse::default()
                         .with_index(batch.index)
@@ -324,7 +339,7 @@ impl Script {
                 encoded(&response, version)
             }
             other => panic!("request {other}"),
-        }
+        })
     }
 
     fn metadata(&self) -> MetadataResponse {
