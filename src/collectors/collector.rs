@@ -117,6 +117,7 @@ impl Collector {
                 cause,
                 steady: true,
                 delay: None,
+                kind: None,
             },
         });
         let (server, queue) = (Arc::clone(&self.server), Arc::clone(&self.queue));

@@ -61,6 +61,7 @@ impl Server {
                         cause,
                         steady,
                         delay: Some(delay),
+                        kind: None,
                     });
                     delay
                 }

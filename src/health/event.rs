@@ -40,6 +40,9 @@ pub(crate) enum Event<'a> {
         steady: bool,
         /// The time until the next attempt to connect. `None` if an attempt is already in progress.
         delay: Option<Duration>,
+        /// The kind of the failure. An attempt that fails in the same way is then no news. `None` if an attempt cannot fail
+        /// in the same way.
+        kind: Option<FailureKind>,
     },
     /// A new connection has replaced the connection in use.
     Renewed {

@@ -267,12 +267,19 @@ impl Journal {
             // lookup is not.
             Event::LookupFailed { kind, keeps, .. } => return keeps && self.lookups.is_news(kind),
             // The next failure after a stream that worked belongs to another outage, also if a reload ended the stream.
-            Event::Lost { steady: true, .. } | Event::Ended(_) => self.attempts.0.clear(),
+            Event::Lost { steady, kind, .. } => {
+                if steady {
+                    self.attempts.0.clear();
+                }
+                if let Some(kind) = kind {
+                    self.attempts.is_news(kind);
+                }
+            }
+            Event::Ended(_) => self.attempts.0.clear(),
             Event::Up(_) | Event::Renewed { .. } => self.renewals.0.clear(),
             Event::Resolved { .. } => self.lookups.0.clear(),
             // These events are not failures, or are always logged.
-            Event::Lost { steady: false, .. }
-            | Event::Started
+            Event::Started
             | Event::Resolving
             | Event::Connecting(_)
             | Event::Handshaking(_)

@@ -19,6 +19,7 @@ fn lose(reporter: &Reporter) {
         cause: &Disconnect::Closed,
         steady: false,
         delay: Some(Duration::from_secs(1)),
+        kind: None,
     });
 }
 
@@ -218,6 +219,7 @@ impl Step {
                 cause: &Disconnect::Reset,
                 steady,
                 delay: waits.then_some(delay),
+                kind: None,
             }),
             Self::Renewed => act(&Event::Renewed {
                 endpoint: address,
@@ -344,6 +346,33 @@ proptest! {
 
 /// The endpoints of a sink that waits for collectors are the collectors that are connected.
 #[test]
+fn an_attempt_that_fails_as_the_connection_did_is_no_news() {
+    let kind = FailureKind::of;
+    let is_news = |journal: &mut Journal, kind| {
+        let attempt = &FailedAttempt {
+            stage: Stage::Connect,
+            endpoint: ADDRESSES[0],
+            cause: String::new(),
+            kind,
+            is_own_listener: false,
+        };
+        let delay = Duration::ZERO;
+        journal.is_news(&Event::Failed { attempt, delay })
+    };
+    let mut journal = Journal::default();
+    assert!(is_news(&mut journal, kind(1)));
+    let lost = Event::Lost {
+        cause: &Disconnect::Closed,
+        steady: true,
+        delay: None,
+        kind: Some(kind(2)),
+    };
+    assert!(journal.is_news(&lost));
+    let news = [2, 1, 1].map(|it| is_news(&mut journal, kind(it)));
+    assert_eq!(news, [false, true, false]);
+}
+
+#[test]
 fn a_sink_waits_while_no_collector_is_connected() {
     let now = SystemTime::UNIX_EPOCH;
     let mut sink = SinkHealth::new(now);
@@ -361,6 +390,7 @@ fn a_sink_waits_while_no_collector_is_connected() {
         cause,
         steady,
         delay,
+        kind: None,
     };
     sink.apply(number, &lost, now);
     sink.apply(number, &Event::Removed, now);

@@ -98,6 +98,11 @@ impl fmt::Debug for Budget {
 // === impl Reservation ===
 
 impl Reservation {
+    /// Returns the limit of the budget, in bytes.
+    pub fn limit(&self) -> usize {
+        self.budget.limit()
+    }
+
     /// Changes the number of bytes held.
     pub fn resize(&mut self, bytes: usize) {
         let held = &self.budget.0.held;

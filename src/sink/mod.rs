@@ -63,6 +63,8 @@ pub(crate) use file::{FileConnection, FileError, FileWrite};
 #[cfg(feature = "kafka")]
 pub(crate) use kafka::{Kafka, KafkaConnection, KafkaError, KafkaWrite};
 pub(crate) use names::Names;
+#[cfg(feature = "kafka")]
+pub(crate) use outgoing::LastAttempt;
 pub(crate) use outgoing::{Outgoing, SinkError};
 pub(crate) use reconnect::{Established, Reconnect, STEADY};
 pub(crate) use renew::Term;

@@ -5,6 +5,7 @@ use tokio::time::Instant;
 use super::{
     super::batch::{Stamp, sequence_after},
     Producer, Shipped,
+    partition::Partition,
 };
 
 // === impl Producer ===
@@ -66,6 +67,13 @@ impl Producer {
             compression: self.settings.compression,
             generation: self.generation,
         })
+    }
+
+    /// Returns whether a batch of a partition of this leader was sent, and must be sent again because there was no answer.
+    pub(crate) fn must_send_again(&self, leader: i32) -> bool {
+        let partitions = self.partitions.iter();
+        let mut led = partitions.filter(|partition| partition.leader == Some(leader));
+        led.any(Partition::has_stamp)
     }
 
     /// Returns whether a batch of a partition of this leader was sent and has no answer yet.

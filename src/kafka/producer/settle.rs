@@ -41,18 +41,6 @@ pub(crate) struct Consequence {
 const LEAST_DELAY: Duration = Duration::from_millis(50);
 const LONGEST_DELAY: Duration = Duration::from_secs(1);
 
-// === impl Outcome ===
-
-impl Outcome {
-    /// Returns whether the brokers have stored the records, or never store them.
-    pub(crate) fn is_final(&self) -> bool {
-        match self {
-            Self::Stored(_) | Self::Refused(_) => true,
-            Self::Resent(_) => false,
-        }
-    }
-}
-
 // === impl Consequence ===
 
 impl Consequence {

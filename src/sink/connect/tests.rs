@@ -142,6 +142,7 @@ fn alternating_causes_are_logged_once_each_per_outage() {
             cause: &Disconnect::Closed,
             steady: true,
             delay: Some(Duration::from_secs(1)),
+            kind: None,
         });
         fails(sink, 0, refused());
     });

@@ -57,6 +57,11 @@ impl Condition {
         matches!(self.state, State::Opening)
     }
 
+    /// Returns whether the sink is reported as down.
+    pub(super) fn is_down(&self) -> bool {
+        matches!(self.state, State::Down)
+    }
+
     /// Returns whether a partition has got no frames for longer than it can take to move a leader.
     pub(super) fn is_outage(&self) -> bool {
         self.outage.is_some_and(|since| since.elapsed() >= GRACE)
@@ -95,10 +100,12 @@ impl Condition {
                 self.state = State::Down;
                 // Without a need for another lookup, there is a connection already, on which the broker must answer.
                 let delay = obstacle.needs_lookup.then_some(delay);
+                let kind = Some(obstacle.error.kind());
                 self.status.report(&Event::Lost {
                     cause: &Disconnect::PartitionLost(Box::new(obstacle.error)),
                     steady,
                     delay,
+                    kind,
                 });
             }
             _ => {}

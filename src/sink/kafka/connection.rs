@@ -47,6 +47,8 @@ pub(crate) struct Ending {
     session: Session,
     life: Arc<Life>,
     abort: Abort,
+    /// The task that keeps the connections. Its panic must not look like the end of the sink.
+    link: Option<AbortOnDropHandle<()>>,
 }
 
 // === impl KafkaConnection ===
@@ -73,14 +75,9 @@ impl Service<Outgoing> for KafkaConnection {
         let has_room = self.session.poll_room(cx);
         // After the call above, the end of the link wakes this task.
         match self.life.ended() {
-            Some(cause) => {
-                // A panic in the tasks of the link restarts the whole sink.
-                if let Some(link) = &mut self.link {
-                    let ended = ready!(Pin::new(link).poll(cx));
-                    self.link = None;
-                    pass_on(ended);
-                }
-                Poll::Ready(Err(cause.into()))
+            Some(error) => {
+                ready!(poll_link(&mut self.link, cx));
+                Poll::Ready(Err(error))
             }
             None if has_room => Poll::Ready(Ok(())),
             None => Poll::Pending,
@@ -99,6 +96,7 @@ impl Service<Outgoing> for KafkaConnection {
                     session: self.session.clone(),
                     life: Arc::clone(&self.life),
                     abort: Abort::new(self.abort.clone()),
+                    link: self.link.take(),
                 }))
             }
         }
@@ -114,22 +112,24 @@ impl Future for KafkaWrite {
         let Self::Ending(ending) = self.get_mut() else {
             return Poll::Ready(Ok(()));
         };
-        let result = ready!(ending.poll_end(cx));
-        Poll::Ready(result.map_err(SinkError::from))
+        ending.poll_end(cx)
     }
 }
 
 // === impl Ending ===
 
 impl Ending {
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Arc<Disconnect>>> {
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
         let is_done = self.session.poll_done(cx);
-        let cause = match self.life.ended() {
+        let error = match self.life.ended() {
             _ if is_done => {
                 self.life.end(Disconnect::Stopped);
                 return Poll::Ready(Ok(()));
             }
-            Some(cause) => cause,
+            Some(error) => {
+                ready!(poll_link(&mut self.link, cx));
+                error
+            }
             None => {
                 ready!(self.abort.poll(cx));
                 self.life.end(Disconnect::Aborted)
@@ -137,7 +137,7 @@ impl Ending {
         };
         // The frames return to the queue. The next connection sends them again, so they may be stored twice.
         self.session.give_up();
-        Poll::Ready(Err(cause))
+        Poll::Ready(Err(error))
     }
 }
 
@@ -145,4 +145,14 @@ impl Drop for Ending {
     fn drop(&mut self) {
         self.session.flush(false);
     }
+}
+
+/// Waits until the task of a link has ended. A panic in this task restarts the whole sink.
+fn poll_link(link: &mut Option<AbortOnDropHandle<()>>, cx: &mut Context<'_>) -> Poll<()> {
+    if let Some(running) = link {
+        let ended = ready!(Pin::new(running).poll(cx));
+        *link = None;
+        pass_on(ended);
+    }
+    Poll::Ready(())
 }

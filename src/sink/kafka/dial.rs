@@ -219,8 +219,9 @@ impl Kafka {
         address: SocketAddr,
         around: &Around,
     ) -> Result<Broker<Stream>, (Stage, ConnectCause)> {
-        let scheme = if self.tls.is_some() { "tls" } else { "tcp" };
-        let endpoint = format!("{scheme}://{address}");
+        // Several brokers are tried at the same time, so the address of one of them would change again and again. Errors
+        // name the broker.
+        let endpoint = self.address.to_string();
         around.status.report(&Event::Connecting(&endpoint));
         let tls = match &self.tls {
             None => None,

@@ -63,7 +63,6 @@ async fn send(
 ) -> Option<kafka::Error> {
     let session = &kafka.session;
     let topic = kafka.address.topic.to_string();
-    let mut is_reported = false;
     loop {
         if broker.log_in_at().is_some_and(|due| due <= Instant::now())
             && let Err(error) = kafka.log_in(&mut broker).await
@@ -95,11 +94,11 @@ async fn send(
         if consequence.is_incomplete {
             return Some(kafka::Error::OutOfPlace);
         }
-        *has_answered = true;
-        // The link must learn of the first answer. If the channel is full, the next answer is reported instead.
-        if consequence.is_news() || !is_reported {
-            is_reported = report.try_send((leader, consequence)).is_ok();
+        // The link must learn of the first answer. After a link has ended, nothing reads its channel.
+        if consequence.is_news() || !*has_answered {
+            let _ = report.send((leader, consequence)).await;
         }
+        *has_answered = true;
         if !throttle.is_zero() {
             select! {
                 () = sleep(throttle.min(THROTTLED_AT_MOST)) => {}

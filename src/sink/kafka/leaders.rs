@@ -20,7 +20,7 @@ pub(super) struct Leader {
     /// The reason why there is no connection, or why the last one ended. `None` after the broker has answered a batch.
     pub(super) failure: Option<Arc<ConnectError>>,
     /// True if the last connection ended early, and the broker had not answered a batch on it.
-    is_suspect: bool,
+    pub(super) is_suspect: bool,
 }
 
 #[derive(Debug, Default)]
@@ -73,10 +73,10 @@ impl Leaders {
         leader.failure = Some(Arc::new(failure));
     }
 
-    /// Records that an attempt has succeeded. `has_sent` is true if a batch for this broker was sent without an answer.
-    pub(super) fn open(&mut self, id: i32, has_sent: bool) {
+    /// Records that an attempt has succeeded. `is_doubtful` is true if a batch for this broker was sent without an answer.
+    pub(super) fn open(&mut self, id: i32, is_doubtful: bool) {
         let leader = self.0.entry(id).or_default();
-        let is_proven = !leader.is_suspect && !has_sent;
+        let is_proven = !leader.is_suspect && !is_doubtful;
         if is_proven {
             leader.failure = None;
         }

@@ -20,12 +20,12 @@ use super::{
     error::Subject,
     leader::{self, Ended, News},
     leaders::{Leader, Leaders},
-    life::{End, Life},
+    life::{End, Life, Stop},
     lookup::{self, Found, Schedule},
     obstacle::{Obstacle, View},
 };
 use crate::{
-    health::{Disconnect, Event},
+    health::Event,
     kafka::{Broker, Consequence, Node, Producer},
     net::Stream,
     sink::{ConnectError, STEADY},
@@ -56,15 +56,6 @@ pub(super) struct Link {
     report: mpsc::Sender<News>,
     /// The time at which refused records were last reported.
     last_refusal: Option<Instant>,
-}
-
-/// The reason why a link ends.
-#[derive(Debug)]
-enum Stop {
-    /// No batch can be stored until an operator changes something.
-    Denied(KafkaError),
-    /// There is no connection to any leader.
-    Lost(Box<ConnectError>),
 }
 
 /// The number of leaders to which the sink connects at the same time.
@@ -132,16 +123,14 @@ impl Link {
         };
         let obstacle = self.obstacle();
         self.condition.open(obstacle.as_ref(), self.delay());
-        let cause = loop {
-            match self.turn().await {
-                Ok(()) => {}
-                Err(Stop::Denied(error)) => break Disconnect::Broker(Box::new(error)),
-                Err(Stop::Lost(error)) => break Disconnect::BrokerLost(error),
+        let stop = loop {
+            if let Err(stop) = self.turn().await {
+                break stop;
             }
         };
         // The tasks must end before the next connection sends their batches.
         self.tasks.shutdown().await;
-        life.end(cause);
+        life.end(stop.into_error(&self.kafka, self.condition.is_down()));
     }
 
     // --- Events
@@ -201,8 +190,10 @@ impl Link {
     fn take_attempt(&mut self, id: i32, result: Result<Broker<Stream>, ConnectError>) {
         match result {
             Ok(broker) => {
-                let has_sent = self.session().read(|producer| producer.has_sent(id));
-                self.leaders.open(id, has_sent);
+                // A batch that is in flight at an earlier leader is no reason to doubt this one.
+                let must_send = |producer: &Producer| producer.must_send_again(id);
+                let is_doubtful = self.session().read(must_send);
+                self.leaders.open(id, is_doubtful);
                 self.lead(id, broker);
             }
             Err(error) => self.leaders.fail(id, error),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -27,6 +27,16 @@ fn is_up(sink: &Running) -> bool {
 
 async fn up(sink: &Running) {
     until("up", || is_up(sink)).await;
+}
+
+async fn until_down(sink: &Running) {
+    let down = async {
+        while is_up(sink) {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let in_time = timeout(Duration::from_secs(400), down).await;
+    in_time.expect("down in time");
 }
 
 /// Returns the numbers `0..count`.
@@ -218,6 +228,84 @@ async fn a_partition_that_stores_nothing_is_shown_and_gets_no_more_frames_withou
     up(&sink).await;
     sink.has_delivered(sink.sent()).await;
     assert_eq!(cluster.all_stored(), all(sink.sent()));
+}
+
+/// Nothing answers at the addresses that the sink knows.
+#[tokio::test(start_paused = true)]
+async fn an_outage_counts_once_and_the_endpoint_stays_the_same() {
+    let mut cluster = Cluster::start(3).await;
+    let settings = cluster.sink(RecordKey::None);
+    let mut sink = Running::start(&settings);
+    up(&sink).await;
+    sink.send(10);
+    sink.has_delivered(10).await;
+    for round in 1..=2 {
+        sleep(Duration::from_secs(10)).await;
+        for broker in 0..3 {
+            cluster.silence(broker);
+        }
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(60) {
+            sleep(Duration::from_millis(50)).await;
+            let endpoint = sink.health().endpoint.clone();
+            assert_eq!(endpoint, Some(settings.endpoint.to_string()));
+        }
+        let health = sink.health();
+        assert_eq!(health.disconnects["io"], round, "{health:?}");
+        assert!(health.failures >= 2, "{health:?}");
+        for broker in 0..3 {
+            cluster.kill(broker).await;
+            cluster.run(broker).await;
+        }
+        up(&sink).await;
+    }
+}
+
+/// Broker 0 is slow. Meanwhile, its partition moves to broker 2, to which the sink was not connected.
+#[tokio::test(start_paused = true)]
+async fn a_batch_in_flight_at_the_old_leader_is_no_doubt_about_the_new_one() {
+    let cluster = Cluster::start(4).await;
+    cluster.script().leaders = vec![Some(0), Some(1), Some(1), Some(3)];
+    let mut sink = Running::start(&cluster.sink(RecordKey::Identity));
+    up(&sink).await;
+    sink.send(70);
+    sink.has_delivered(70).await;
+    sleep(Duration::from_secs(10)).await;
+    cluster.script().slow.insert(0, Duration::from_secs(4));
+    let before = cluster.stored(0).len();
+    sink.send(70);
+    until("sent", || cluster.stored(0).len() > before).await;
+    // The answer of broker 1 makes the sink look up the leaders.
+    cluster.script().leaders = vec![Some(2), Some(3), Some(1), Some(3)];
+    sink.send(70);
+    until("connected", || cluster.connections(2) == 1).await;
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(10) {
+        sleep(Duration::from_millis(50)).await;
+        assert!(is_up(&sink), "{:?}: {:?}", begun.elapsed(), sink.health());
+    }
+    sink.has_delivered(210).await;
+    assert_eq!(cluster.all_stored(), all(210));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_gets_too_many_leaders_is_shown_and_gets_frames() {
+    let cluster = Cluster::start(3).await;
+    let mut sink = Running::start(&cluster.sink(RecordKey::None));
+    up(&sink).await;
+    let leaders = cluster.script().leaders.clone();
+    cluster.script().leaders = (0..129).map(Some).collect();
+    // The next routine lookup is within five minutes.
+    until_down(&sink).await;
+    sink.has_error(&["have 129 leaders", "at most 128 brokers"])
+        .await;
+    assert_eq!(sink.health().disconnects["io"], 1);
+    sink.send(100);
+    sink.has_delivered(100).await;
+    assert!(!is_up(&sink));
+    cluster.script().leaders = leaders;
+    up(&sink).await;
+    assert_eq!(cluster.all_stored(), all(100));
 }
 
 /// The broker fails at the batches of partition 1, and leads the other partitions, too.
@@ -413,7 +501,8 @@ enum Fault {
 }
 
 /// Starts a sink that connects without the layers of other sinks. Its first connection has a fault when frames are sent.
-fn with_fault(cluster: &Cluster, fault: Fault) -> Running {
+/// The sink ends when `retire` is cancelled.
+fn with_fault(cluster: &Cluster, fault: Fault, retire: &CancellationToken) -> Running {
     let settings = cluster.sink(RecordKey::None);
     let Endpoint::Kafka(address) = &settings.endpoint else {
         panic!("not a topic");
@@ -429,8 +518,10 @@ fn with_fault(cluster: &Cluster, fault: Fault) -> Running {
     let reporter = Reporter::new("kafka".into());
     let status = reporter.clone();
     let mut faults = vec![fault];
+    let retire = retire.clone();
     Running::with(reporter, move |queue| {
         let (kafka, status, fault) = (kafka.clone(), status.clone(), faults.pop());
+        let retire = retire.clone();
         async move {
             let second = Duration::from_secs(1);
             let limits = Limits {
@@ -460,9 +551,8 @@ fn with_fault(cluster: &Cluster, fault: Fault) -> Running {
                     });
                 }
             }
-            let token = CancellationToken::new();
-            let connection = KafkaConnection::new(session, link, token.clone());
-            drive(connection, &queue, &token).await
+            let connection = KafkaConnection::new(session, link, CancellationToken::new());
+            drive(connection, &queue, &retire).await
         }
     })
 }
@@ -471,7 +561,7 @@ fn with_fault(cluster: &Cluster, fault: Fault) -> Running {
 async fn a_sink_whose_task_panics_restarts_and_delivers_each_frame_once() {
     for fault in [Fault::Leader, Fault::Link] {
         let cluster = Cluster::start(2).await;
-        let mut sink = with_fault(&cluster, fault);
+        let mut sink = with_fault(&cluster, fault, &CancellationToken::new());
         up(&sink).await;
         sink.send(100);
         sink.has_delivered(100).await;
@@ -489,5 +579,22 @@ async fn a_sink_whose_task_panics_restarts_and_delivers_each_frame_once() {
         sink.send(100);
         sink.has_delivered(300).await;
         assert_eq!(cluster.all_stored(), all(300), "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_while_the_sink_waits_for_the_last_answer_is_reported_as_a_bug() {
+    for fault in [Fault::Leader, Fault::Link] {
+        let cluster = Cluster::start(2).await;
+        let retire = CancellationToken::new();
+        let mut sink = with_fault(&cluster, fault, &retire);
+        up(&sink).await;
+        cluster.script().silent.extend([(0, PRODUCE), (1, PRODUCE)]);
+        sink.send(100);
+        sleep(Duration::from_millis(500)).await;
+        assert_eq!(sink.queue.ledger().unconfirmed, 100);
+        // A reload removes the sink.
+        retire.cancel();
+        sink.has_error(&["a bug in tapfan"]).await;
     }
 }

@@ -91,7 +91,7 @@ impl View<'_> {
         let is_open = |id| self.leaders.get(id).is_some_and(Leader::is_open);
         let works = leaders.any(is_open);
         if let Some(failure) = self.failure
-            && (!works || producer.needs_id())
+            && (!works || producer.needs_id() || is_of_topic(failure))
         {
             return Some(Found::Unasked(Arc::clone(failure)));
         }
@@ -130,8 +130,10 @@ impl View<'_> {
             return Some(OfPartition::Suspect(id, state.cuts));
         }
         if let Some(Connection::Open { since, is_proven }) = leader.map(|it| &it.connection) {
-            let is_steady = || since.elapsed() >= STEADY && !producer.has_sent(id);
-            return if *is_proven || is_steady() {
+            let is_steady = since.elapsed() >= STEADY;
+            // The batch that was the reason for the doubt may have got its answer, or another leader.
+            let is_trusted = is_steady || !leader.is_some_and(|it| it.is_suspect);
+            return if *is_proven || (is_trusted && !producer.has_sent(id)) {
                 // A short delay is no reason: brokers need a moment to notice that they are the leader.
                 let failing = state.failing.filter(|(since, _)| since.elapsed() >= GRACE);
                 failing.map(|failing| OfPartition::NotStored(id, failing))
@@ -212,6 +214,15 @@ impl OfPartition {
     fn needs_lookup(&self) -> bool {
         !matches!(self, Self::Unproven(_))
     }
+}
+
+/// Returns whether a lookup failed because of the topic. Then the sink does not write to all of its partitions, although the
+/// leaders that it knows take batches.
+fn is_of_topic(failure: &ConnectError) -> bool {
+    matches!(
+        failure.cause,
+        ConnectCause::Kafka(KafkaError::ManyLeaders { .. })
+    )
 }
 
 /// Returns whether a connection ended during a batch, and the broker did not hang.

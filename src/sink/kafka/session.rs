@@ -47,14 +47,10 @@ struct State {
     leaders: HashMap<i32, Arc<Notify>>,
     /// The task that waits for room, for the end of the connection, or for the last confirmation.
     waiting: Option<Waker>,
-    /// The memory that the frames and the batches may use.
-    bound: u64,
     /// The memory of the batches, as a part of the router's memory. `None` before the first frames.
     reserved: Option<Reservation>,
     /// True while batches do not wait for more records.
     is_flushing: bool,
-    /// A number that changes whenever the brokers confirm or refuse frames.
-    progress: u64,
     /// A buffer that is reused.
     outcomes: Vec<Outcome>,
 }
@@ -100,10 +96,8 @@ impl Session {
                 receipts: Receipts::default(),
                 leaders: HashMap::new(),
                 waiting: None,
-                bound: BYTES,
                 reserved: None,
                 is_flushing: false,
-                progress: 0,
                 outcomes: Vec::new(),
             }),
             key,
@@ -128,17 +122,16 @@ impl Session {
     ) {
         let state = &mut *self.0.state.lock();
         if let Some(memory) = shipment.memory() {
-            state.bound = BYTES.min(memory.limit() as u64 / PARTS_OF_LIMIT);
             state.reserved.get_or_insert_with(|| memory.reserve(0));
         }
+        let bound = state.bound();
         let State {
             producer,
             receipts,
             leaders,
-            bound,
             ..
         } = state;
-        producer.set_bound(usize::try_from(*bound).unwrap_or(usize::MAX));
+        producer.set_bound(usize::try_from(bound).unwrap_or(usize::MAX));
         let (ticket, now, mut place) = (receipts.next_ticket(), Instant::now(), 0);
         let mut packing = Packing {
             receipts,
@@ -170,7 +163,8 @@ impl Session {
         if !state.is_flushing && state.receipts.is_closing() {
             state.flush(true);
         }
-        state.memory() + SHIPMENT.min(state.bound / PARTS_FOR_SHIPMENT) <= state.bound
+        let bound = state.bound();
+        state.memory() + SHIPMENT.min(bound / PARTS_FOR_SHIPMENT) <= bound
     }
 
     /// Returns whether all frames are confirmed or refused. Wakes the task of `cx` when this may have changed.
@@ -283,10 +277,6 @@ impl Session {
             let outcomes = &mut state.outcomes;
             let has_moved = state.producer.has_moved(&shipped);
             let consequence = state.producer.settle(shipped, answer, now, outcomes);
-            // Records that are sent again are no progress: a broker may forget the producer again and again.
-            if outcomes.iter().any(Outcome::is_final) {
-                state.progress += 1;
-            }
             state.receipts.apply(outcomes.drain(..));
             state.count_memory();
             if has_moved {
@@ -310,6 +300,12 @@ impl State {
     /// Returns the memory of the frames that are not confirmed and of the batches, in bytes.
     fn memory(&self) -> u64 {
         self.receipts.memory() + self.producer.memory() as u64
+    }
+
+    /// Returns the memory that the frames and the batches may use, in bytes. A reload can change it.
+    fn bound(&self) -> u64 {
+        let limit = self.reserved.as_ref().map(Reservation::limit);
+        limit.map_or(BYTES, |limit| BYTES.min(limit as u64 / PARTS_OF_LIMIT))
     }
 
     /// Counts the memory of the batches as a part of the router's memory.

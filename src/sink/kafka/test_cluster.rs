@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    future::pending,
     net::Ipv4Addr,
     ops::Range,
     sync::{Arc, Mutex, MutexGuard},
@@ -71,6 +72,8 @@ pub(super) struct Script {
     pub(super) leaders: Vec<Option<usize>>,
     /// The requests that a broker reads and never answers.
     pub(super) silent: BTreeSet<(usize, i16)>,
+    /// The time that each broker needs to answer `Produce`.
+    pub(super) slow: BTreeMap<usize, Duration>,
     /// The partitions for whose batches a broker closes the connection.
     pub(super) fatal: BTreeSet<usize>,
     /// The error for all batches of a partition.
@@ -162,6 +165,13 @@ impl Cluster {
         let (task, _) = self.brokers[broker].take().expect("it runs");
         task.abort();
         let _ = task.await;
+    }
+
+    /// Closes the connections of a broker at once. New connections get no answer.
+    pub(super) fn silence(&mut self, broker: usize) {
+        let (task, listener) = self.brokers[broker].take().expect("it runs");
+        task.abort();
+        self.brokers[broker] = Some((tokio::spawn(pending()), listener));
     }
 
     /// Moves a broker to another port at once. Closes its connections. New connections to the old port get no answer.
@@ -265,6 +275,10 @@ async fn serve(mut stream: TcpStream, broker: usize, script: Arc<Mutex<Script>>)
                 None => return,
             }
         };
+        let slow = script.lock().expect("no panic").slow.get(&broker).copied();
+        if let Some(slow) = slow.filter(|_| header.request_api_key == PRODUCE) {
+            sleep(slow).await;
+        }
         let mut answer = BytesMut::new();
         answer.put_u32(u32::try_from(4 + body.len()).expect("a small answer"));
         answer.put_i32(header.correlation_id);

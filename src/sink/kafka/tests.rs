@@ -252,6 +252,23 @@ async fn batches_are_a_part_of_the_routers_memory() {
     assert_eq!(memory.held(), 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_higher_memory_limit_counts_before_the_next_frames() {
+    let memory = Budget::new(1 << 20);
+    let source = Source::within(&memory, "in".into(), "peer");
+    let session = session(Duration::ZERO, &[1]);
+    let cx = Context::from_waker(Waker::noop());
+    let mut queues = Vec::new();
+    while session.poll_room(&cx) {
+        let (shipment, queue) = Shipment::of(&[chunk(100).brought_by(&source)]);
+        session.ship(shipment);
+        queues.push(queue);
+    }
+    assert!(!queues.is_empty());
+    memory.set_limit(1 << 30);
+    assert!(session.poll_room(&cx));
+}
+
 /// Takes all frames of the queue, and ships them.
 fn ship(session: &Session, queue: &Arc<Queue>) {
     let mut cx = Context::from_waker(Waker::noop());

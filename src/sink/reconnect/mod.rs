@@ -153,7 +153,7 @@ where
                     // attempt to replace it is in progress, the sink waits for that attempt.
                     let ready = up.made.connection.poll_ready(cx);
                     if let Poll::Ready(Err(error)) = ready {
-                        self.go_on_after_loss(&error.cause)
+                        self.go_on_after_loss(&error)
                     } else if self.ending.len() >= Self::ENDING_AT_MOST {
                         return ready;
                     } else {
@@ -260,6 +260,7 @@ where
             cause,
             steady,
             delay,
+            kind: None,
         });
         let attempt = up.give_up_renewal();
         self.state = match attempt {
@@ -271,7 +272,7 @@ where
 
     /// Handles the loss of the connection in use. If an attempt to replace it is in progress, the sink waits for that
     /// attempt. If there is no such attempt, the sink waits before it connects.
-    fn go_on_after_loss(&mut self, cause: &Disconnect) -> Link<M> {
+    fn go_on_after_loss(&mut self, error: &SinkError) -> Link<M> {
         let (steady, begun) = match mem::replace(&mut self.state, Link::Idle) {
             Link::Up(up) => (up.since.elapsed() >= STEADY, up.begun()),
             _ => (false, None),
@@ -279,11 +280,17 @@ where
         if steady {
             self.backoff.reset();
         }
+        let last = error.attempt.as_ref();
+        // Otherwise, one outage would count and be logged twice.
+        if let Some(last) = last.filter(|last| last.is_reported) {
+            return self.wait_after_failure(&last.error);
+        }
         let delay = begun.is_none().then(|| self.backoff.next_delay());
         self.status.report(&Event::Lost {
-            cause,
+            cause: &error.cause,
             steady,
             delay,
+            kind: last.map(|last| last.error.kind()),
         });
         match begun {
             Some(attempt) => Link::Pending(attempt),
