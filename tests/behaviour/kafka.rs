@@ -10,7 +10,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::BufMut as _;
@@ -322,6 +322,27 @@ async fn dump_waits_until_a_slow_broker_has_stored_the_last_frame() {
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(text.contains("collectors: wrote 4000\n"), "{text}");
     assert!(output.status.success(), "{text}");
+}
+
+#[tokio::test]
+async fn dump_gives_up_soon_if_no_broker_answers() {
+    let broker = Broker::start(&[]).await;
+    let topic = format!("kafka://{}/{TOPIC}", broker.address);
+    let dumping = spawn_blocking(move || {
+        let begun = Instant::now();
+        let output = Command::new(env!("CARGO_BIN_EXE_tapfan"))
+            .args(["dump", "-t", "1s", "-r", "tests/data/bind.fstrm", "-T"])
+            .arg(topic)
+            .output()
+            .expect("it runs");
+        (output, begun.elapsed())
+    });
+    let (output, elapsed) = dumping.await.expect("no panic");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("4000 dropped"), "{text}");
+    assert!(!output.status.success());
+    // One second of patience, and one for the drain.
+    assert!(elapsed < Duration::from_secs(10), "{elapsed:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -30,6 +30,12 @@ pub enum KafkaAddressError {
     /// `kafka://b1.example,,b2.example/dnstap`.
     #[error("a broker in the list is empty")]
     EmptyBroker,
+    /// `kafka://b1.example,kafka://b2.example/dnstap`.
+    #[error("a broker in the list has a scheme")]
+    RepeatedScheme,
+    /// `kafka://b1.example:/dnstap`.
+    #[error("no port follows the colon after a broker")]
+    MissingPort,
     /// `kafka://user@b1.example/dnstap`.
     #[error("the address contains a user name")]
     UserInfo,
@@ -61,6 +67,9 @@ impl KafkaAddress {
     /// Reads the brokers and the topic after the scheme. `whole` is the address that contains `text`. A proposed
     /// correction is a corrected copy of `whole`.
     pub(super) fn read(text: &str, whole: &str, is_tls: bool) -> Result<Self, AddressError> {
+        if text.contains("://") {
+            return Err(KafkaAddressError::RepeatedScheme.into());
+        }
         let (brokers, topic) = text.split_once('/').ok_or({
             // In `kafka://b1, b2/topic`, the space ends the address.
             if text.ends_with(',') {
@@ -80,6 +89,7 @@ impl KafkaAddress {
                 AddressError::UnbracketedIpv6 { .. } if is_list => {
                     AddressError::UnbracketedIpv6 { right: None }
                 }
+                AddressError::MissingPort => KafkaAddressError::MissingPort.into(),
                 error => error,
             }),
         };
@@ -164,6 +174,10 @@ impl KafkaAddressError {
             Self::EmptyBroker => {
                 "write one comma between brokers and no space, as in `kafka://b1.example,b2.example:9093/dnstap`"
             }
+            Self::RepeatedScheme => {
+                "write the scheme once, before the first broker, as in `kafka://b1.example,b2.example/dnstap`"
+            }
+            Self::MissingPort => "write the port, or remove the colon: the default port is 9092",
             Self::UserInfo => {
                 "remove it, and write the user and the password file in the option `sasl`"
             }

@@ -10,10 +10,10 @@ use crate::{
     config::{self, KafkaCompression, SaslMechanism},
     files::Secret,
     health::{Event, Reporter, Stage},
-    kafka::{Broker, Compression, Limits, Mechanism, Settings},
+    kafka::{self, Broker, Compression, Limits, Mechanism, Settings},
     net::{
         self, Authority, ClientConfig, ClientTls, Connector, Destination, Host, KafkaAddress,
-        Literal, OwnListeners, Stream, TcpSettings,
+        Literal, OwnListeners, Stream, TcpSettings, TlsWords, tls_failure_kind,
     },
     sink::{
         ConnectCause, ConnectError, Credentials, Deadlines, Names, SinkSetupError,
@@ -176,10 +176,7 @@ impl Kafka {
     }
 
     /// Logs in on a broker again, with the password that is in use now.
-    pub(super) async fn log_in(
-        &self,
-        broker: &mut Broker<Stream>,
-    ) -> Result<(), crate::kafka::Error> {
+    pub(super) async fn log_in(&self, broker: &mut Broker<Stream>) -> Result<(), kafka::Error> {
         match &self.login {
             Some(login) => broker.log_in(&login.credentials()).await,
             None => Ok(()),
@@ -233,11 +230,7 @@ impl Kafka {
         around.status.report(&Event::Handshaking(&endpoint));
         let credentials = self.login.as_deref().map(Login::credentials);
         let broker = Broker::start(stream, around.limits, credentials.as_ref()).await;
-        broker.map_err(|error| {
-            // The endpoint of the error names the broker.
-            let cause = ConnectCause::Kafka(KafkaError::Broker(Subject::default(), error));
-            (Stage::Handshake, cause)
-        })
+        broker.map_err(|error| of_start(error, self.tls.as_ref().map(|tls| tls.settings.words)))
     }
 }
 
@@ -263,8 +256,8 @@ impl Tls {
 // === impl Login ===
 
 impl Login {
-    fn credentials(&self) -> crate::kafka::Credentials {
-        crate::kafka::Credentials {
+    fn credentials(&self) -> kafka::Credentials {
+        kafka::Credentials {
             mechanism: self.mechanism,
             user: Arc::clone(&self.user),
             password: self.password.load().reveal().into(),
@@ -287,6 +280,21 @@ fn of_broker(cause: ConnectCause) -> ConnectCause {
             ConnectCause::Kafka(KafkaError::NotListening(error))
         }
         cause => cause,
+    }
+}
+
+/// Returns the cause of a failure of the first requests. `words` are the names of the TLS settings, if there is TLS.
+fn of_start(error: kafka::Error, words: Option<TlsWords>) -> (Stage, ConnectCause) {
+    match (error, words) {
+        // In TLS 1.3, a broker refuses a client certificate only after the handshake of the client.
+        (kafka::Error::Io { source, .. }, Some(words)) if tls_failure_kind(&source).is_some() => {
+            (Stage::Tls, ConnectCause::Tls(source, words))
+        }
+        (error, _) => {
+            // The endpoint of the error names the broker.
+            let cause = ConnectCause::Kafka(KafkaError::Broker(Subject::default(), error));
+            (Stage::Handshake, cause)
+        }
     }
 }
 
@@ -338,7 +346,28 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
+    #[cfg(feature = "tls")]
+    use crate::kafka::Doing;
     use crate::kafka::{Error, ScramError};
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn a_broker_that_requires_a_client_certificate_says_so_after_the_handshake() {
+        let alert = rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired);
+        let error = |source| Error::Io {
+            doing: Doing::ApiVersions,
+            source,
+        };
+        let words = TlsWords::default().of_brokers();
+        let said = |source, words| {
+            let (stage, cause) = of_start(error(source), words);
+            format!("{stage}: {cause}")
+        };
+        let alert = io::Error::new(io::ErrorKind::InvalidData, alert);
+        insta::assert_snapshot!(said(alert, Some(words)), @"TLS: received fatal alert: CertificateRequired; the broker requires a client certificate: set `cert` and `key`");
+        let reset = io::Error::from(io::ErrorKind::ConnectionReset);
+        insta::assert_snapshot!(said(reset, Some(words)), @"handshake: ApiVersions: connection reset");
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_refused_login_is_tried_at_no_other_broker() {

@@ -40,6 +40,8 @@ pub(in crate::cli::dump) struct Collectors {
 struct Progress {
     /// The time after which a collector that accepts no data counts as dead.
     patience: Duration,
+    /// The same time, until the sink is connected for the first time.
+    first_patience: Duration,
     delivered: u64,
     /// The number of connections that had ended by the last change of `delivered`.
     disconnects: u64,
@@ -69,6 +71,9 @@ impl Collectors {
         let sinks = config.sinks.iter();
         let progress = sinks.map(|sink| Progress {
             patience: sink.write_timeout,
+            // After the loss of a broker, it can take some time until another one leads its partitions. A wait for brokers
+            // that never answer would be as long.
+            first_patience: sink.write_timeout.min(drain),
             delivered: 0,
             disconnects: 0,
             since: Instant::now(),
@@ -91,14 +96,18 @@ impl Collectors {
     /// `write_timeout`. A collector counts as dead if nothing was delivered to it for that time, and it is not
     /// connected or was disconnected since the last delivery. A slow collector that stays connected is not dead, even
     /// if it needs longer than `patience` for a batch.
+    ///
+    /// A collector to which the sink was never connected counts as dead after the time `first_patience`.
     fn wait_until(&mut self, is_enough: impl Fn(&Ledger, Limits) -> bool) {
         for (sink, progress) in self.supervisor.sinks().iter().zip(&mut self.progress) {
             let (status, limits) = (sink.status(), sink.queues().limits());
             loop {
                 let (ledger, now) = (sink.ledger(), Instant::now());
-                let (is_up, disconnects) = {
+                let (is_up, is_first, disconnects) = {
                     let health = &status.borrow().health;
-                    (health.state == State::Up, health.disconnects.values().sum())
+                    let is_first = health.connects == 0 && ledger.delivered == 0;
+                    let disconnects = health.disconnects.values().sum();
+                    (health.state == State::Up, is_first, disconnects)
                 };
                 if waiting(&ledger) == 0 || ledger.delivered != progress.delivered {
                     *progress = Progress {
@@ -108,7 +117,12 @@ impl Collectors {
                         ..*progress
                     };
                 }
-                let is_dead = now - progress.since >= progress.patience
+                let patience = if is_first {
+                    progress.first_patience
+                } else {
+                    progress.patience
+                };
+                let is_dead = now - progress.since >= patience
                     && (!is_up || disconnects != progress.disconnects);
                 if is_enough(&ledger, limits) || is_dead || self.ending.hurry.is_cancelled() {
                     break;

@@ -375,6 +375,8 @@ mod tests {
         insta::assert_snapshot!(problems(&[
             "kafka://b",
             "kafka://b1, b2/t",
+            "kafka://b1,kafka://b2/t",
+            "kafka://b1:/t",
             "kafka://u:p@b/t",
             "kafka://b/t { key identity }",
             "kafka+tls://b/t { cert a\n key client }",

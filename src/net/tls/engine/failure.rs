@@ -26,7 +26,7 @@ enum Kind {
 /// Describes why TLS failed on a connection that we dialled, and what to do about it. `words` are the names of the
 /// settings that can be changed.
 pub(crate) fn client_failure(error: &io::Error, words: TlsWords) -> String {
-    collector_said(error) + &collector_hint(error, words)
+    collector_said(error, words) + &collector_hint(error, words)
 }
 
 /// Describes why TLS failed on a connection that a sender dialled, and what to do about it. `words` are the names of the
@@ -59,8 +59,12 @@ pub(crate) fn failure_kind(error: &io::Error) -> Option<impl Hash + use<>> {
 /// Returns the error text of rustls with two changes. Errors that are hard to understand are worded differently. Only
 /// the first few names of a certificate are shown: there can be thousands, and every view of the sink would show all of
 /// them.
-fn collector_said(error: &io::Error) -> String {
+fn collector_said(error: &io::Error, words: TlsWords) -> String {
     const SHOWN: usize = 5;
+    if is_end(error) {
+        let peer = words.peer;
+        return format!("the {peer} closed the connection during the TLS handshake");
+    }
     if let Some(Error::InvalidCertificate(why)) = of_rustls(error)
         && let Some(said) = refusal(why)
     {
@@ -92,6 +96,11 @@ fn collector_hint(error: &io::Error, words: TlsWords) -> String {
         ..
     } = words;
     let hint = match of_rustls(error) {
+        None if is_end(error) => {
+            return format!(
+                "; does this port use TLS? If it does, the log of the {peer} has the reason"
+            );
+        }
         Some(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
             return format!(
                 "; set `{ca}` to the authority that issued the certificate, or read about `{skip_verify}`"
@@ -120,6 +129,12 @@ fn collector_hint(error: &io::Error, words: TlsWords) -> String {
         _ => return client_hint(error, words),
     };
     hint.to_owned()
+}
+
+/// Returns whether the connection ended during the handshake. A peer that does not expect TLS closes it, because it cannot
+/// read the first message.
+fn is_end(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::UnexpectedEof
 }
 
 /// Returns whether the collector presents a CA certificate as its own. `openssl req -x509` makes such a certificate by
@@ -179,6 +194,14 @@ mod tests {
         the certificate is not valid before 2024-11-13, in 40 days; are the clocks of this host and of the certificate's issuer right?
         the certificate is of X.509 version 1, which cannot be verified; make a certificate of version 3 (with extensions) for the sender
         ");
+    }
+
+    #[test]
+    fn a_connection_that_ends_during_the_handshake_has_a_hint() {
+        // tokio-rustls makes this error.
+        let error = io::Error::new(io::ErrorKind::UnexpectedEof, "tls handshake eof");
+        let said = client_failure(&error, TlsWords::default());
+        insta::assert_snapshot!(said, @"the collector closed the connection during the TLS handshake; does this port use TLS? If it does, the log of the collector has the reason");
     }
 
     #[test]
