@@ -11,16 +11,14 @@
 
 mod admin;
 mod handshake;
+mod router;
 
 use std::{
-    env,
-    error::Error,
-    fs,
+    env, fs,
     io::{Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpListener},
     os::unix::net::{UnixListener, UnixStream},
-    path::{Path, PathBuf},
-    process::{Child, Command, ExitCode},
+    path::Path,
+    process::ExitCode,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -29,7 +27,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+use crate::router::{Result, Router, connect};
 
 /// The length of a frame with its length prefix, in bytes.
 const FRAME: usize = 152;
@@ -41,12 +39,6 @@ const BURST: u64 = 20_000;
 /// The number of frames in one write of the steady load, and the time between two writes.
 const WRITE: u64 = 20;
 const TICK: Duration = Duration::from_millis(1);
-
-/// A router that is killed when dropped.
-struct Router {
-    process: Child,
-    admin: SocketAddr,
-}
 
 /// A collector that checks the numbers in the frames and measures their delays.
 #[derive(Clone)]
@@ -88,7 +80,7 @@ fn run(backlog: u64, after: Duration) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let sent = Arc::<Mutex<Sent>>::default();
     let steady = Collector::start(&folder.path().join("steady"), &sent)?;
-    let router = Router::start(folder.path())?;
+    let router = start(folder.path())?;
     let frames = fill(folder.path(), &router, backlog)?;
     steady.await_frame(frames - 1, Duration::from_secs(60))?;
     drop(router);
@@ -100,7 +92,7 @@ fn run(backlog: u64, after: Duration) -> Result<()> {
     let behind = Collector::start(&folder.path().join("behind"), &Arc::default())?;
     steady.delays.lock().expect("no panic").clear();
     let started = Instant::now();
-    let router = Router::start(folder.path())?;
+    let router = start(folder.path())?;
     let stop = Arc::<AtomicBool>::default();
     let load = {
         let (folder, sent, stop) = (
@@ -127,7 +119,7 @@ fn run(backlog: u64, after: Duration) -> Result<()> {
          MiB resident",
         backlog >> 20,
         first.duration_since(started).as_millis(),
-        largest_memory(router.process.id())? >> 10,
+        largest_memory(router.id())? >> 10,
     );
     let then = std::mem::take(&mut *steady.delays.lock().expect("no panic"));
     print_delays("until the backlog is sent", meanwhile);
@@ -156,13 +148,13 @@ fn print_delays(when: &str, mut delays: Vec<Duration>) {
 
 /// Sends frames until the spool of `behind` has this many bytes of frames. Returns the number of frames.
 fn fill(folder: &Path, router: &Router, backlog: u64) -> Result<u64> {
-    let mut stream = connect(&folder.join("in"))?;
+    let mut stream = connect(folder)?;
     let mut sent = 0;
     while sent * (FRAME as u64) < backlog {
         stream.write_all(&frames(sent, BURST))?;
         sent += BURST;
         let deadline = Instant::now() + Duration::from_secs(60);
-        while router.spooled()? < sent {
+        while spooled(router)? < sent {
             if Instant::now() > deadline {
                 return Err("the frames do not reach the spool".into());
             }
@@ -174,7 +166,7 @@ fn fill(folder: &Path, router: &Router, backlog: u64) -> Result<u64> {
 
 /// Sends the steady load. Returns the number of all frames so far.
 fn send(folder: &Path, sent: &Mutex<Sent>, stop: &AtomicBool) -> Result<u64> {
-    let mut stream = connect(&folder.join("in"))?;
+    let mut stream = connect(folder)?;
     let mut next = sent.lock().expect("no panic").first;
     let mut at = Instant::now();
     while !stop.load(Relaxed) {
@@ -203,18 +195,17 @@ fn frame(number: u64) -> [u8; FRAME] {
     frame
 }
 
-/// Connects once the router listens, and starts a stream.
-fn connect(socket: &Path) -> Result<UnixStream> {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    let mut stream = loop {
-        match UnixStream::connect(socket) {
-            Ok(stream) => break stream,
-            Err(error) if Instant::now() > deadline => return Err(error.into()),
-            Err(_) => thread::sleep(TICK),
-        }
-    };
-    handshake::open(&mut stream)?;
-    Ok(stream)
+/// Starts a router with a sink that has a spool, and one that has none.
+fn start(folder: &Path) -> Result<Router> {
+    let sinks = "dnstap unix://steady full 1 64\ndnstap unix://behind full 1 64 {\n name behind\n spool spool 16GiB\n}\n";
+    Router::start(folder, sinks)
+}
+
+/// Returns the number of frames in the spool.
+fn spooled(router: &Router) -> Result<u64> {
+    let sinks = router.sinks()?;
+    let frames = sinks.get(1).map(|sink| &sink["spool"]["frames"]);
+    Ok(frames.and_then(serde_json::Value::as_u64).unwrap_or(0))
 }
 
 /// Returns the largest resident memory of a process so far, in KiB.
@@ -223,49 +214,6 @@ fn largest_memory(process: u32) -> Result<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let number = line.and_then(|line| line.split_whitespace().next());
     Ok(number.ok_or("the kernel does not report memory")?.parse()?)
-}
-
-// === impl Router ===
-
-impl Router {
-    fn start(folder: &Path) -> Result<Self> {
-        let admin = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        let tapfile = format!(
-            "admin {admin}\nlisten unix://in\ndnstap unix://steady full 1 64\ndnstap unix://behind full 1 64 {{\n name \
-             behind\n spool spool 16GiB\n}}\n"
-        );
-        fs::write(folder.join("Tapfile"), tapfile)?;
-        let program = env::var_os("TAPFAN").unwrap_or_else(|| env!("CARGO_BIN_EXE_tapfan").into());
-        let process = Command::new(fs::canonicalize(PathBuf::from(program))?)
-            .args(["run", "--log-level", "error"])
-            .current_dir(folder)
-            .spawn()?;
-        Ok(Self { process, admin })
-    }
-
-    /// Returns the number of frames in the spool.
-    fn spooled(&self) -> Result<u64> {
-        let mut text = String::new();
-        admin::get(self.admin, "/status", "")?.read_to_string(&mut text)?;
-        let (_, body) = text.split_once("\r\n\r\n").ok_or("/status has no body")?;
-        let status: serde_json::Value = serde_json::from_str(body)?;
-        for sink in status["sinks"].as_array().ok_or("no sinks")? {
-            let dropped = sink["ledger"]["dropped"].as_object().ok_or("no ledger")?;
-            if dropped.values().any(|frames| frames.as_u64() != Some(0)) {
-                return Err(format!("frames were dropped: {dropped:?}").into());
-            }
-        }
-        let frames = &status["sinks"][1]["spool"]["frames"];
-        Ok(frames.as_u64().ok_or("no spool")?)
-    }
-}
-
-impl Drop for Router {
-    fn drop(&mut self) {
-        // Ignores errors: the process may have ended already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }
 
 // === impl Collector ===

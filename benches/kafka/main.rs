@@ -3,7 +3,8 @@
 //!
 //! `cargo bench --bench kafka` starts one broker. With each compression, tapfan and `ProducerPerformance` write a
 //! million records in turn, each to a topic of its own with three partitions. Both use `acks=all` and idempotence, and
-//! wait 5 ms to fill a batch. The environment variables `RECORDS` and `ROUNDS` change the number of records and of
+//! wait 5 ms to fill a batch. Without compression, tapfan also writes records with the key of `record_key client`, each
+//! client with a thousandth of the records. The environment variables `RECORDS` and `ROUNDS` change the number of records and of
 //! measurements. The environment variable `TAPFAN` can name another program to measure.
 //!
 //! `cargo test --bench kafka` is a trial with few records. It fails unless every record is stored. Without Kafka, which
@@ -15,16 +16,14 @@ mod broker;
 #[allow(dead_code, reason = "other benchmarks play collectors")]
 #[path = "../handshake/mod.rs"]
 mod handshake;
+#[path = "../router/mod.rs"]
+mod router;
 
 use std::{
-    env,
-    error::Error,
-    fs,
-    io::{Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpListener},
-    os::unix::net::UnixStream,
-    path::{Path, PathBuf},
-    process::{Child, Command, ExitCode},
+    env, fs,
+    io::Write,
+    path::Path,
+    process::ExitCode,
     thread,
     time::{Duration, Instant},
 };
@@ -36,9 +35,10 @@ use nix::{
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
-use crate::broker::{Broker, java};
-
-type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+use crate::{
+    broker::{Broker, java},
+    router::{Result, Router, connect},
+};
 
 const COMPRESSIONS: [&str; 3] = ["none", "lz4", "zstd"];
 /// The length of a record's value, in bytes.
@@ -57,11 +57,8 @@ struct Figures {
     cost: f64,
 }
 
-/// tapfan, which is killed when dropped.
-struct Router {
-    process: Child,
-    admin: SocketAddr,
-}
+/// A router with one sink.
+struct Sink(Router);
 
 fn main() -> ExitCode {
     let given = |flag: &str| env::args().any(|argument| argument == flag);
@@ -99,7 +96,7 @@ fn run(records: u64, rounds: u64) -> Result<()> {
     let all: Vec<_> = (0..rounds)
         .flat_map(|round| COMPRESSIONS.map(|compression| (compression, round)))
         .flat_map(|(compression, round)| {
-            ["tapfan", "reference"].map(|program| topic(program, compression, round))
+            ["tapfan", "keyed", "reference"].map(|program| topic(program, compression, round))
         })
         .collect();
     let broker = Broker::start(folder.path(), &all)?;
@@ -107,20 +104,18 @@ fn run(records: u64, rounds: u64) -> Result<()> {
     println!("| compression | program | records/s | × ProducerPerformance | µs/record |");
     println!("|---|---|---|---|---|");
     for compression in COMPRESSIONS {
-        let (mut tapfan, mut reference) = (Vec::new(), Vec::new());
+        let of_tapfan = |name: &str, key: &str, round| {
+            let topic = topic(name, compression, round);
+            let target = format!("kafka://{}/{topic}", broker.address);
+            let options = format!("compression {compression}\n record_key {key}");
+            of_tapfan(folder.path(), &target, &options, &values, records)
+        };
+        let (mut tapfan, mut keyed, mut reference) = (Vec::new(), Vec::new(), Vec::new());
         for round in 0..rounds {
-            let target = format!(
-                "kafka://{}/{}",
-                broker.address,
-                topic("tapfan", compression, round)
-            );
-            tapfan.push(of_tapfan(
-                folder.path(),
-                &target,
-                compression,
-                &values,
-                records,
-            )?);
+            tapfan.push(of_tapfan("tapfan", "none", round)?);
+            if compression == "none" {
+                keyed.push(of_tapfan("keyed", "client", round)?);
+            }
             let target = topic("reference", compression, round);
             reference.push(of_reference(
                 &broker,
@@ -131,7 +126,9 @@ fn run(records: u64, rounds: u64) -> Result<()> {
             )?);
         }
         let (tapfan, reference) = (median(&tapfan), median(&reference));
-        for (name, it) in [("tapfan", tapfan), ("ProducerPerformance", reference)] {
+        let keyed = (!keyed.is_empty()).then(|| ("tapfan, `record_key client`", median(&keyed)));
+        let rows = [("tapfan", tapfan)].into_iter().chain(keyed);
+        for (name, it) in rows.chain([("ProducerPerformance", reference)]) {
             let Figures { rate, cost } = it;
             let ratio = rate / reference.rate;
             println!("| {compression} | {name} | {rate:.0} | {ratio:.2} | {cost:.2} |");
@@ -217,15 +214,15 @@ fn of_reference(
 fn of_tapfan(
     folder: &Path,
     target: &str,
-    compression: &str,
+    options: &str,
     values: &[String],
     records: u64,
 ) -> Result<Figures> {
-    let router = Router::start(folder, target, compression)?;
-    let mut stream = connect(&folder.join("in"))?;
+    let sink = Sink::start(folder, target, options)?;
+    let mut stream = connect(folder)?;
     let writes: Vec<_> = writes(values);
-    router.wait(|sink| sink["state"] == "up")?;
-    let (began, before) = (Instant::now(), router.processor()?);
+    sink.wait(|sink| sink["state"] == "up")?;
+    let (began, before) = (Instant::now(), sink.processor()?);
     let mut sent = 0;
     for write in writes.iter().cycle() {
         let count = WRITE.min(records - sent);
@@ -237,20 +234,23 @@ fn of_tapfan(
         }
         // `/status` is read rarely, so that it costs little.
         if sent % WINDOW < WRITE {
-            router.wait_for(sent.saturating_sub(WINDOW))?;
+            sink.wait_for(sent.saturating_sub(WINDOW))?;
         }
     }
-    router.wait_for(records)?;
+    sink.wait_for(records)?;
     Ok(figures(
         records,
         began.elapsed(),
-        router.processor()?.saturating_sub(before),
+        sink.processor()?.saturating_sub(before),
     ))
 }
 
 /// Returns buffers with [`WRITE`] frames each. Each text is in one of the frames.
 fn writes(values: &[String]) -> Vec<Vec<u8>> {
-    let frames: Vec<_> = values.iter().map(|value| frame(value)).collect();
+    let frames: Vec<_> = (0..)
+        .zip(values)
+        .map(|(client, value)| frame(client, value))
+        .collect();
     let all: Vec<_> = frames.iter().cycle().take(6 * KINDS).collect();
     let chunks = all.chunks_exact(usize::try_from(WRITE).expect("a small number"));
     chunks
@@ -263,54 +263,33 @@ fn writes(values: &[String]) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Creates a frame of [`RECORD`] bytes: an `extra` with the first 139 letters of the text, and a message of type
-/// `AUTH_QUERY`.
-fn frame(text: &str) -> Vec<u8> {
+/// Creates a frame of [`RECORD`] bytes: an `extra` with the first 133 letters of the text, and a message of type
+/// `AUTH_QUERY` with the address of a client.
+fn frame(client: u32, text: &str) -> Vec<u8> {
     let mut frame = u32::try_from(RECORD)
         .expect("a small number")
         .to_be_bytes()
         .to_vec();
-    // Field 3, of 139 bytes.
-    frame.extend(b"\x1a\x8b\x01");
-    frame.extend(&text.as_bytes()[..139]);
-    frame.extend(b"\x72\x02\x08\x01\x78\x01");
+    // Field 3, of 133 bytes.
+    frame.extend(b"\x1a\x85\x01");
+    frame.extend(&text.as_bytes()[..133]);
+    frame.extend(b"\x72\x08\x08\x01\x22\x04");
+    frame.extend(client.to_be_bytes());
+    frame.extend(b"\x78\x01");
     frame
 }
 
-/// Connects once the router listens, and starts a stream.
-fn connect(socket: &Path) -> Result<UnixStream> {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    let mut stream = loop {
-        match UnixStream::connect(socket) {
-            Ok(stream) => break stream,
-            Err(error) if Instant::now() > deadline => return Err(error.into()),
-            Err(_) => thread::sleep(Duration::from_millis(1)),
-        }
-    };
-    handshake::open(&mut stream)?;
-    Ok(stream)
-}
+// === impl Sink ===
 
-// === impl Router ===
-
-impl Router {
-    fn start(folder: &Path, target: &str, compression: &str) -> Result<Self> {
-        let admin = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        let tapfile = format!(
-            "admin {admin}\nlisten unix://in\ndnstap {target} full 1 64 {{\n compression {compression}\n linger 5ms\n}}\n"
-        );
-        fs::write(folder.join("Tapfile"), tapfile)?;
-        let program = env::var_os("TAPFAN").unwrap_or_else(|| env!("CARGO_BIN_EXE_tapfan").into());
-        let process = Command::new(fs::canonicalize(PathBuf::from(program))?)
-            .args(["run", "--log-level", "error"])
-            .current_dir(folder)
-            .spawn()?;
-        Ok(Self { process, admin })
+impl Sink {
+    fn start(folder: &Path, target: &str, options: &str) -> Result<Self> {
+        let sink = format!("dnstap {target} full 1 64 {{\n {options}\n linger 5ms\n}}\n");
+        Router::start(folder, &sink).map(Self)
     }
 
     /// Returns the processor time that the process has used.
     fn processor(&self) -> Result<Duration> {
-        let process = Pid::from_raw(i32::try_from(self.process.id())?);
+        let process = Pid::from_raw(i32::try_from(self.0.id())?);
         let time = ClockId::pid_cpu_clock_id(process)?.now()?;
         Ok(time.into())
     }
@@ -324,38 +303,14 @@ impl Router {
     fn wait(&self, condition: impl Fn(&serde_json::Value) -> bool) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(120);
         loop {
-            let sink = self.sink()?;
-            let dropped = sink["ledger"]["dropped"].as_object().ok_or("no ledger")?;
-            if dropped.values().any(|frames| frames.as_u64() != Some(0)) {
-                return Err(format!("frames were dropped: {dropped:?}").into());
-            }
-            if condition(&sink) {
+            let sinks = self.0.sinks()?;
+            if sinks.first().is_some_and(&condition) {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                return Err(format!("the records are not stored: {sink}").into());
+                return Err(format!("the records are not stored: {sinks:?}").into());
             }
             thread::sleep(Duration::from_millis(10));
         }
-    }
-
-    fn sink(&self) -> Result<serde_json::Value> {
-        let mut text = String::new();
-        // The admin endpoint may not listen yet.
-        let Ok(mut answer) = admin::get(self.admin, "/status", "") else {
-            return Ok(serde_json::json!({ "ledger": { "dropped": {} } }));
-        };
-        answer.read_to_string(&mut text)?;
-        let (_, body) = text.split_once("\r\n\r\n").ok_or("/status has no body")?;
-        let mut status: serde_json::Value = serde_json::from_str(body)?;
-        Ok(status["sinks"][0].take())
-    }
-}
-
-impl Drop for Router {
-    fn drop(&mut self) {
-        // Ignores errors: the process may have exited already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }

@@ -71,15 +71,7 @@ fn every_frame_is_stored_once_while_leaders_move_among_three_brokers() {
 #[ignore = "needs Kafka: tests/interop/install.sh"]
 fn a_new_partition_gets_records_after_the_next_lookup() {
     let dir = TempDir::new().expect("a directory");
-    let dir = dir.path();
-    let mut cluster = Cluster::start(dir, 3);
-    cluster.client.create("topic", 2, 3, "");
-    let sinks = format!(
-        "dnstap kafka://{}/topic {LONG_QUEUE} {{\n name topic\n}}\n",
-        cluster.addresses()
-    );
-    let bed = TestBed::start(dir, &sinks);
-    bed.scrapes.delivers("topic", 20_000);
+    let (mut cluster, bed) = TestBed::with_topic(dir.path(), 3, 2, "");
     cluster.client.grow("topic", 4);
     // A leader that moves causes a lookup.
     let leader = cluster.client.leaders("topic")[&0];
@@ -97,22 +89,8 @@ fn a_new_partition_gets_records_after_the_next_lookup() {
 #[ignore = "needs Kafka: tests/interop/install.sh"]
 fn a_topic_that_is_created_again_with_fewer_partitions_gets_every_later_frame_once() {
     let dir = TempDir::new().expect("a directory");
-    let dir = dir.path();
-    let mut cluster = Cluster::start(dir, 1);
-    cluster.client.create("topic", 6, 1, "");
-    let sinks = format!(
-        "dnstap kafka://{}/topic {LONG_QUEUE} {{\n name topic\n}}\n",
-        cluster.addresses()
-    );
-    let bed = TestBed::start(dir, &sinks);
-    bed.scrapes.delivers("topic", 20_000);
-    cluster.client.delete("topic");
-    bed.scrapes.until("topic", "tapfan_sink_up", |up| up == 0.0);
-    // The deleted topic had all frames that were delivered until now.
-    let gone = bed.scrapes.delivered("topic");
-    bed.flow.pass(RATE);
-    cluster.client.create("topic", 3, 1, "");
-    bed.scrapes.delivers("topic", 20_000);
+    let (mut cluster, bed) = TestBed::with_topic(dir.path(), 1, 6, "");
+    let gone = bed.create_topic_again(&mut cluster, 3);
     let created = bed.flow.sent();
     bed.flow.pass(RATE);
     // Batches of the partitions that are gone are sent again in others, so they count as sent again.

@@ -57,6 +57,39 @@ impl TestBed {
         }
     }
 
+    /// Starts brokers with the topic `topic`, of which each broker has a replica, and tapfan with a sink
+    /// that writes to it. `options` are lines of the sink's block.
+    pub(crate) fn with_topic(
+        dir: &Path,
+        brokers: u32,
+        partitions: u32,
+        options: &str,
+    ) -> (Cluster, Self) {
+        let mut cluster = Cluster::start(dir, usize::try_from(brokers).expect("few"));
+        cluster.client.create("topic", partitions, brokers, "");
+        let sink = format!(
+            "dnstap kafka://{}/topic {LONG_QUEUE} {{\n name topic\n{options}}}\n",
+            cluster.addresses()
+        );
+        let bed = Self::start(dir, &sink);
+        bed.scrapes.delivers("topic", 20_000);
+        (cluster, bed)
+    }
+
+    /// Deletes the topic `topic`, and creates it again with this number of partitions. Returns the
+    /// number of frames in the deleted topic.
+    pub(crate) fn create_topic_again(&self, cluster: &mut Cluster, partitions: u32) -> u64 {
+        cluster.client.delete("topic");
+        self.scrapes
+            .until("topic", "tapfan_sink_up", |up| up == 0.0);
+        // The deleted topic had all frames that were delivered until now.
+        let gone = self.scrapes.delivered("topic");
+        self.flow.pass(RATE);
+        cluster.client.create("topic", partitions, 1, "");
+        self.scrapes.delivers("topic", 20_000);
+        gone
+    }
+
     /// Replaces the sinks that write to Kafka.
     fn reload(&self, sinks: &str) {
         self.tapfan.reload(&format!("{}{sinks}", self.base));
@@ -162,22 +195,8 @@ fn a_reload_during_an_outage_counts_the_frames_that_are_stored_twice() {
 #[ignore = "needs Kafka: tests/interop/install.sh"]
 fn a_topic_that_is_created_again_gets_every_later_frame_once() {
     let dir = TempDir::new().expect("a directory");
-    let dir = dir.path();
-    let mut cluster = Cluster::start(dir, 1);
-    cluster.client.create("topic", 3, 1, "");
-    let sinks = format!(
-        "dnstap kafka://{}/topic {LONG_QUEUE} {{\n name topic\n record_key identity\n}}\n",
-        cluster.addresses()
-    );
-    let bed = TestBed::start(dir, &sinks);
-    bed.scrapes.delivers("topic", 20_000);
-    cluster.client.delete("topic");
-    bed.scrapes.until("topic", "tapfan_sink_up", |up| up == 0.0);
-    // The deleted topic had all frames that were delivered until now.
-    let gone = bed.scrapes.delivered("topic");
-    bed.flow.pass(RATE);
-    cluster.client.create("topic", 3, 1, "");
-    bed.scrapes.delivers("topic", 20_000);
+    let (mut cluster, bed) = TestBed::with_topic(dir.path(), 1, 3, " record_key identity\n");
+    let gone = bed.create_topic_again(&mut cluster, 3);
     let (sent, _) = bed.finish(&["topic"]);
     let missing = missing("topic", &cluster.client.read("topic"), sent);
     let lost: u64 = missing.iter().map(|range| range.end - range.start).sum();
