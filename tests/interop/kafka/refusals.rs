@@ -103,13 +103,17 @@ fn errors_say_what_to_do_and_frames_wait() {
          dnstap kafka://{login}/small full {{\n name wrong\n sasl scram-sha-512 {USER} {wrong}\n}}\n\
          dnstap kafka://{login}/small full {{\n name nobody\n}}\n\
          dnstap kafka://{tls}/small full {{\n name plain\n}}\n\
-         dnstap kafka+tls://localhost:{login_tls}/small full {{\n name unknown\n sasl plain {USER} {password}\n}}\n",
+         dnstap kafka+tls://localhost:{login_tls}/small full {{\n name unknown\n sasl plain {USER} {password}\n}}\n\
+         dnstap kafka+tls://localhost:{tls_port}/small full {{\n name uncertified\n ca {ca}\n}}\n\
+         dnstap kafka+tls://{plain}/small full {{\n name encrypted\n ca {ca}\n}}\n",
         ingress = ingress.display(),
         password = password.display(),
         wrong = wrong.display(),
         plain = ports.plain,
         login = ports.login,
         tls = ports.tls,
+        tls_port = ports.tls.port(),
+        ca = certificates.ca.display(),
         login_tls = ports.login_tls.port(),
     );
     let tapfan = Tapfan::start(dir, &tapfile, &Listening::Unix(ingress.clone()));
@@ -128,6 +132,12 @@ fn errors_say_what_to_do_and_frames_wait() {
     wait_for_error(admin, "nobody", &["`sasl`"]);
     wait_for_error(admin, "plain", &["kafka+tls://"]);
     wait_for_error(admin, "unknown", &["`ca`"]);
+    wait_for_error(
+        admin,
+        "uncertified",
+        &["client certificate", "`cert` and `key`"],
+    );
+    wait_for_error(admin, "encrypted", &["does this port use TLS?"]);
     wait_for_frames(admin, "small", FRAMES, 1);
     assert_stored("small", &cluster.client.read("small"), FRAMES);
     // The frames have waited until the reason is gone.
