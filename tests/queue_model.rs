@@ -55,6 +55,8 @@ mod spooled;
 mod spooling;
 #[path = "../src/router/taken.rs"]
 mod taken;
+#[path = "../src/router/waiting.rs"]
+mod waiting;
 #[path = "../src/router/watch.rs"]
 mod watch;
 #[path = "../src/router/written.rs"]

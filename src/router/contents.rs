@@ -2,7 +2,7 @@
 //! guards them, so they always change together.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeSet, VecDeque},
     ops::Range,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -16,23 +16,20 @@ use super::{
     amount::{Amount, Limits},
     held::Held,
     losses::Losses,
-    senders::Senders,
     spooled::Spooled,
+    waiting::Waiting,
 };
 use crate::frame_stream::Chunk;
 
 pub(super) struct Contents {
     pub(super) limits: Limits,
-    /// The waiting chunks, by position. The position of a chunk gives its place in the order of the queue. With a
-    /// spool, these are only the chunks that are not on the disk.
-    pub(super) waiting: BTreeMap<u64, Held>,
+    /// The waiting chunks. With a spool, these are only the chunks that are not on the disk.
+    pub(super) waiting: Waiting,
     pub(super) ledger: Ledger,
     pub(super) losses: Losses,
     pub(super) latency: Latency,
     /// The waker of the consumer. `None` if the consumer does not wait.
     pub(super) consumer: Option<Waker>,
-    /// The senders of the frames in `waiting`.
-    pub(super) senders: Senders,
     pub(super) in_flight: Vec<Flight>,
     /// The batches that have unconfirmed frames: the time at which the oldest of these frames was read from its sender,
     /// and the number of the batch.
@@ -44,9 +41,6 @@ pub(super) struct Contents {
     pub(super) awaits_settlement: bool,
     /// The frames that are on a disk; `None` without a spool.
     pub(super) spooled: Option<Box<Spooled>>,
-    /// The amount of those waiting frames that were written, but came back to the queue because they were not
-    /// confirmed.
-    pub(super) returned: Amount,
     /// The lowest position that any chunk has had so far.
     first_position: u64,
     /// The position of the next chunk that is pushed.
@@ -119,18 +113,16 @@ impl Contents {
         let position = 1 << 63;
         Self {
             limits,
-            waiting: BTreeMap::new(),
+            waiting: Waiting::default(),
             ledger: Ledger::default(),
             losses: Losses::default(),
             latency: Latency::default(),
             consumer: None,
-            senders: Senders::default(),
             in_flight: Vec::new(),
             unconfirmed: BTreeSet::new(),
             kept: 0,
             awaits_settlement: false,
             spooled: None,
-            returned: Amount::default(),
             first_position: position,
             next_position: position,
             next_flight: 0,
@@ -238,12 +230,7 @@ impl Contents {
             spooled.add_ready(held);
             return;
         }
-        let source = held.chunk.source();
-        self.senders.add(source, held.position, held.amount());
-        if held.written_before {
-            self.returned += held.amount();
-        }
-        self.waiting.insert(held.position, held);
+        self.waiting.add(held);
     }
 
     pub(super) fn bounds(&self) -> Bounds {
@@ -266,7 +253,7 @@ impl Contents {
             frames: half.frames.max(SMALLEST_BATCH.frames),
             bytes: half.bytes.max(SMALLEST_BATCH.bytes),
         };
-        let mut taken = VecDeque::new();
+        let mut taken = VecDeque::with_capacity(self.waiting.len().min(BATCH_CHUNKS));
         let mut wire = 0;
         while let Some(first) = self.first() {
             let chunk = &first.chunk;
@@ -302,15 +289,13 @@ impl Contents {
 
     /// Removes and returns the waiting chunks. Afterwards the ledger is as if they had never been offered.
     pub(super) fn withdraw(&mut self) -> Withdrawn {
-        let total = self.senders.total;
-        self.ledger.offered -= total.frames as u64;
-        self.ledger.queued -= total.frames as u64;
-        self.ledger.held_bytes -= total.bytes as u64;
-        self.senders.clear();
-        let waiting = std::mem::take(&mut self.waiting);
+        let (all, returned) = (self.waiting.amount(), self.waiting.returned());
+        self.ledger.offered -= all.frames as u64;
+        self.ledger.queued -= all.frames as u64;
+        self.ledger.held_bytes -= all.bytes as u64;
         Withdrawn {
-            chunks: waiting.into_values().map(|held| held.chunk).collect(),
-            returned: std::mem::take(&mut self.returned),
+            chunks: self.waiting.take().map(|held| held.chunk).collect(),
+            returned,
         }
     }
 
@@ -335,9 +320,7 @@ impl Contents {
         if let Lifecycle::Ended(_) = self.lifecycle {
             return;
         }
-        let waiting = self.waiting.values();
-        let returned = waiting.filter(|held| held.written_before);
-        let returned: u64 = returned.map(|held| held.chunk.len() as u64).sum();
+        let returned = self.waiting.returned().frames as u64;
         let kept = self.keep_on_disk();
         let ledger = &self.ledger;
         let all = ledger.queued + ledger.in_flight + ledger.unconfirmed;
@@ -350,9 +333,7 @@ impl Contents {
         self.ledger.unconfirmed = 0;
         self.ledger.held_bytes = 0;
         self.ledger.unconfirmed_bytes = 0;
-        self.waiting.clear();
-        self.senders.clear();
-        self.returned = Amount::default();
+        self.waiting = Waiting::default();
         self.in_flight.clear();
         self.unconfirmed.clear();
         self.lifecycle = Lifecycle::Ended(reason);
@@ -390,9 +371,9 @@ impl Contents {
     /// Returns the time at which the oldest frame in the queue was read from its sender.
     pub(super) fn oldest(&self) -> Option<Instant> {
         let in_flight = self.in_flight.iter().map(|flight| flight.received);
-        let first = self.waiting.first_key_value();
+        let first = self.waiting.first();
         in_flight
-            .chain(first.map(|(_, held)| held.chunk.received()))
+            .chain(first.map(|held| held.chunk.received()))
             .chain(self.oldest_ready())
             .min()
     }

@@ -258,12 +258,11 @@ impl Contents {
 
     /// Gives numbers to frames that were settled during their write. Frames that are not in the queue again are done.
     fn settle_written(&mut self, positions: Range<u64>, number: u64) {
-        let waiting = self.waiting.range(positions.clone());
-        let waiting: Vec<u64> = waiting.map(|(position, _)| *position).collect();
+        let waiting = self.waiting.within(positions.clone());
         let number_at = |position: u64| number + (position - positions.start);
         let mut done_from = positions.start;
         for position in waiting {
-            let Some(mut held) = self.pop_waiting(position) else {
+            let Some(mut held) = self.waiting.remove(position) else {
                 continue;
             };
             self.add_done(number_at(done_from)..number_at(position));
@@ -288,8 +287,8 @@ impl Contents {
     pub(super) fn first_unspooled(&self) -> Option<(u64, &Chunk, bool)> {
         let spooled = self.spooled.as_ref()?;
         let flown = spooled.direct.first_unwritten(spooled.written_to);
-        let waiting = self.waiting.range(spooled.written_to..).next();
-        let waiting = waiting.map(|(position, held)| (*position, &held.chunk, false));
+        let waiting = self.waiting.first_from(spooled.written_to);
+        let waiting = waiting.map(|held| (held.position, &held.chunk, false));
         let flown = flown.map(|(position, chunk)| (position, chunk, true));
         flown
             .into_iter()

@@ -19,6 +19,10 @@ impl LeftOut {
         self.frames.push((place, reason));
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
     pub(super) fn each(&self) -> impl Iterator<Item = (usize, DropReason)> {
         self.frames.iter().copied()
     }

@@ -50,6 +50,7 @@ mod spooled_tests;
 )]
 mod spooling;
 mod taken;
+mod waiting;
 #[cfg_attr(
     not(feature = "spool"),
     allow(dead_code, reason = "only the thread of a spool uses it")

@@ -138,7 +138,7 @@ impl Queue {
         let held = usize::try_from(held).unwrap_or(usize::MAX);
         let spooled = contents.spooled.as_ref();
         let forgettable = spooled.map_or(0, |it| it.forgettable());
-        (held, contents.senders.total.bytes + forgettable)
+        (held, contents.waiting.amount().bytes + forgettable)
     }
 
     /// Takes the next batch of waiting frames, oldest first. The frames of the batch are in flight from then on.
@@ -251,8 +251,7 @@ impl Queue {
     #[cfg(test)]
     pub(crate) fn cuts(&self) -> u32 {
         let contents = self.lock();
-        let first = contents.waiting.first_key_value();
-        first.map_or(0, |(_, held)| held.cuts)
+        contents.waiting.first().map_or(0, |held| held.cuts)
     }
 
     pub(crate) fn ledger(&self) -> Ledger {

@@ -1,8 +1,11 @@
 //! The waiting frames of a queue, counted for each sender.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque, btree_map::Entry};
 
-use super::amount::{Amount, Dimension};
+use super::{
+    amount::{Amount, Dimension},
+    held::Held,
+};
 use crate::frame_stream::Source;
 
 /// An account for each connection that has waiting frames in a queue.
@@ -10,22 +13,16 @@ use crate::frame_stream::Source;
 /// Frames in flight are in no account. They do not count against the share of a sender, because they cannot be dropped
 /// to make room.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(PartialEq))]
 pub(super) struct Senders {
-    /// The accounts, by the number that identifies a connection. An empty account stays for a while, so that its memory
-    /// can be used again.
+    /// The accounts, by the number that identifies a connection.
     accounts: BTreeMap<u64, Account>,
-    /// For each sender, the number of its accounts that are not empty. An entry with the number 0 stays until the empty
-    /// accounts are removed.
+    /// For each sender, the number of its accounts. The room in a full queue is divided by the number of senders.
     connections: BTreeMap<u64, usize>,
-    /// The number of accounts that are not empty.
-    active: usize,
-    /// The number of senders that have waiting frames. The room in a full queue is divided by this number.
-    divisor: usize,
-    /// The sum of the waiting frames of all senders.
-    pub(super) total: Amount,
 }
 
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(PartialEq))]
 struct Account {
     sender: u64,
     waiting: Amount,
@@ -52,18 +49,18 @@ pub(super) struct Excess {
     pub(super) newest: u64,
 }
 
-/// Empty accounts are removed when the number of all accounts exceeds twice the number of accounts with frames, plus
-/// this number. With fewer spare accounts, a queue that keeps up would remove and add the accounts of a hundred
-/// connections again and again. The spare accounts need about 100 KiB.
-const SPARE: usize = 256;
-
-/// The capacity that an empty account keeps. A connection that lost its collector for a while can have had many more
-/// waiting chunks.
-const SPARE_POSITIONS: usize = 16;
-
 // === impl Senders ===
 
 impl Senders {
+    /// Returns the senders of these frames, which must be in the order of the queue.
+    pub(super) fn of<'a>(waiting: impl IntoIterator<Item = &'a Held>) -> Self {
+        let mut senders = Self::default();
+        for held in waiting {
+            senders.add(held.chunk.source(), held.position, held.amount());
+        }
+        senders
+    }
+
     pub(super) fn waiting(&self, source: Option<&Source>) -> Amount {
         let account = self.accounts.get(&number(source));
         account.map_or_else(Amount::default, |account| account.waiting)
@@ -76,7 +73,7 @@ impl Senders {
         let joined = joins.then(|| sender(source));
         let fresh = joined.is_some_and(|sender| self.connections_of(sender) == 0);
         Division {
-            per_sender: room / (self.divisor + usize::from(fresh)),
+            per_sender: room / (self.connections.len() + usize::from(fresh)),
             joined,
         }
     }
@@ -84,7 +81,7 @@ impl Senders {
     /// Divides `room` among the senders that have waiting frames.
     pub(super) fn divide_as_it_is(&self, room: Amount) -> Division {
         Division {
-            per_sender: room / self.divisor,
+            per_sender: room / self.connections.len(),
             joined: None,
         }
     }
@@ -119,26 +116,18 @@ impl Senders {
     }
 
     pub(super) fn add(&mut self, source: Option<&Source>, position: u64, amount: Amount) {
-        let number = number(source);
-        let account = if let Some(account) = self.accounts.get_mut(&number) {
-            account
-        } else {
-            if self.accounts.len() > 2 * self.active + SPARE {
-                self.accounts
-                    .retain(|_, account| !account.positions.is_empty());
-                self.connections.retain(|_, connections| *connections > 0);
+        let account = match self.accounts.entry(number(source)) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let sender = sender(source);
+                *self.connections.entry(sender).or_default() += 1;
+                entry.insert(Account {
+                    sender,
+                    ..Account::default()
+                })
             }
-            self.accounts.entry(number).or_default()
         };
-        if account.positions.is_empty() {
-            account.sender = sender(source);
-            let connections = self.connections.entry(account.sender).or_default();
-            self.divisor += usize::from(*connections == 0);
-            *connections += 1;
-            self.active += 1;
-        }
         account.waiting += amount;
-        self.total += amount;
         // The chunk is nearly always the newest chunk of its connection. It is older if it returns to the queue after a
         // connection has died, or if it comes from another queue.
         match account.positions.back() {
@@ -151,10 +140,10 @@ impl Senders {
     }
 
     pub(super) fn remove(&mut self, source: Option<&Source>, position: u64, amount: Amount) {
-        self.total -= amount;
-        let Some(account) = self.accounts.get_mut(&number(source)) else {
+        let Entry::Occupied(mut entry) = self.accounts.entry(number(source)) else {
             return;
         };
+        let account = entry.get_mut();
         account.waiting -= amount;
         if account.positions.front() == Some(&position) {
             account.positions.pop_front();
@@ -164,25 +153,21 @@ impl Senders {
             account.positions.remove(index);
         }
         if account.positions.is_empty() {
-            account.positions.shrink_to(SPARE_POSITIONS);
-            self.active -= 1;
-            if let Some(connections) = self.connections.get_mut(&account.sender) {
-                *connections -= 1;
-                self.divisor -= usize::from(*connections == 0);
+            let sender = entry.remove().sender;
+            if let Entry::Occupied(mut connections) = self.connections.entry(sender) {
+                *connections.get_mut() -= 1;
+                if *connections.get() == 0 {
+                    connections.remove();
+                }
             }
         }
     }
 
     /// Subtracts the part of a chunk that was dropped. The rest of the chunk keeps its position.
     pub(super) fn shrink(&mut self, source: Option<&Source>, amount: Amount) {
-        self.total -= amount;
         if let Some(account) = self.accounts.get_mut(&number(source)) {
             account.waiting -= amount;
         }
-    }
-
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
     }
 }
 

@@ -123,6 +123,9 @@ impl Contents {
         left_out: &LeftOut,
         frames: usize,
     ) -> VecDeque<Held> {
+        if left_out.is_empty() {
+            return split_to(held, frames);
+        }
         let (mut written, mut rest, mut place) = (VecDeque::new(), frames, 0);
         for (at, reason) in left_out.each() {
             let before = (at - place).min(rest);
@@ -249,17 +252,17 @@ pub(super) fn oldest(held: &VecDeque<Held>, number: u64) -> Option<(Instant, u64
 
 /// Splits off the first `frames` frames of `held`. Splits off all frames if there are fewer.
 pub(super) fn split_to(held: &mut VecDeque<Held>, mut frames: usize) -> VecDeque<Held> {
-    let mut taken = VecDeque::new();
-    while frames > 0 {
-        let Some(mut first) = held.pop_front() else {
-            break;
-        };
-        let part = first.split_to(frames);
-        if !first.chunk.is_empty() {
-            held.push_front(first);
-        }
-        frames -= part.chunk.len();
-        taken.push_back(part);
+    let chunks = held.iter().take_while(|held| {
+        let rest = frames.checked_sub(held.chunk.len());
+        frames = rest.unwrap_or(frames);
+        rest.is_some()
+    });
+    let chunks = chunks.count();
+    let rest = held.split_off(chunks);
+    let mut taken = std::mem::replace(held, rest);
+    if frames > 0 {
+        let part = held.front_mut().map(|first| first.split_to(frames));
+        taken.extend(part);
     }
     taken
 }

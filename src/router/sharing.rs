@@ -12,13 +12,15 @@ impl Contents {
     pub(super) fn room(&self, bounds: Bounds) -> Amount {
         bounds
             .held
-            .without(self.in_memory().without(self.senders.total))
+            .without(self.in_memory().without(self.waiting.amount()))
     }
 
     /// Returns the free room: the bounds minus the frames in memory. Frames that returned unconfirmed take no room from
     /// new frames, because they had already left the queue.
     pub(super) fn free(&self, bounds: Bounds) -> Amount {
-        bounds.held.without(self.in_memory().without(self.returned))
+        bounds
+            .held
+            .without(self.in_memory().without(self.waiting.returned()))
     }
 
     /// Returns the frames in memory that count against the bounds. Unconfirmed frames do not count: the connection
@@ -43,7 +45,7 @@ impl Contents {
             frames: to_usize(self.ledger.in_flight),
             bytes: self
                 .bounded_bytes()
-                .saturating_sub(self.senders.total.bytes + spooled.bytes),
+                .saturating_sub(self.waiting.amount().bytes + spooled.bytes),
         }
     }
 
@@ -62,9 +64,11 @@ impl Contents {
     /// shares together do not exceed the room.
     pub(super) fn make_room(&mut self, chunk: &Chunk, free: usize, bounds: Bounds) -> usize {
         let source = chunk.source();
-        let division = self.senders.divide(self.room(bounds), source);
-        let share = self.senders.share(division, source);
-        let entitled = share.without(self.senders.waiting(source)).room_for(chunk);
+        let room = self.room(bounds);
+        let senders = self.waiting.senders();
+        let division = senders.divide(room, source);
+        let share = senders.share(division, source);
+        let entitled = share.without(senders.waiting(source)).room_for(chunk);
         if entitled <= free {
             return free;
         }
@@ -76,7 +80,8 @@ impl Contents {
                 return entitled;
             };
             let made_way = self
-                .senders
+                .waiting
+                .senders()
                 .furthest_above(division, dimension)
                 .is_some_and(|excess| {
                     let size = lacking.along(dimension).min(excess.size);
@@ -93,32 +98,21 @@ impl Contents {
     /// than `excess`. Returns false if no chunk waits at this position. The caller must end its loop in that case,
     /// because another call would drop nothing either.
     fn cut_back(&mut self, position: u64, excess: Amount, reason: DropReason) -> bool {
-        let Some(mut held) = self.waiting.remove(&position) else {
+        let Some(held) = self.waiting.get(position) else {
             debug_assert!(false, "an account names a chunk that does not wait");
             return false;
         };
-        let before = held.amount();
-        if held.written_before {
-            self.returned -= before;
-        }
+        let chunk = held.chunk.clone();
         let keep = held.kept_without(excess);
         let gone = if keep == 0 {
-            self.senders.remove(held.chunk.source(), position, before);
-            before
+            let gone = self.waiting.remove(position);
+            gone.map_or_else(Amount::default, |gone| gone.amount())
         } else {
-            let gone = held.truncate(keep);
-            self.senders.shrink(held.chunk.source(), gone);
-            gone
+            self.waiting.truncate(position, keep)
         };
         self.ledger.queued -= gone.frames as u64;
         self.ledger.held_bytes -= gone.bytes as u64;
-        self.lose(&held.chunk, gone.frames, reason);
-        if keep > 0 {
-            if held.written_before {
-                self.returned += held.amount();
-            }
-            self.waiting.insert(position, held);
-        }
+        self.lose(&chunk, gone.frames, reason);
         true
     }
 
@@ -133,11 +127,14 @@ impl Contents {
         {
             bytes = bytes.saturating_sub(amount.bytes);
         }
-        let before = self.senders.total;
+        let before = self.waiting.amount();
         let left = before.without(Dimension::Bytes.amount(bytes));
-        let division = self.senders.divide_as_it_is(left);
-        while before.without(self.senders.total).bytes < bytes
-            && let Some(excess) = self.senders.furthest_above(division, Dimension::Bytes)
+        let division = self.waiting.senders().divide_as_it_is(left);
+        while before.without(self.waiting.amount()).bytes < bytes
+            && let Some(excess) = self
+                .waiting
+                .senders()
+                .furthest_above(division, Dimension::Bytes)
         {
             // Always drops the whole chunk, because any part of a chunk keeps the whole buffer of the chunk in memory.
             let all = Dimension::Bytes.amount(before.bytes);

@@ -125,6 +125,37 @@ fn many_connections_of_a_sender_get_no_more_than_one() {
 }
 
 #[test]
+fn a_queue_with_many_chunks_knows_their_senders() {
+    let queue = queue(5000, 1 << 30);
+    let (loud, quiet) = (source("loud"), source("quiet"));
+    let push = |source: &Source, frames: std::ops::Range<u32>| {
+        for number in frames {
+            queue.push(&chunk(source, number, 1, 4));
+        }
+        assert!(queue.lock().waiting.is_consistent());
+    };
+    push(&quiet, 0..5);
+    push(&loud, 10..4500);
+    drop(take(&queue).expect("a batch"));
+    assert!(queue.lock().waiting.is_consistent());
+    // The queue becomes full here.
+    push(&loud, 4500..6000);
+    push(&quiet, 6000..6010);
+    let losses = queue.losses();
+    assert_eq!((losses.of(&loud), losses.of(&quiet)), (1005, 0));
+    // This batch does not return.
+    let taken = take(&queue).expect("a batch");
+    let frames = numbers(&taken).len();
+    taken.settle(Progress {
+        frames,
+        ..Progress::default()
+    });
+    assert!(queue.lock().waiting.is_consistent());
+    assert_eq!(frames + take_all(&queue).len(), 5000);
+    assert!(queue.lock().waiting.is_consistent());
+}
+
+#[test]
 fn the_sender_that_holds_most_is_evicted_however_many_connections_it_has() {
     let queue = queue(1000, 1 << 20);
     let quiet = source("192.0.2.2:1");
@@ -279,6 +310,7 @@ proptest! {
         let (mut next, mut pushed) = (0, 0);
         let mut before = (Ledger::default(), Losses::default());
         for step in steps {
+            prop_assert!(queue.lock().waiting.is_consistent());
             match step {
                 Step::Push { sender, frames, size } => {
                     pushed += 1;

@@ -44,7 +44,7 @@ impl Contents {
         if is_direct {
             return self.spooled.as_mut()?.direct.begin_write(position);
         }
-        let held = self.pop_waiting(position)?;
+        let held = self.waiting.remove(position)?;
         self.spooled.as_mut()?.writing += held.amount();
         Some(held)
     }

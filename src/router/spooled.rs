@@ -198,7 +198,7 @@ impl Contents {
     /// Returns the oldest chunk that the consumer may take. With a spool, the consumer takes only chunks that are on
     /// the disk, unless the disk fails or the consumer takes frames [directly](super::direct).
     pub(super) fn first(&self) -> Option<&Held> {
-        let waiting = self.waiting.first_key_value().map(|(_, held)| held);
+        let waiting = self.waiting.first();
         let Some(spooled) = &self.spooled else {
             return waiting;
         };
@@ -218,11 +218,14 @@ impl Contents {
 
     /// Takes the [first](Self::first) chunk out of the queue.
     pub(super) fn pop_first(&mut self) -> Option<Held> {
+        if self.spooled.is_none() {
+            return self.waiting.pop_first();
+        }
         let (position, is_spooled) = self.first().map(|it| (it.position, it.number.is_some()))?;
         if is_spooled {
             return self.spooled.as_mut()?.pop_ready();
         }
-        self.pop_waiting(position)
+        self.waiting.remove(position)
     }
 
     /// Notes that the consumer took `held` out of the queue.
@@ -244,16 +247,6 @@ impl Contents {
             spooled.written_to = spooled.written_to.max(held.end());
             spooled.taken_to = spooled.taken_to.max(held.end());
         }
-    }
-
-    pub(super) fn pop_waiting(&mut self, position: u64) -> Option<Held> {
-        let held = self.waiting.remove(&position)?;
-        self.senders
-            .remove(held.chunk.source(), position, held.amount());
-        if held.written_before {
-            self.returned -= held.amount();
-        }
-        Some(held)
     }
 
     /// Frees memory for `chunk`: removes ready chunks from memory, the newest first, until it fits.

@@ -140,7 +140,7 @@ impl Contents {
         let spooled = self.spooled.as_ref();
         let is_steady = spooled.is_some_and(|it| it.direct.watch.is_steady);
         let held = self.bounds().held;
-        let room = held.without(self.senders.total);
+        let room = held.without(self.waiting.amount());
         let least = held / if is_steady { 4 } else { 2 };
         room.frames < least.frames || room.bytes < least.bytes
     }
