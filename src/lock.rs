@@ -6,8 +6,8 @@ use std::sync::{self, MutexGuard, PoisonError};
 
 /// A mutex that stays usable after a thread has panicked while it held the lock.
 ///
-/// The data behind such a lock is valid after every step of a change. So other threads can use it even if a panic
-/// interrupts a change: a bug in one connection or one log line must not end the router.
+/// The data behind such a lock stays safe to use if a panic interrupts a change, although the change may be incomplete.
+/// So a bug in one connection or one log line does not end the router.
 #[derive(Debug, Default)]
 pub(crate) struct Mutex<T>(sync::Mutex<T>);
 

@@ -55,7 +55,8 @@ struct Parts<'a> {
     sent: usize,
 }
 
-/// The length of the longest response that is read. A response with 16,384 partitions of three replicas needs about 750 KB.
+/// The length of the longest response that is read. A response with 16,384 partitions of three replicas has
+/// 819 KB.
 pub(super) const LONGEST_RESPONSE: usize = 1 << 20;
 
 /// The memory of the buffers that are kept for the batches of the next request. It is enough for most requests. A request

@@ -41,7 +41,8 @@ macro_rules! codes {
             pub(super) fn meaning(self) -> Meaning {
                 match self {
                     $(Self::$name => Meaning::$meaning,)*
-                    _ => Meaning::Denied,
+                    // One partition may have the problem alone, so the others get batches.
+                    _ => Meaning::Later,
                 }
             }
 
@@ -130,7 +131,7 @@ mod tests {
         let large = ErrorCode::MESSAGE_TOO_LARGE;
         insta::assert_snapshot!(large, @"MESSAGE_TOO_LARGE; raise `max.message.bytes` of the topic");
         insta::assert_snapshot!(ErrorCode(1234), @"error 1234; see the broker's log");
-        assert_eq!(ErrorCode(1234).meaning(), Meaning::Denied);
+        assert_eq!(ErrorCode(1234).meaning(), Meaning::Later);
         assert_eq!(ErrorCode(46).meaning(), Meaning::Stored);
     }
 }

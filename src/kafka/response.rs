@@ -184,9 +184,15 @@ pub(super) fn metadata(bytes: &[u8], topic: &str) -> Result<Metadata, Error> {
     let _cluster = reader.nullable_string()?;
     let _controller = reader.i32()?;
     let mut found = Err(Error::NoTopic);
+    // Each entry of the topic can make a long list, so there must be only one.
+    let mut is_first = true;
     reader.each(|reader| {
         let code = reader.i16()?;
         let is_it = reader.string()? == topic;
+        if is_it && !is_first {
+            return Err(Error::OutOfPlace);
+        }
+        is_first &= !is_it;
         let _is_internal = reader.boolean()?;
         let (mut leaders, mut epochs) = (Vec::new(), Vec::new());
         reader.each(|reader| {

@@ -350,6 +350,13 @@ fn a_topic_without_partitions_or_with_an_error_is_an_error() {
     let code = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
     let error = read(topic_of("dns", Vec::new()).with_error_code(code.0)).expect_err("unknown");
     assert_eq!(error.code(), Some(code));
+    // A topic that is listed twice would need twice the memory.
+    let response = MetadataResponse::default().with_topics(vec![
+        topic_of("dns", vec![partition(0, Some(4))]),
+        topic_of("dns", vec![partition(1, Some(4))]),
+    ]);
+    let twice = response::metadata(&body(&response, request::METADATA), "dns");
+    assert!(matches!(twice, Err(Error::OutOfPlace)), "{twice:?}");
     // Impossible numbers of partitions are ignored. The numbers in between have no leader.
     let odd = [-1, i32::MIN, i32::MAX, 16 << 10, 2].map(|index| partition(index, Some(4)));
     let metadata = read(topic_of("dns", odd.to_vec())).expect("metadata");

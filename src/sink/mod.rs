@@ -10,8 +10,7 @@
 //!
 //! Each request of the driver is an [`Outgoing`]: either a [`Shipment`] of frames to write, or the end of the stream.
 //! The connection reports to the queue which frames of the shipment were written. While the sink is down, `poll_ready`
-//! of the stack is pending. It would fail after a permanent error, but no layer has permanent errors at present. Every
-//! wait for the collector has a deadline.
+//! of the stack is pending. The stack never fails, because it reconnects after each error. Every wait for the collector has a deadline.
 //!
 //! The stack reports events to the module `health`, which counts them and writes the log lines.
 

@@ -37,6 +37,12 @@ impl Producer {
                 next = next.or(Some(index));
                 continue;
             }
+            let front = partition.waiting.front();
+            let more = front.map_or(0, |batch| batch.records.size());
+            if size + more > most && !batches.is_empty() {
+                next = next.or(Some(index));
+                break;
+            }
             let Some(mut batch) = partition.waiting.pop_front() else {
                 continue;
             };
@@ -49,11 +55,11 @@ impl Producer {
                 batch.stamp = Some(Stamp { producer, sequence });
                 partition.sequence = sequence_after(sequence, batch.records.count());
             }
-            size += batch.records.size();
+            size += more;
             partition.expected = batch.records.size();
             partition.is_in_flight = true;
             batches.push((index, batch));
-            if size >= most || is_alone {
+            if is_alone {
                 next = next.or(Some(index + 1));
                 break;
             }

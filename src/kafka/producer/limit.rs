@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The size at which a batch is full. It follows the limit of the topic, which brokers do not tell: a batch that is too
-/// large makes it smaller, and after some minutes, a new batch makes it larger again. The size of a request is limited in
-/// the same way, because a broker closes the connection if a request is larger than `socket.request.max.bytes`.
+/// The size at which a batch or a request is full.
 ///
-/// Without this memory, each batch for a topic with a low limit would be refused and divided several times.
+/// The size of a batch follows the limit of the topic, which brokers do not report: a batch that is too large makes it
+/// smaller, and after some minutes, a new batch makes it larger again. Without this memory, each batch for a topic with a
+/// low limit would be refused and divided several times.
+///
+/// The size of a request is limited in the same way, because a broker closes the connection if a request is larger than
+/// `socket.request.max.bytes`.
 #[derive(Debug)]
 pub(super) struct Limit {
     bytes: usize,

@@ -101,7 +101,7 @@ impl Producer {
     }
 
     /// Makes requests smaller if the broker hangs up on them again and again. A single request without an answer proves
-    /// nothing, because brokers restart. A request that is not larger than a batch is never too large.
+    /// nothing, because brokers restart. A request that is not larger than a batch does not get smaller.
     fn shrink_requests(&mut self, shipped: &Shipped, now: Instant) {
         let batches = &shipped.batches;
         let mut partitions = batches.iter().map(|(index, _)| self.partitions.get(*index));

@@ -473,6 +473,30 @@ async fn a_request_on_which_brokers_hang_up_gets_smaller() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_is_not_larger_than_its_limit() {
+    const PARTITIONS: usize = 30;
+    let mut producer = producer(PARTITIONS);
+    let value = vec![b'x'; 200 << 10];
+    for key in keys(PARTITIONS) {
+        append(&mut producer, Some(&key), &value, 0);
+    }
+    let later = Instant::now() + producer.settings.linger;
+    let mut partitions = BTreeSet::new();
+    while let Some(shipped) = producer.collect(LEADER, later) {
+        let sizes = shipped
+            .batches
+            .iter()
+            .map(|(_, batch)| batch.records.size());
+        let size: usize = sizes.sum();
+        assert!(size <= REQUEST_BYTES, "{size} bytes");
+        partitions.extend(shipped.batches.iter().map(|(index, _)| *index));
+        let stored = answer(&shipped, |_| ErrorCode::NONE);
+        producer.settle(shipped, Some(&stored), later, &mut Vec::new());
+    }
+    assert_eq!(partitions.len(), PARTITIONS);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_batch_that_ends_each_connection_is_sent_alone_and_does_not_hold_up_others() {
     const BAD: usize = 1;
     let mut producer = producer(4);

@@ -62,7 +62,7 @@ impl Condition {
         matches!(self.state, State::Down)
     }
 
-    /// Returns whether a partition has got no frames for longer than it can take to move a leader.
+    /// Returns whether an obstacle has lasted longer than [`GRACE`].
     pub(super) fn is_outage(&self) -> bool {
         self.outage.is_some_and(|since| since.elapsed() >= GRACE)
     }

@@ -40,6 +40,7 @@ pub(crate) enum KafkaWrite {
 /// The wait for the last confirmations.
 ///
 /// It ends at the latest when the sink is aborted, which is at the deadline of the drain, also if a reload changes the sink.
+/// It ends earlier if the link is lost.
 /// A shorter wait would store frames twice without need: while a broker is replaced by another one, there is no
 /// confirmation for more than ten seconds.
 #[derive(Debug)]

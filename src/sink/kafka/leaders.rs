@@ -30,8 +30,8 @@ pub(super) enum Connection {
     Connecting,
     Open {
         since: Instant,
-        /// True if the broker has answered a batch, or if there is no reason to doubt that it will. A broker that takes
-        /// connections and answers no batch must not look as if it worked whenever there is a new connection to it.
+        /// True if the broker has answered a batch, or if there is no reason to doubt that it will. Without this flag, a
+        /// broker that accepts connections but never answers would look healthy after each connect.
         is_proven: bool,
     },
 }
@@ -124,10 +124,44 @@ impl Leader {
         matches!(self.connection, Connection::Open { .. })
     }
 
-    pub(super) fn is_proven(&self) -> bool {
+    /// Returns whether there is a connection, and no reason to doubt that the broker answers batches on it. `has_sent` is
+    /// true if a batch was sent to this broker and has no answer yet.
+    ///
+    /// A broker that is not proven may have become free of doubt: another leader may have answered the batch that was the
+    /// reason for the doubt.
+    pub(super) fn works(&self, has_sent: bool) -> bool {
         match self.connection {
-            Connection::Open { is_proven, .. } => is_proven,
+            Connection::Open { is_proven, since } => {
+                let is_trusted = !self.is_suspect || since.elapsed() >= STEADY;
+                is_proven || (is_trusted && !has_sent)
+            }
             _ => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{health::Stage, sink::ConnectCause};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_in_doubt_works_again_when_it_has_no_batch() {
+        let mut leaders = Leaders::default();
+        let works =
+            |leaders: &Leaders, has_sent| leaders.get(1).is_some_and(|it| it.works(has_sent));
+        leaders.open(1, true);
+        assert!(!works(&leaders, true));
+        // Another leader has answered the batch.
+        assert!(works(&leaders, false));
+        let failure = ConnectError::new(Stage::Handshake, "", ConnectCause::Timeout(STEADY));
+        leaders.lose(1, failure, true);
+        assert!(!works(&leaders, false));
+        leaders.open(1, false);
+        assert!(!works(&leaders, false));
+        tokio::time::advance(STEADY).await;
+        assert!(works(&leaders, false) && !works(&leaders, true));
+        leaders.prove(1);
+        assert!(works(&leaders, true));
     }
 }

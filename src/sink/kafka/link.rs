@@ -48,7 +48,8 @@ pub(super) struct Link {
     /// The leaders to connect to, and the attempts to connect.
     missing: Vec<i32>,
     connecting: JoinSet<(i32, Result<Broker<Stream>, ConnectError>)>,
-    /// True from the start of a lookup until there is a connection to all leaders that it has found, or none can be made.
+    /// True from the start of a lookup until there is a connection to all leaders that it has found, or until all attempts
+    /// to connect have failed.
     is_round: bool,
     /// The tasks that write to the leaders.
     pub(super) tasks: JoinSet<Ended>,
@@ -236,7 +237,7 @@ impl Link {
         let is_suspect = !is_routine && !ended.has_answered;
         self.leaders.lose(id, failure, is_suspect);
         if self.condition.is_opening()
-            && !self.has_leader(Leader::is_proven)
+            && !self.has_working_leader()
             && let Some(Obstacle { error, .. }) = self.obstacle()
         {
             return Err(Stop::Lost(Box::new(error)));
@@ -286,7 +287,7 @@ impl Link {
         let needs_lookup = obstacle.as_ref().is_some_and(|it| it.needs_lookup);
         if self.is_round && self.lookup.is_empty() && self.connecting.is_empty() {
             self.is_round = false;
-            if !self.has_leader(Leader::is_open)
+            if !self.has_connection()
                 && let Some(obstacle) = obstacle
             {
                 // The delays between further attempts are then those of all sinks.
@@ -352,14 +353,27 @@ impl Link {
     /// for long enough.
     fn can_open(&self) -> bool {
         let is_complete = !self.is_round || self.condition.is_in_order();
-        (is_complete || self.condition.is_outage()) && self.has_leader(Leader::is_proven)
+        (is_complete || self.condition.is_outage()) && self.has_working_leader()
     }
 
-    /// Returns whether a leader of a partition satisfies `condition`.
-    fn has_leader(&self, condition: impl Fn(&Leader) -> bool) -> bool {
-        let wanted = self.session().read(Producer::leaders);
-        let known = |id: &i32| self.leaders.get(*id);
-        wanted.iter().filter_map(known).any(condition)
+    /// Returns whether there is a connection to the leader of a partition.
+    fn has_connection(&self) -> bool {
+        self.has_leader(|leader, _| leader.is_open())
+    }
+
+    /// Returns whether the leader of a partition [works](Leader::works).
+    fn has_working_leader(&self) -> bool {
+        self.has_leader(Leader::works)
+    }
+
+    /// Returns whether a leader of a partition satisfies `condition`, which also gets whether a batch was sent to this
+    /// leader and has no answer yet.
+    fn has_leader(&self, condition: impl Fn(&Leader, bool) -> bool) -> bool {
+        self.session().read(|producer| {
+            let wanted = producer.leaders().into_iter();
+            let mut known = wanted.filter_map(|id| Some((id, self.leaders.get(id)?)));
+            known.any(|(id, leader)| condition(leader, producer.has_sent(id)))
+        })
     }
 
     /// Returns the reason why a partition gets no frames. `None` if all partitions get frames.

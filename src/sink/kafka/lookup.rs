@@ -153,6 +153,10 @@ impl Schedule {
 
     /// Starts a lookup. Without another reason, the next one follows after [`METADATA_AGE`].
     pub(super) fn start(&mut self) {
+        if !self.is_early {
+            // Nothing has changed for a long time, so the next change begins with short delays.
+            self.backoff.reset();
+        }
         self.last = Instant::now();
         self.next = self.last + METADATA_AGE;
         self.is_early = false;
@@ -180,5 +184,27 @@ impl Schedule {
     fn plan(&mut self, delay: Duration) {
         self.is_early = true;
         self.next = self.next.min(Instant::now() + delay);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_that_moves_after_a_routine_lookup_is_looked_up_soon() {
+        let mut schedule = Schedule::new();
+        schedule.start();
+        // In an outage, the delays become long.
+        for _ in 0..20 {
+            schedule.retry(Duration::ZERO);
+            tokio::time::sleep_until(schedule.next()).await;
+            schedule.start();
+        }
+        tokio::time::sleep_until(schedule.next()).await;
+        schedule.start();
+        schedule.hasten(true);
+        let delay = schedule.next() - Instant::now();
+        assert!(delay <= Duration::from_millis(100), "{delay:?}");
     }
 }

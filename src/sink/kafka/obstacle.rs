@@ -6,12 +6,12 @@ use super::{
     Kafka, KafkaError, Session,
     condition::GRACE,
     error::Subject,
-    leaders::{Connection, Leader, Leaders},
+    leaders::{Leader, Leaders},
     lookup::refused,
 };
 use crate::{
     kafka::{Error, Failing, Node, PartitionState, Producer},
-    sink::{ConnectCause, ConnectError, STEADY},
+    sink::{ConnectCause, ConnectError},
 };
 
 /// The reason why a partition gets no frames.
@@ -129,11 +129,8 @@ impl View<'_> {
         if state.cuts > 0 && failure.is_none_or(|it| is_cut(it)) {
             return Some(OfPartition::Suspect(id, state.cuts));
         }
-        if let Some(Connection::Open { since, is_proven }) = leader.map(|it| &it.connection) {
-            let is_steady = since.elapsed() >= STEADY;
-            // The batch that was the reason for the doubt may have got its answer, or another leader.
-            let is_trusted = is_steady || !leader.is_some_and(|it| it.is_suspect);
-            return if *is_proven || (is_trusted && !producer.has_sent(id)) {
+        if let Some(leader) = leader.filter(|it| it.is_open()) {
+            return if leader.works(producer.has_sent(id)) {
                 // A short delay is no reason: brokers need a moment to notice that they are the leader.
                 let failing = state.failing.filter(|(since, _)| since.elapsed() >= GRACE);
                 failing.map(|failing| OfPartition::NotStored(id, failing))

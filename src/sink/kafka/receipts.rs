@@ -1,6 +1,6 @@
 //! The frames that were made into records and are not confirmed yet.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 
 use crate::{
     frame_stream::Chunk,
@@ -12,9 +12,10 @@ use crate::{
 /// is the ticket of its records.
 #[derive(Debug, Default)]
 pub(super) struct Receipts {
-    /// The ticket of the first receipt.
-    first: u64,
-    open: VecDeque<Receipt>,
+    next_ticket: u64,
+    /// The receipts with frames that are not done, by ticket. The broker of one partition can be away for long, while
+    /// others confirm all later receipts.
+    open: BTreeMap<u64, Receipt>,
     /// The memory of all frames, in bytes.
     memory: u64,
     /// The tickets of the receipts that have new fates. The buffer is used again.
@@ -57,7 +58,7 @@ const MEMORY_OF_FRAME: usize = size_of::<Fate>() + size_of::<u32>();
 impl Receipts {
     /// Returns the ticket of the next shipment.
     pub(super) fn next_ticket(&self) -> u64 {
-        self.first + self.open.len() as u64
+        self.next_ticket
     }
 
     /// Adds the frames of a shipment under the [next ticket](Self::next_ticket). `chunks` begins with these frames.
@@ -70,14 +71,16 @@ impl Receipts {
         let sizes: Vec<_> = each.map(size_on_wire).collect();
         let memory = written.memory() + (frames * MEMORY_OF_FRAME) as u64;
         self.memory += memory;
-        self.open.push_back(Receipt {
+        let receipt = Receipt {
             written,
             fates: vec![Fate::Unknown; sizes.len()],
             sizes,
             resent: 0,
             done: 0,
             memory,
-        });
+        };
+        self.open.insert(self.next_ticket, receipt);
+        self.next_ticket += 1;
     }
 
     /// Returns the memory of all frames, in bytes.
@@ -94,7 +97,7 @@ impl Receipts {
                 Outcome::Refused(span) => (span, Fate::Refused),
                 Outcome::Resent(span) => (span, Fate::Resent),
             };
-            let Some(receipt) = self.receipt(span.ticket) else {
+            let Some(receipt) = self.open.get_mut(&span.ticket) else {
                 continue;
             };
             receipt.mark(span, fate);
@@ -104,39 +107,33 @@ impl Receipts {
         }
         let mut touched = std::mem::take(&mut self.touched);
         for ticket in touched.drain(..) {
-            if let Some(receipt) = self.receipt(ticket) {
-                receipt.settle();
+            let Some(receipt) = self.open.get_mut(&ticket) else {
+                continue;
+            };
+            receipt.settle();
+            if receipt.is_done() {
+                self.memory -= receipt.memory;
+                self.open.remove(&ticket);
             }
         }
         self.touched = touched;
-        while self.open.front().is_some_and(Receipt::is_done) {
-            let first = self.open.pop_front();
-            self.memory -= first.map_or(0, |it| it.memory);
-            self.first += 1;
-        }
-    }
-
-    fn receipt(&mut self, ticket: u64) -> Option<&mut Receipt> {
-        let index = ticket.checked_sub(self.first)?;
-        self.open.get_mut(usize::try_from(index).ok()?)
     }
 
     /// Records that these records were never sent, and the sink ends.
     pub(super) fn mark_unsent(&mut self, span: Span) {
-        if let Some(receipt) = self.receipt(span.ticket) {
+        if let Some(receipt) = self.open.get_mut(&span.ticket) {
             receipt.mark(span, Fate::Unsent);
         }
     }
 
     /// Returns whether the queue of the frames is closed, so that no more frames will come.
     pub(super) fn is_closing(&self) -> bool {
-        let first = self.open.front();
+        let first = self.open.values().next();
         first.is_some_and(|first| first.written.is_closing())
     }
 
     /// Puts all unconfirmed frames back into the queue.
     pub(super) fn give_up(&mut self) {
-        self.first += self.open.len() as u64;
         self.memory = 0;
         self.open.clear();
     }

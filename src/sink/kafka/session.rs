@@ -49,8 +49,10 @@ struct State {
     waiting: Option<Waker>,
     /// The memory of the batches, as a part of the router's memory. `None` before the first frames.
     reserved: Option<Reservation>,
-    /// True while batches do not wait for more records.
+    /// True while batches do not wait for more records, because the stream ends or the connection is replaced.
     is_flushing: bool,
+    /// True while there is no room for more frames. Batches then do not wait for more records either.
+    is_short: bool,
     /// A buffer that is reused.
     outcomes: Vec<Outcome>,
 }
@@ -98,6 +100,7 @@ impl Session {
                 waiting: None,
                 reserved: None,
                 is_flushing: false,
+                is_short: false,
                 outcomes: Vec::new(),
             }),
             key,
@@ -164,7 +167,13 @@ impl Session {
             state.flush(true);
         }
         let bound = state.bound();
-        state.memory() + SHIPMENT.min(bound / PARTS_FOR_SHIPMENT) <= bound
+        let has_room = state.memory() + SHIPMENT.min(bound / PARTS_FOR_SHIPMENT) <= bound;
+        // With many partitions and a long `linger`, the memory can be used up before any batch is full or due.
+        if state.is_short == has_room {
+            state.is_short = !has_room;
+            state.set_flush();
+        }
+        has_room
     }
 
     /// Returns whether all frames are confirmed or refused. Wakes the task of `cx` when this may have changed.
@@ -324,7 +333,11 @@ impl State {
 
     fn flush(&mut self, on: bool) {
         self.is_flushing = on;
-        self.producer.flush(on);
+        self.set_flush();
+    }
+
+    fn set_flush(&mut self) {
+        self.producer.flush(self.is_flushing || self.is_short);
         self.notify_all();
     }
 

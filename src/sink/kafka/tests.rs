@@ -190,6 +190,33 @@ fn is_notified(signal: &Notify) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_leader_that_never_answers_does_not_stop_the_others() {
+    let session = session(Duration::ZERO, &[1]);
+    let signals = [session.reach(1), session.reach(2)];
+    let cx = Context::from_waker(Waker::noop());
+    let (shipment, queue) = Shipment::of(&[chunk(2)]);
+    session.ship(shipment);
+    let unanswered = session.collect(1).expect("a batch");
+    // The partition of broker 2 is new. Broker 1 has gone away.
+    session.set_leaders(&led_by(&[1, 2]));
+    session.lose(1, &signals[0]);
+    drop(unanswered);
+    // These shipments have much more memory than a session may use at a time.
+    let mut memory = 0;
+    while memory < 2 * super::session::BYTES {
+        let (shipment, queue) = Shipment::of(&[chunk_of_clients(0..500)]);
+        memory += queue.ledger().held_bytes;
+        session.ship(shipment);
+        let flight = session.collect(2).expect("a batch");
+        flight.settle(&Produced::of(1, ErrorCode::NONE));
+        assert_eq!(queue.ledger().delivered, 500);
+        assert!(session.poll_room(&cx));
+        assert!(session.memory() < 1 << 20, "{} bytes", session.memory());
+    }
+    assert_eq!(queue.ledger().unconfirmed, 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_broker_that_forgets_the_producer_makes_no_progress() {
     let session = session(Duration::ZERO, &[1]);
     let (shipment, queue) = Shipment::of(&[chunk(2)]);
@@ -267,6 +294,27 @@ async fn a_higher_memory_limit_counts_before_the_next_frames() {
     assert!(!queues.is_empty());
     memory.set_limit(1 << 30);
     assert!(session.poll_room(&cx));
+}
+
+#[tokio::test(start_paused = true)]
+async fn batches_do_not_wait_for_linger_while_there_is_no_room() {
+    let session = session_of(RecordKey::Client, 1000, Duration::from_secs(3600));
+    session.reach(1);
+    let cx = Context::from_waker(Waker::noop());
+    let mut queues = Vec::new();
+    while session.poll_room(&cx) {
+        assert!(session.collect(1).is_err(), "linger is an hour");
+        let (shipment, queue) = Shipment::of(&[chunk_of_clients(0..500)]);
+        session.ship(shipment);
+        queues.push(queue);
+    }
+    let flight = session.collect(1).expect("a batch of each partition");
+    assert!(flight.shipped.is_some());
+    session.give_up();
+    assert!(session.poll_room(&cx));
+    let (shipment, _queue) = Shipment::of(&[chunk_of_clients(0..500)]);
+    session.ship(shipment);
+    assert!(session.collect(1).is_err(), "there is room again");
 }
 
 /// Takes all frames of the queue, and ships them.
