@@ -251,7 +251,9 @@ fn the_page_about_kafka_has_the_limits_of_its_sinks() {
     let of = Constants::read();
     let mut page = Document::read("docs/kafka.md");
     let batch = of.size("src/kafka/producer/mod.rs", "BATCH_BYTES");
-    page.says(format!("A batch leaves when it has {batch}, or after"));
+    page.says(format!(
+        "A batch leaves when it is nearly full ({batch}), or"
+    ));
     let grow = of.time("src/kafka/producer/limit.rs", "GROW_AFTER");
     page.says(format!("It tries a larger one {grow} later"));
     let ahead = of.time("src/sink/kafka/records.rs", "AHEAD_AT_MOST");
@@ -265,11 +267,11 @@ fn the_page_about_kafka_has_the_limits_of_its_sinks() {
     page.says(format!("it is at most 1/{part} of the limit"));
     let age = of.time("src/sink/kafka/lookup.rs", "METADATA_AGE");
     page.says(format!("tapfan uses them after at most {age}"));
-    page.says(format!(
-        "When {memory} of frames wait, the sink takes no more"
-    ));
+    page.says(format!("When they use {memory}, the sink takes no more"));
     let grace = of.time("src/sink/kafka/condition.rs", "GRACE");
-    page.says(format!("has had no such leader for {grace}, the state"));
+    page.says(format!(
+        "has had no connected leader for {grace}, the state"
+    ));
     page.check();
 
     let descriptors = |name| of.count("src/sink/descriptors.rs", name);

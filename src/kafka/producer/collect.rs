@@ -33,15 +33,11 @@ impl Producer {
                 continue;
             }
             let is_alone = partition.is_suspect();
-            if is_alone && !batches.is_empty() {
-                next = next.or(Some(index));
-                continue;
-            }
             let front = partition.waiting.front();
             let more = front.map_or(0, |batch| batch.records.size());
-            if size + more > most && !batches.is_empty() {
+            if !batches.is_empty() && (is_alone || size + more > most) {
                 next = next.or(Some(index));
-                break;
+                continue;
             }
             let Some(mut batch) = partition.waiting.pop_front() else {
                 continue;

@@ -287,7 +287,7 @@ impl Link {
         let needs_lookup = obstacle.as_ref().is_some_and(|it| it.needs_lookup);
         if self.is_round && self.lookup.is_empty() && self.connecting.is_empty() {
             self.is_round = false;
-            if !self.has_connection()
+            if !self.has_leader(|leader, _| leader.is_open())
                 && let Some(obstacle) = obstacle
             {
                 // The delays between further attempts are then those of all sinks.
@@ -354,11 +354,6 @@ impl Link {
     fn can_open(&self) -> bool {
         let is_complete = !self.is_round || self.condition.is_in_order();
         (is_complete || self.condition.is_outage()) && self.has_working_leader()
-    }
-
-    /// Returns whether there is a connection to the leader of a partition.
-    fn has_connection(&self) -> bool {
-        self.has_leader(|leader, _| leader.is_open())
     }
 
     /// Returns whether the leader of a partition [works](Leader::works).
