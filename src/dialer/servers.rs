@@ -78,7 +78,7 @@ impl Servers {
                 Ok(number) => number,
                 Err(fault) if fault.is_panic() => {
                     self.dialer.handle.count_failure(ErrorReason::Internal);
-                    let restart_in = RESTART_DELAY;
+                    let restart_in = Some(RESTART_DELAY);
                     let fault = &fault;
                     self.dialer
                         .reporter

@@ -55,7 +55,8 @@ pub(super) fn write(listener: &str, event: &Event<'_>, change: &Change, is_news:
             warn!(target: TARGET, listener, used, left_out, "the name has more addresses than max_connections allows; the taps of the remaining servers are missing");
         }
         Event::Fault { fault, restart_in } => {
-            error!(target: TARGET, listener, %fault, ?restart_in, "a bug in tapfan ended the connection to a server; please report it");
+            let restart_in = restart_in.map(tracing::field::debug);
+            error!(target: TARGET, listener, %fault, restart_in, "a bug in tapfan ended the connection to a server; please report it");
         }
         _ => {
             let (endpoint, state) = (change.after.endpoint.as_deref(), change.after.state);

@@ -154,15 +154,12 @@ impl Health {
             Event::Lost { cause, delay, .. } => {
                 self.connected = false;
                 self.fail(cause.to_string(), now);
-                match delay {
-                    Some(delay) => self.back_off(delay, now),
-                    None => self.enter(State::Connecting, now),
-                }
+                self.wait(delay, now);
             }
             Event::Fault { fault, restart_in } => {
                 self.connected = false;
                 self.fault(fault, now);
-                self.back_off(restart_in, now);
+                self.wait(restart_in, now);
             }
             Event::Renewed { endpoint, .. } => self.endpoint = Some(endpoint.to_owned()),
             Event::NotRenewed { attempt, .. } => self.fail(attempt.to_string(), now),
@@ -245,6 +242,14 @@ impl Health {
     fn fail(&mut self, error: String, now: SystemTime) {
         let at = now.into();
         self.last_error = Some(Failure { error, at });
+    }
+
+    /// Waits for the next attempt. With `None`, the attempt begins at once.
+    fn wait(&mut self, delay: Option<Duration>, now: SystemTime) {
+        match delay {
+            Some(delay) => self.back_off(delay, now),
+            None => self.enter(State::Connecting, now),
+        }
     }
 
     fn back_off(&mut self, delay: Duration, now: SystemTime) {

@@ -79,7 +79,8 @@ pub(crate) enum Event<'a> {
     /// The task of a sink, or of one of its endpoints, has ended because of a bug in tapfan.
     Fault {
         fault: &'a dyn Error,
-        restart_in: Duration,
+        /// The time after which the task starts again. `None` if it does not, because the sink ends or has changed.
+        restart_in: Option<Duration>,
     },
     /// The sink gets no more frames, and sends the frames that are left in its queue.
     Draining,

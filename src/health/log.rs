@@ -117,7 +117,7 @@ impl Line<'_> {
                 info!(target: TARGET, sink, endpoint = of_several, "the collector confirms with FINISH again");
             }
             Event::Fault { fault, restart_in } => {
-                error!(target: TARGET, sink, endpoint = of_several, %fault, ?restart_in, "a bug in tapfan ended a sink; please report it");
+                error!(target: TARGET, sink, endpoint = of_several, %fault, restart_in = restart_in.map(tracing::field::debug), "a bug in tapfan ended a task of a sink; please report it");
             }
             Event::Left { endpoint, lost } => {
                 info!(target: TARGET, sink, endpoint, lost, "stopped using an address that the sink's name no longer resolves to");

@@ -139,7 +139,8 @@ impl SinkHealth {
             Event::Divided => self.divide(false, now),
             Event::Waiting => self.divide(true, now),
             Event::Fault { fault, restart_in } if self.waits => {
-                self.accepts_at = now.checked_add(restart_in).map(Into::into);
+                let accepts_at = restart_in.and_then(|delay| now.checked_add(delay));
+                self.accepts_at = accepts_at.map(Into::into).or(self.accepts_at.take());
                 self.health.fault(fault, now);
                 self.fold(now);
                 return (before, self.health.clone());
@@ -148,10 +149,8 @@ impl SinkHealth {
             Event::LookupFailed { error, .. } => {
                 self.resolve_failures += 1;
                 let error = error.to_string();
-                let known = self
-                    .resolve_error
-                    .take()
-                    .filter(|known| known.error == error);
+                let known = self.resolve_error.take();
+                let known = known.filter(|known| known.error == error);
                 let at = now.into();
                 self.resolve_error = known.or(Some(Failure { error, at }));
             }

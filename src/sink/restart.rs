@@ -36,9 +36,11 @@ pub(crate) async fn keep_going<F>(
         if !fault.is_panic() {
             return;
         }
+        // The task of a changed sink reports to the same health as the new task, which goes on.
+        let is_over = retire.is_cancelled() || abort.is_cancelled();
         reporter.report(&Event::Fault {
             fault: &fault,
-            restart_in: RESTART_DELAY,
+            restart_in: (!is_over).then_some(RESTART_DELAY),
         });
         select! {
             () = sleep(RESTART_DELAY) => {}
@@ -58,5 +60,27 @@ where
         biased;
         ended = future => ended,
         () = abort.cancelled() => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::State;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_of_a_retired_server_does_not_stop_the_new_one() {
+        let reporter = Reporter::new("siem".into());
+        let (retire, abort) = (CancellationToken::new(), CancellationToken::new());
+        let begin = || {
+            // A reload replaces the server, and the new one accepts collectors.
+            retire.cancel();
+            reporter.report(&Event::Waiting);
+            async { panic!("a bug") }
+        };
+        keep_going(&reporter, &retire, &abort, begin).await;
+        let health = reporter.watch().borrow().clone();
+        assert_eq!((health.state, health.next_attempt), (State::Waiting, None));
+        assert!(health.last_error.is_some());
     }
 }

@@ -62,7 +62,7 @@ impl Contexts {
             Some((known, context)) if known == source => context.clone(),
             _ => {
                 let context = encode(source.listener(), source.peer());
-                self.written = Some((source.clone(), context.clone()));
+                self.written = Some((source.without_frames(), context.clone()));
                 context
             }
         }
