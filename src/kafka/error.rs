@@ -93,7 +93,7 @@ pub(crate) enum ScramError {
     WrongNonce,
     #[error("the broker sent no salt")]
     NoSalt,
-    #[error("the broker sent no number of iterations")]
+    #[error("the broker sent no valid number of iterations")]
     NoIterations,
     /// The number of iterations is outside tapfan's limits.
     #[error(

@@ -1,5 +1,7 @@
 //! The beginning of a flight of batches: the batches of a request to one leader.
 
+use std::collections::BTreeSet;
+
 use tokio::time::Instant;
 
 use super::{
@@ -78,11 +80,12 @@ impl Producer {
         led.any(Partition::has_stamp)
     }
 
-    /// Returns whether a batch of a partition of this leader was sent and has no answer yet.
-    pub(crate) fn has_sent(&self, leader: i32) -> bool {
-        let partitions = self.partitions.iter();
-        let mut led = partitions.filter(|partition| partition.leader == Some(leader));
-        led.any(|it| it.is_in_flight || it.has_stamp())
+    /// Returns the leaders to which a batch was sent that has no answer yet. A topic can have thousands of partitions, so this
+    /// function looks at each partition once, and not once for each leader.
+    pub(crate) fn sent_to(&self) -> BTreeSet<i32> {
+        let sent = self.partitions.iter();
+        let sent = sent.filter(|partition| partition.is_in_flight || partition.has_stamp());
+        sent.filter_map(|partition| partition.leader).collect()
     }
 
     /// Returns the time at which a batch can be sent to the broker `leader`. `None` if none waits.

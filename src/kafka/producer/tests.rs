@@ -345,7 +345,7 @@ async fn an_answer_without_a_partition_is_noticed() {
     let empty = Produced::default();
     let consequence = producer.settle(shipped, Some(&empty), now, &mut Vec::new());
     assert!(consequence.is_incomplete);
-    assert!(producer.has_sent(LEADER));
+    assert!(producer.sent_to().contains(&LEADER));
 }
 
 #[tokio::test(start_paused = true)]

@@ -367,7 +367,8 @@ impl Link {
         self.session().read(|producer| {
             let wanted = producer.leaders().into_iter();
             let mut known = wanted.filter_map(|id| Some((id, self.leaders.get(id)?)));
-            known.any(|(id, leader)| condition(leader, producer.has_sent(id)))
+            let sent = producer.sent_to();
+            known.any(|(id, leader)| condition(leader, sent.contains(&id)))
         })
     }
 

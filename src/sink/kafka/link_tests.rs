@@ -598,3 +598,16 @@ async fn a_panic_while_the_sink_waits_for_the_last_answer_is_reported_as_a_bug()
         sink.has_error(&["a bug in tapfan"]).await;
     }
 }
+
+/// Each step of a sink must look at each partition only a few times: with a search of all partitions for each partition, this
+/// test took 8.5 s instead of 0.04 s.
+#[tokio::test(start_paused = true)]
+async fn the_largest_topic_gets_frames() {
+    let cluster = Cluster::start(2).await;
+    cluster.divide(16 << 10);
+    let mut sink = Running::start(&cluster.sink(RecordKey::Client));
+    up(&sink).await;
+    sink.send(200);
+    sink.has_delivered(200).await;
+    assert_eq!(cluster.all_stored(), all(200));
+}

@@ -1,6 +1,6 @@
 //! The reason why a partition gets no frames.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     Kafka, KafkaError, Session,
@@ -95,11 +95,12 @@ impl View<'_> {
         {
             return Some(Found::Unasked(Arc::clone(failure)));
         }
+        let sent = producer.sent_to();
         let mut found = None;
         let mut count = 0;
         for (partition, state) in producer.partitions().enumerate() {
             count += 1;
-            let Some(of_partition) = self.of_partition(state, producer) else {
+            let Some(of_partition) = self.of_partition(state, &sent) else {
                 continue;
             };
             let needs_lookup = of_partition.needs_lookup();
@@ -115,7 +116,9 @@ impl View<'_> {
         found
     }
 
-    fn of_partition(&self, state: PartitionState, producer: &Producer) -> Option<OfPartition> {
+    /// Returns the reason why a partition gets no frames. `sent` has the leaders to which a batch was sent that has no answer
+    /// yet.
+    fn of_partition(&self, state: PartitionState, sent: &BTreeSet<i32>) -> Option<OfPartition> {
         let Some(id) = state.leader else {
             return Some(OfPartition::NoLeader);
         };
@@ -130,7 +133,7 @@ impl View<'_> {
             return Some(OfPartition::Suspect(id, state.cuts));
         }
         if let Some(leader) = leader.filter(|it| it.is_open()) {
-            return if leader.works(producer.has_sent(id)) {
+            return if leader.works(sent.contains(&id)) {
                 // A short delay is no reason: brokers need a moment to notice that they are the leader.
                 let failing = state.failing.filter(|(since, _)| since.elapsed() >= GRACE);
                 failing.map(|failing| OfPartition::NotStored(id, failing))

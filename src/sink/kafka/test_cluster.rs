@@ -129,6 +129,14 @@ impl Cluster {
         cluster
     }
 
+    /// Gives the topic `count` partitions. The brokers lead them in turn.
+    pub(super) fn divide(&self, count: usize) {
+        let brokers = self.brokers.len();
+        let mut script = self.script();
+        script.leaders = (0..count).map(|it| Some(it % brokers)).collect();
+        script.stored = vec![Vec::new(); count];
+    }
+
     pub(super) fn script(&self) -> MutexGuard<'_, Script> {
         self.script.lock().expect("no panic")
     }
