@@ -142,7 +142,9 @@ impl QuantityError {
             Self::NotASize(_) => {
                 "write bytes, as in `4096`, or a unit, as in `64KiB`, `8MiB`, `1GiB`"
             }
-            Self::NotATime(_) => "write numbers with units, as in `500ms`, `10s`, `1m30s`",
+            Self::NotATime(_) => {
+                "write numbers with the units `h`, `m`, `s` and `ms`, as in `500ms`, `10s`, `1m30s`"
+            }
             Self::NoUnit(_) => "add the unit, as in `10s` or `500ms`",
             // The message contains the bounds already.
             Self::OutOfBounds { .. } => return None,

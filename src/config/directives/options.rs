@@ -113,24 +113,23 @@ fn without_value<T>(name: &Token, row: &Row<T>, values: &[Token]) -> Diagnostic 
 
 /// Returns the error for a word that follows the values of the option `before`.
 fn left_over<T>(before: &Token, row: &Row<T>, word: &Token) -> Diagnostic {
-    let takes = row.value.count();
-    let problem = word
-        .error(
-            format!("`{}` takes {takes}", before.text),
-            "this is left over",
-        )
-        .at(before.span, "of this option");
-    if let Value::Block(..) = row.value {
-        let help = format!(
+    let help = match row.value {
+        Value::Block(..) => format!(
             "write further options of `{}` in a block after it, in braces",
             row.name
-        );
-        return problem.help(help);
-    }
-    problem.help(match takes {
-        "one value" => "put a value with white space in double quotes",
-        _ => "remove it",
-    })
+        ),
+        Value::Text(..) | Value::File(_) => {
+            "put a value with white space in double quotes".to_owned()
+        }
+        Value::Flag(_) | Value::Several(..) | Value::Line(..) => "remove it".to_owned(),
+        _ => row.usage(),
+    };
+    word.error(
+        format!("`{}` takes {}", before.text, row.value.count()),
+        "this is left over",
+    )
+    .at(before.span, "of this option")
+    .help(help)
 }
 
 fn unknown<T>(statement: &Statement, rows: &[Row<T>], word: &Token) -> Diagnostic {

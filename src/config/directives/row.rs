@@ -314,17 +314,22 @@ impl<'a> Given<'a> {
     pub(super) fn word(&self, findings: &mut Findings<'_>) -> Option<&'a str> {
         let text = self.text(TEXT_LIMIT, findings)?;
         let name = &self.name.text;
-        let (message, label) = if text.is_empty() {
-            (format!("`{name}` is empty"), "an empty value")
+        let (message, label, help) = if text.is_empty() {
+            (
+                format!("a value of `{name}` is empty"),
+                "an empty value",
+                format!("write a value, or remove `{name}`"),
+            )
         } else if text.contains(char::is_control) {
             (
-                format!("`{name}` has a control character"),
+                format!("a value of `{name}` has a control character"),
                 "such as a line end or a tab",
+                "write the value without this character".to_owned(),
             )
         } else {
             return Some(text);
         };
-        findings.report(self.value.error(message, label));
+        findings.report(self.value.error(message, label).help(help));
         None
     }
 

@@ -187,13 +187,13 @@ pub enum AddressError {
     #[error(transparent)]
     File(#[from] FilePatternError),
     /// `file://`, where a listener needs an address.
-    #[error("`file://` is only for sinks: a listener cannot read a file")]
+    #[error("`file://` is not an address to listen on")]
     BindFile,
     /// A mistake in the address of a Kafka sink.
     #[error(transparent)]
     Kafka(#[from] KafkaAddressError),
     /// `kafka://`, where a listener needs an address.
-    #[error("`kafka://` is only for sinks: a listener cannot read a topic")]
+    #[error("`kafka://` is not an address to listen on")]
     BindKafka,
     /// A scheme, where only an address and a port are allowed.
     #[error("`{scheme}://` is not allowed here")]

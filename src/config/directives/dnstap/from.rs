@@ -172,8 +172,9 @@ mod tests {
             identity_prefix fra1/
           Tapfile:3:2: this replaces it
           help: remove one of them; for one identity in all frames, write `identity fra1/ns1`
-        Tapfile:7:18: error: `identity_prefix` is empty: an empty value
+        Tapfile:7:18: error: a value of `identity_prefix` is empty: an empty value
             identity_prefix ""
+          help: write a value, or remove `identity_prefix`
         "#);
     }
 }
